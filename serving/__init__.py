@@ -1,0 +1,1 @@
+"""What is served: the generator's contract, its versions, the server and its client."""
