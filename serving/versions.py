@@ -1,0 +1,226 @@
+"""Version directories as TensorFlow Serving reads them: list, publish, fingerprint.
+
+Children of a model's base path whose name is an integer are versions; every other name is invisible
+to a server. A version is staged under such a name and renamed when it is whole, so a server never
+sees half of one. Needs neither TensorFlow nor TFX.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from serving.contract import ASSETS_EXTRA
+
+METADATA_FILE = f"{ASSETS_EXTRA}/metadata.json"
+CARD_FILE = f"{ASSETS_EXTRA}/model_card.md"
+SAMPLES_FILE = f"{ASSETS_EXTRA}/samples.png"
+UUID_FILE = f"{ASSETS_EXTRA}/mlmd_uuid"
+
+_STAGING = ".tmp-"
+_CHUNK = 1 << 20
+
+
+class PublishError(RuntimeError):
+    """A version could not be published; nothing of it was left behind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """One version directory.
+
+    Attributes:
+      number: what TF Serving calls it; "00000123" is 123.
+      path: the SavedModel.
+      metadata: the content of `assets.extra/metadata.json`, {} where there is none.
+    """
+
+    number: int
+    path: pathlib.Path
+    metadata: dict
+
+    @property
+    def digest(self) -> str:
+        """The model's digest as recorded when it was pushed, else as its files give it now."""
+        recorded = self.metadata.get("model", {})
+        return recorded.get("digest") or model_digest(self.path)
+
+
+def list_versions(base_path: str | os.PathLike) -> list[Version]:
+    """The versions below `base_path`, ascending; none when the folder is not there."""
+    base = pathlib.Path(base_path)
+    if not base.is_dir():
+        return []
+    found = [
+        Version(int(child.name), child, _read_metadata(child))
+        for child in base.iterdir()
+        if child.name.isascii() and child.name.isdigit() and child.is_dir()
+    ]
+    return sorted(found, key=lambda version: version.number)
+
+
+def latest(base_path: str | os.PathLike) -> Version | None:
+    """The version that a server with its default policy would load."""
+    versions = list_versions(base_path)
+    return versions[-1] if versions else None
+
+
+def model_digest(model_dir: str | os.PathLike) -> str:
+    """SHA-256 (hexadecimal) of what a SavedModel computes: its graph, variables and assets.
+
+    The same for the exported model and every pushed copy of it. `assets.extra` (documents about
+    the model) and `fingerprint.pb` (a random number for each export) do not count.
+
+    Raises:
+      FileNotFoundError: the folder holds no SavedModel.
+    """
+    root = pathlib.Path(model_dir)
+    if not (root / "saved_model.pb").is_file():
+        raise FileNotFoundError(f"{root} holds no saved_model.pb")
+    digest = hashlib.sha256()
+    for name, file_digest in file_digests(root).items():
+        if name != "fingerprint.pb" and not name.startswith(f"{ASSETS_EXTRA}/"):
+            digest.update(f"{name}\0{file_digest}\n".encode())
+    return digest.hexdigest()
+
+
+def file_digests(folder: str | os.PathLike) -> dict[str, str]:
+    """SHA-256 (hexadecimal) of every file below `folder`, by its path relative to it, sorted."""
+    root = pathlib.Path(folder)
+    names = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+    return {name: _file_digest(root / name) for name in names}
+
+
+def publish(
+    model_dir: str | os.PathLike,
+    base_path: str | os.PathLike,
+    describe: Callable[[int], tuple[Mapping[str, bytes], dict]],
+) -> tuple[Version, bool]:
+    """Copies a SavedModel into the next version directory, all of it or nothing.
+
+    The number is the time in seconds, or one more than the highest there is. A model that some
+    version already holds (by `model_digest`) is not published again. Leftovers of a killed
+    publication are removed.
+
+    Args:
+      model_dir: the SavedModel to copy; it is not changed.
+      base_path: TF Serving's base path of the model; made when missing.
+      describe: given the version's number, returns the files to add (relative path to content)
+        and the content of `assets.extra/metadata.json`. `model.digest`, `version`, `pushed_at`
+        and `files` (SHA-256 of each file but the metadata itself) are filled in here.
+
+    Returns:
+      The version that holds the model, and whether it is new.
+
+    Raises:
+      PublishError: the copy failed (a full disk, an unreadable file).
+    """
+    base = pathlib.Path(base_path)
+    staging = None
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(base)
+        digest = model_digest(model_dir)
+        versions = list_versions(base)
+        for version in reversed(versions):
+            if version.digest == digest:
+                return version, False
+        number = max(int(time.time()), versions[-1].number + 1 if versions else 0)
+        staging = base / f"{_STAGING}{number}-{os.getpid()}"
+        shutil.copytree(model_dir, staging)
+        extra_files, metadata = describe(number)
+        for name, content in extra_files.items():
+            path = staging / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        metadata = {
+            **metadata,
+            "model": {**metadata.get("model", {}), "digest": digest},
+            "version": number,
+            "pushed_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "files": {k: v for k, v in file_digests(staging).items() if k != METADATA_FILE},
+        }
+        path = staging / METADATA_FILE
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(metadata, indent=2, sort_keys=True) + "\n")
+        _flush(staging)
+        final = base / str(number)
+        os.rename(staging, final)
+        _flush_directory(base)
+        return Version(number, final, metadata), True
+    except OSError as error:
+        raise PublishError(_explain(error, base)) from error
+    finally:
+        # After the rename there is nothing left under this name.
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _explain(error: OSError, base: pathlib.Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {base} is full: nothing was pushed; free some space and run again"
+    return f"pushing to {base} failed ({error}): nothing was pushed"
+
+
+def _remove_leftovers(base: pathlib.Path) -> None:
+    """Removes staging folders whose process is gone (or was this one)."""
+    for folder in base.glob(f"{_STAGING}*"):
+        owner = re.fullmatch(rf"{re.escape(_STAGING)}\d+-(\d+)", folder.name)
+        if owner is None or int(owner[1]) == os.getpid() or not _is_alive(int(owner[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _read_metadata(version_dir: pathlib.Path) -> dict:
+    # A version that something else put there is a version all the same.
+    with contextlib.suppress(OSError, ValueError):
+        metadata = json.loads((version_dir / METADATA_FILE).read_text())
+        if isinstance(metadata, dict):
+            return metadata
+    return {}
+
+
+def _file_digest(path: pathlib.Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in _chunks(file):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(file) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _flush(folder: pathlib.Path) -> None:
+    """Brings every file and folder below `folder` to the disk."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(root, name), "rb") as file:
+                os.fsync(file.fileno())
+        _flush_directory(root)
+
+
+def _flush_directory(folder: str | os.PathLike) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
