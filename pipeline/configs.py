@@ -1,0 +1,159 @@
+"""Settings of a run: typed, validated, composed from the rooms that use them.
+
+Each room owns its settings (`DataConfig`, `TrainingConfig`, `JudgeConfig`); a preset is a named set
+of values for them. On the command line every field is reached by its name: `--set steps=500`.
+Needs neither TensorFlow nor TFX.
+"""
+
+import difflib
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+
+import pydantic
+
+from components.evaluator import config as judge_config
+from components.mnist_example_gen import config as data_config
+from trainer import config as training_config
+
+DATA_DIR_VARIABLE = "MNIST_GAN_DATA_DIR"
+PRESETS = ("smoke", "standard", "quality")
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist or does not take this value; the message says what would do."""
+
+
+class Settings(pydantic.BaseModel):
+    """Everything that decides a run, apart from the code and the data themselves."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    preset: str
+    seed: int = pydantic.Field(
+        default=0, ge=0, lt=2**31, description="the one number that all randomness comes from"
+    )
+    data: data_config.DataConfig
+    training: training_config.TrainingConfig
+    judge: judge_config.JudgeConfig
+
+
+_SECTIONS = ("data", "training", "judge")
+
+
+def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -> Settings:
+    """Composes the settings of a run.
+
+    Args:
+      preset: "smoke", "standard" or "quality".
+      overrides: field name to value, the value as a person types it: JSON where it is JSON
+        ("3", "0.5", "true", "[1, 2]", "null"), else the string itself.
+
+    Raises:
+      SettingsError: unknown preset, unknown field (with the nearest name) or a value that the
+        field does not take (with what it does take).
+    """
+    if preset not in PRESETS:
+        raise SettingsError(f"there is no preset {preset!r}{_nearest(preset, PRESETS)}")
+    values: dict[str, dict] = {
+        "data": {},
+        "training": dict(training_config.PRESETS[preset]),
+        "judge": dict(judge_config.PRESETS[preset]),
+    }
+    if folder := os.environ.get(DATA_DIR_VARIABLE):
+        values["data"]["data_dir"] = folder
+    top: dict[str, object] = {"preset": preset}
+    home = {name: section for section in _SECTIONS for name in _fields(section)}
+    for name, text in (overrides or {}).items():
+        if name == "seed":
+            top["seed"] = _value(text)
+        elif name in home:
+            values[home[name]][name] = _value(text)
+        else:
+            raise SettingsError(
+                f"there is no setting {name!r}{_nearest(name, ['seed', *home])} "
+                "(`mnist-gan run --settings` lists all)"
+            )
+    try:
+        return Settings(**top, **values)
+    except pydantic.ValidationError as error:
+        raise SettingsError("; ".join(_explain(e) for e in error.errors())) from None
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """Splits the `KEY=VALUE` of `--set`.
+
+    Raises:
+      SettingsError: there is no "=".
+    """
+    pairs = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise SettingsError(f"--set takes KEY=VALUE, not {assignment!r}")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def describe(preset: str) -> list[dict[str, str]]:
+    """Every setting with its value in `preset`: rows of section, name, value, takes, description."""
+    settings = load(preset)
+    rows = [_row("", "seed", Settings.model_fields["seed"], settings.seed)]
+    for section in _SECTIONS:
+        model = getattr(settings, section)
+        for name, field in type(model).model_fields.items():
+            rows.append(_row(section, name, field, getattr(model, name)))
+    return rows
+
+
+def _row(section: str, name: str, field: pydantic.fields.FieldInfo, value: object) -> dict:
+    shown = value if isinstance(value, str | pathlib.Path) else json.dumps(value, default=str)
+    return {
+        "section": section,
+        "name": name,
+        "value": str(shown),
+        "takes": _takes(field),
+        "description": field.description or "",
+    }
+
+
+def _fields(section: str) -> Iterable[str]:
+    return Settings.model_fields[section].annotation.model_fields
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _takes(field: pydantic.fields.FieldInfo) -> str:
+    """The type and the bounds of a field, for people: 'int, at least 1'."""
+    kind = str(getattr(field.annotation, "__name__", field.annotation))
+    if "Literal" in kind or "typing." in kind or "|" in str(field.annotation):
+        kind = str(field.annotation).replace("typing.", "").replace("pathlib.", "")
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    bounds = [
+        f"{words[key]} {getattr(bound, key)}"
+        for bound in field.metadata
+        for key in words
+        if getattr(bound, key, None) is not None
+    ]
+    return ", ".join([kind, *bounds])
+
+
+def _explain(error: dict) -> str:
+    where = [str(part) for part in error["loc"]]
+    owner, name = (Settings.model_fields, where[-1])
+    if where[0] in _SECTIONS and len(where) > 1:
+        owner, name = Settings.model_fields[where[0]].annotation.model_fields, where[1]
+    if name not in owner:
+        return f"the settings do not fit together: {error['msg']}"
+    return f"setting {name!r} takes {_takes(owner[name])}, not {error['input']!r} ({error['msg']})"
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"

@@ -1,0 +1,197 @@
+"""What a person sees of a run: a line a node, a bar while something long goes on, a closing table.
+
+Everything else that TensorFlow, TFX, Beam and their libraries print goes to a log file: they write
+to the file descriptors 1 and 2 from Python and from C++, so those two are turned away as a whole.
+"""
+
+import contextlib
+import logging
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+PROGRESS_LOGGER = "mnist_gan.progress"
+
+_MARKS = {
+    "COMPLETE": "[green]✓[/]",
+    "CACHED": "[cyan]=[/]",
+    "FAILED": "[red]✗[/]",
+    "NOT_RUN": "[dim]·[/]",
+    "RUNNING": "[yellow]…[/]",
+}
+
+
+@contextlib.contextmanager
+def quiet(log: pathlib.Path, *, verbose: bool = False) -> Iterator[tuple[Console, Console]]:
+    """Sends what is written to stdout and stderr to the file `log` while the block runs.
+
+    Args:
+      log: the file, made with its folder; text is appended.
+      verbose: turn nothing away.
+
+    Yields:
+      Consoles on the true stdout and stderr.
+    """
+    if verbose:
+        logging.basicConfig(level=logging.INFO)
+        yield Console(), Console(stderr=True)
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with (
+        os.fdopen(os.dup(1), "w", encoding="utf-8") as out,
+        os.fdopen(os.dup(2), "w", encoding="utf-8") as err,
+        open(log, "a", encoding="utf-8") as sink,
+    ):
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s"
+        )
+        try:
+            yield Console(file=out), Console(file=err)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            for descriptor, was in zip((1, 2), kept, strict=True):
+                os.dup2(was, descriptor)
+                os.close(was)
+
+
+class RunView(logging.Handler):
+    """Draws a run; also the logging handler through which executors report their progress."""
+
+    def __init__(self, console: Console):
+        super().__init__()
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<18}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._task = None
+        self._plain_at = 0.0
+
+    def __enter__(self) -> "RunView":
+        logging.getLogger(PROGRESS_LOGGER).addHandler(self)
+        logging.getLogger(PROGRESS_LOGGER).setLevel(logging.INFO)
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        logging.getLogger(PROGRESS_LOGGER).removeHandler(self)
+        self._end_task()
+        self._progress.stop()
+
+    def phase(self, text: str) -> None:
+        """Something before the first node: a spinner on a terminal, a line where there is none."""
+        self._end_task()
+        if self._console.is_terminal:
+            self._task = self._progress.add_task(text, total=None, detail="")
+        else:
+            self._console.print(f"[dim]{text}[/]", highlight=False)
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False)
+
+    def node_started(self, node: str) -> None:
+        self._end_task()
+        self._plain_at = time.monotonic()
+        if self._console.is_terminal:
+            self._task = self._progress.add_task(node, total=None, detail="")
+
+    def node_ended(self, node: str, state: str, seconds: float, error: str | None) -> None:
+        self._end_task()
+        self._console.print(
+            f"{_MARKS.get(state, '?')} {node:<20} [dim]{state.lower():<9}[/] {seconds:7.1f} s",
+            highlight=False,
+        )
+        if error:
+            self._console.print(error, style="red", markup=False, highlight=False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A progress record: moves the bar; without a terminal, a line every 15 s."""
+        facts = getattr(record, "progress", None)
+        if facts is None:
+            return
+        if self._console.is_terminal and self._task is not None:
+            self._progress.update(
+                self._task,
+                total=facts.get("total"),
+                completed=facts.get("step", 0),
+                detail=_detail(facts),
+            )
+        elif not self._console.is_terminal and time.monotonic() - self._plain_at > 15:
+            self._plain_at = time.monotonic()
+            self._console.print(f"[dim]  {_detail(facts)}[/]", highlight=False, soft_wrap=True)
+
+    def _end_task(self) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+
+
+def _detail(facts: dict) -> str:
+    """'1,200/4,000  d_loss 0.62  g_loss 1.10  5,400 images/s  2 min 10 s left'."""
+    parts = []
+    if facts.get("total"):
+        parts.append(f"{facts.get('step', 0):,}/{facts['total']:,}")
+    parts += [f"{name} {value:.3g}" for name, value in facts.get("metrics", {}).items()]
+    if facts.get("rate"):
+        parts.append(f"{facts['rate']:,.0f} {facts.get('unit', '1/s')}")
+    if facts.get("seconds_left") is not None:
+        parts.append(f"{_duration(facts['seconds_left'])} left")
+    return "  ".join(parts)
+
+
+def print_run(console: Console, run: dict) -> None:
+    """The closing table of a run: the document of `store.describe_run` for people."""
+    table = Table(title=f"run {run['run_id']}", title_justify="left", box=None, pad_edge=False)
+    for column, justify in (("", "left"), ("node", "left"), ("state", "left"), ("s", "right")):
+        table.add_column(column, justify=justify)
+    for node in run["nodes"]:
+        seconds = "" if node["seconds"] is None else f"{node['seconds']:.1f}"
+        table.add_row(_MARKS.get(node["state"], "?"), node["id"], node["state"].lower(), seconds)
+    console.print(table)
+    for node in run["nodes"]:
+        if node["error"]:
+            console.print(f"\n{node['id']}: {node['error']}", style="red", markup=False)
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_row("data set", f"{run['dataset']} {run['dataset_note'] or ''}")
+    facts.add_row("preset", str(run["preset"]))
+    facts.add_row("state", run["state"] + _total(run))
+    for name, value in (run["metrics"] or {}).items():
+        facts.add_row(name.replace("_", " "), f"{value:.4g}")
+    if run["blessed"] is not None:
+        word = "[green]blessed[/]" if run["blessed"] else "[red]not blessed[/]"
+        facts.add_row("verdict", word)
+        facts.add_row("", run["blessing_reason"] or "")
+    if run["pushed_version"] is not None:
+        facts.add_row("pushed version", str(run["pushed_version"]))
+        facts.add_row("pushed to", str(run["pushed_path"]))
+    console.print()
+    console.print(facts, highlight=False)
+
+
+def _total(run: dict) -> str:
+    return f" in {_duration(run['seconds'])}" if run["seconds"] else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,261 @@
+"""Runs the pipeline in this process, node by node, and keeps what TFX would forget.
+
+On top of TFX's LocalDagRunner: a view hears of every node, the error of a failed node goes into ML
+Metadata, what a killed run left RUNNING is closed, and the run's own facts (settings, data,
+versions, state) are kept on its context.
+"""
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx.orchestration import metadata
+from tfx.orchestration.local import local_dag_runner, runner_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.mlmd import context_lib
+from tfx.proto.orchestration import pipeline_pb2
+
+from components.mnist_example_gen import source as data_source
+from pipeline import pipeline as pipeline_lib
+from pipeline import provenance, store
+from pipeline.configs import Settings
+from pipeline.workspace import PIPELINE_NAME, Workspace
+
+_log = logging.getLogger(__name__)
+
+
+class View(Protocol):
+    """What a run tells whoever looks on."""
+
+    def phase(self, text: str) -> None: ...
+    def node_started(self, node: str) -> None: ...
+    def node_ended(self, node: str, state: str, seconds: float, error: str | None) -> None: ...
+
+
+class NodeFailedError(RuntimeError):
+    """A node raised; `str` is its message, the cause is attached."""
+
+
+def run(
+    settings: Settings,
+    workspace: Workspace,
+    view: View,
+    *,
+    from_node: str | None = None,
+    beam_args: Sequence[str] = (),
+) -> dict:
+    """Runs the whole pipeline in `workspace`, which the caller has locked.
+
+    Args:
+      settings: all that decides the run, apart from code and data.
+      workspace: where everything goes.
+      view: hears of the progress.
+      from_node: executes this node and those behind it anew; what lies before comes from the
+        cache where it is unchanged.
+      beam_args: further flags for Apache Beam.
+
+    Returns:
+      The document of `store.describe_run`; a failed node is told there, not raised.
+
+    Raises:
+      ValueError: the data can't be had or `from_node` is no node.
+    """
+    view.phase("data")
+    data = data_source.resolve(settings.data, workspace.tfds)
+    if data.fallback_reason:
+        view.phase(f"data: {data.fallback_reason}")
+    pipeline = pipeline_lib.create_pipeline(
+        settings=settings,
+        data=data,
+        metadata_path=workspace.metadata,
+        pipeline_root=workspace.pipeline_root,
+        serving_base=workspace.serving,
+        checkpoint_root=workspace.checkpoints,
+        tensorboard_root=workspace.tensorboard,
+        cache_root=workspace.cache,
+        beam_args=beam_args,
+    )
+    nodes = [c.id for c in pipeline.components if c.id not in pipeline_lib.LOOKUPS]
+    if from_node is not None and from_node not in nodes:
+        raise ValueError(f"there is no node {from_node!r}; the nodes are {', '.join(nodes)}")
+    run_id = time.strftime("%Y-%m-%dT%H:%M:%S") + f".{time.time_ns() // 1000 % 10**6:06d}"
+    close_interrupted(workspace)
+    facts = {
+        "preset": settings.preset,
+        "settings": settings.model_dump_json(),
+        "dataset": data.name,
+        "dataset_note": data.fallback_reason or "",
+        "data": json.dumps(data.to_dict(), sort_keys=True),
+        "versions": json.dumps(provenance.library_versions(), sort_keys=True),
+        "nodes": json.dumps(nodes),
+        "state": "RUNNING",
+    }
+    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
+    runner = ObservedDagRunner(view, connection, run_id, from_node)
+    runner.note_facts(facts)
+    begun = time.monotonic()
+    state = "FAILED"
+    try:
+        with _sigterm_as_interrupt():
+            runner.run(pipeline)
+        state = "COMPLETE"
+    except NodeFailedError as error:
+        _log.error("%s", error, exc_info=error.__cause__)
+    finally:
+        runner.note_facts({"state": state, "seconds": round(time.monotonic() - begun, 2)})
+        if state == "FAILED":
+            close_interrupted(workspace, "the run was interrupted here")
+    reader = store.connect(workspace.metadata)
+    return store.describe_run(reader, workspace, store.latest_run(reader))
+
+
+class ObservedDagRunner(local_dag_runner.LocalDagRunner):
+    """LocalDagRunner that tells a view what it does and notes errors in ML Metadata."""
+
+    def __init__(
+        self,
+        view: View,
+        connection: metadata_store_pb2.ConnectionConfig,
+        run_id: str,
+        from_node: str | None = None,
+    ):
+        super().__init__()
+        self._view = view
+        self._connection = connection
+        self._run_id = run_id
+        self._from_node = from_node
+
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options=None) -> None:
+        """Runs the compiled `pipeline`, one node after the other, in topological order.
+
+        Raises:
+          NodeFailedError: a node failed; those behind it were not run.
+        """
+        runtime_parameter_utils.substitute_runtime_parameter(
+            pipeline, {"pipeline-run-id": self._run_id}
+        )
+        deployment = runner_utils.extract_local_deployment_config(pipeline)
+        anew = _behind(pipeline, self._from_node)
+        for node in pipeline.nodes:
+            self._run_node(node.pipeline_node, pipeline, deployment, anew)
+
+    def _run_node(self, node, pipeline, deployment, anew: set[str]) -> None:
+        name = node.node_info.id
+        shown = name not in pipeline_lib.LOOKUPS
+        if name in anew:
+            node.execution_options.caching_options.enable_cache = False
+        node_launcher = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=metadata.Metadata(self._connection),
+            pipeline_info=pipeline.pipeline_info,
+            pipeline_runtime_spec=pipeline.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(deployment, name),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+        )
+        if shown:
+            self._view.node_started(name)
+        begun = time.monotonic()
+        try:
+            node_launcher.launch()
+        except Exception as error:
+            message = _message(error)
+            self._note_error(name, message)
+            self._view.node_ended(name, "FAILED", time.monotonic() - begun, message)
+            raise NodeFailedError(f"{name}: {message}") from error
+        execution = self._execution(name)
+        if shown:
+            state = store.state_of(execution)
+            self._view.node_ended(name, state, time.monotonic() - begun, None)
+        if execution is None or store.state_of(execution) == "FAILED":
+            # TFX publishes a failure of input resolution and goes on; what follows has no input.
+            self._note_error(name, "its inputs could not be resolved")
+            raise NodeFailedError(f"{name}: its inputs could not be resolved (see the log)")
+
+    def note_facts(self, facts: dict) -> None:
+        """Writes `facts` as custom properties of the run's context; makes it where it is new."""
+        with metadata.Metadata(self._connection) as handle:
+            context = context_lib.register_context_if_not_exists(
+                handle, store.RUN_CONTEXT, self._run_id
+            )
+            for key, value in facts.items():
+                slot = context.custom_properties[key]
+                if isinstance(value, float):
+                    slot.double_value = value
+                else:
+                    slot.string_value = value
+            handle.store.put_contexts([context])
+
+    def _execution(self, node: str) -> metadata_store_pb2.Execution | None:
+        with metadata.Metadata(self._connection) as handle:
+            run = handle.store.get_context_by_type_and_name(store.RUN_CONTEXT, self._run_id)
+            for execution in handle.store.get_executions_by_context(run.id):
+                if store.node_id(handle.store, execution) == node:
+                    return execution
+        return None
+
+    def _note_error(self, node: str, message: str) -> None:
+        execution = self._execution(node)
+        if execution is not None:
+            execution.custom_properties[store.ERROR_PROPERTY].string_value = message
+            with metadata.Metadata(self._connection) as handle:
+                handle.store.put_executions([execution])
+
+
+def close_interrupted(workspace: Workspace, why: str = "the run was killed here") -> None:
+    """Marks executions that claim to run as FAILED; the caller holds the lock, so none does."""
+    if not workspace.metadata.exists():
+        return
+    handle = store.connect(workspace.metadata, readonly=False)
+    ended = []
+    for execution in handle.get_executions():
+        if execution.last_known_state in (
+            metadata_store_pb2.Execution.RUNNING,
+            metadata_store_pb2.Execution.NEW,
+        ):
+            execution.last_known_state = metadata_store_pb2.Execution.FAILED
+            execution.custom_properties[store.ERROR_PROPERTY].string_value = why
+            ended.append(execution)
+    if ended:
+        handle.put_executions(ended)
+
+
+def _behind(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:
+    """`first` and the nodes that depend on it."""
+    if first is None:
+        return set()
+    found = {first}
+    for node in pipeline.nodes:  # topological order
+        if found & set(node.pipeline_node.upstream_nodes):
+            found.add(node.pipeline_node.node_info.id)
+    return found
+
+
+def _message(error: BaseException) -> str:
+    """One paragraph for people: Beam and TFX wrap what an executor raised in their own words."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error).strip() or type(error).__name__
+    # Beam appends where in its own graph it happened.
+    return text.partition(" [while running ")[0]
+
+
+class _sigterm_as_interrupt:
+    """Lets SIGTERM end the run as Ctrl-C does, so that it is closed in ML Metadata."""
+
+    def __enter__(self):
+        self._before = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._raise)
+
+    def __exit__(self, *exc):
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    @staticmethod
+    def _raise(signum, frame):
+        raise KeyboardInterrupt

@@ -1,0 +1,165 @@
+"""ML Metadata, read: which runs there were and what each one did. Imports neither TFX nor TensorFlow.
+
+`describe_run` gives the document that `run --json` and `status --json` print.
+"""
+
+import json
+import pathlib
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
+
+from pipeline.workspace import Workspace
+
+RUN_CONTEXT = "pipeline_run"
+NODE_CONTEXT = "node"
+ERROR_PROPERTY = "error"  # custom property of a FAILED execution: what went wrong, in words
+
+_STATES = {
+    metadata_store_pb2.Execution.COMPLETE: "COMPLETE",
+    metadata_store_pb2.Execution.CACHED: "CACHED",
+    metadata_store_pb2.Execution.RUNNING: "RUNNING",
+    metadata_store_pb2.Execution.NEW: "RUNNING",
+}
+
+
+def connect(path: pathlib.Path, *, readonly: bool = True) -> mlmd.MetadataStore:
+    """Opens the SQLite store at `path`.
+
+    Raises:
+      FileNotFoundError: there is none and `readonly` is asked for.
+    """
+    if readonly and not path.is_file():
+        raise FileNotFoundError(f"there is no ML Metadata store at {path}")
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    mode = metadata_store_pb2.SqliteMetadataSourceConfig
+    config.sqlite.connection_mode = mode.READONLY if readonly else mode.READWRITE_OPENCREATE
+    return mlmd.MetadataStore(config)
+
+
+def latest_run(store: mlmd.MetadataStore) -> metadata_store_pb2.Context | None:
+    """The context of the newest pipeline run, or None in an empty store."""
+    try:
+        runs = store.get_contexts_by_type(RUN_CONTEXT)
+    except mlmd.errors.NotFoundError:
+        return None
+    return max(runs, key=lambda run: (run.create_time_since_epoch, run.id), default=None)
+
+
+def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
+    """What one run did, as the document of `--json`.
+
+    Args:
+      store: an open store.
+      workspace: where it lies; tells whether a run that claims to go on still does.
+      run: its context of type pipeline_run.
+
+    Returns:
+      `run_id`, `dataset`, `preset`, `state` (COMPLETE, FAILED or RUNNING), `seconds`, `nodes` (each
+      `id`, `state` among COMPLETE, CACHED, RUNNING, FAILED, NOT_RUN, `seconds`, `error`),
+      `metrics`, `blessed`, `blessing_reason`, `pushed_version`, `pushed_path`. What a run did not
+      come to is None. Resolvers are left out: they only look up what is there.
+    """
+    facts = {key: _value(value) for key, value in run.custom_properties.items()}
+    alive = facts.get("state") == "RUNNING" and workspace.is_locked()
+    executions = {node_id(store, e): e for e in store.get_executions_by_context(run.id)}
+    nodes = []
+    for name in json.loads(facts.get("nodes", "null")) or executions:
+        execution = executions.get(name)
+        nodes.append(
+            {
+                "id": name,
+                "state": state_of(execution, alive),
+                "seconds": _seconds(execution),
+                "error": _error(execution, alive),
+            }
+        )
+    ended = [node["state"] for node in nodes]
+    state = facts.get("state", "COMPLETE")
+    if (state == "RUNNING" and not alive) or "FAILED" in ended:
+        state = "FAILED"
+    return {
+        "run_id": run.name,
+        "dataset": facts.get("dataset"),
+        "dataset_note": facts.get("dataset_note") or None,
+        "preset": facts.get("preset"),
+        "state": state,
+        "seconds": facts.get("seconds"),
+        "nodes": nodes,
+        **_verdict(store, executions.values()),
+    }
+
+
+def node_id(store: mlmd.MetadataStore, execution) -> str:
+    """The pipeline node that `execution` belongs to; its type's name where no context tells."""
+    for context in store.get_contexts_by_execution(execution.id):
+        if context.type == NODE_CONTEXT:
+            return context.name.rpartition(".")[2]
+    return execution.type.rpartition(".")[2]
+
+
+def _verdict(store: mlmd.MetadataStore, executions) -> dict:
+    verdict = dict.fromkeys(
+        ("metrics", "blessed", "blessing_reason", "pushed_version", "pushed_path")
+    )
+    ids = [execution.id for execution in executions]
+    outputs = [
+        event.artifact_id
+        for event in (store.get_events_by_execution_ids(ids) if ids else ())
+        if event.type == metadata_store_pb2.Event.OUTPUT
+    ]
+    for artifact in store.get_artifacts_by_id(sorted(set(outputs))):
+        facts = {key: _value(value) for key, value in artifact.custom_properties.items()}
+        if artifact.type == "ModelEvaluation":
+            verdict["metrics"] = {
+                key: value
+                for key, value in facts.items()
+                if isinstance(value, int | float) and not key.startswith("is_")
+            }
+        elif artifact.type == "ModelBlessing" and "blessed" in facts:
+            verdict["blessed"] = facts["blessed"] == 1
+            verdict["blessing_reason"] = facts.get("reason")
+        elif artifact.type == "PushedModel" and facts.get("pushed") == 1:
+            verdict["pushed_version"] = int(facts["pushed_version"])
+            verdict["pushed_path"] = facts["pushed_destination"]
+    return verdict
+
+
+def state_of(execution, alive: bool = True) -> str:
+    """A node's state for people; `alive`: whether the run that it belongs to still goes on."""
+    if execution is None:
+        return "NOT_RUN"
+    state = _STATES.get(execution.last_known_state, "FAILED")
+    return "FAILED" if state == "RUNNING" and not alive else state
+
+
+def _seconds(execution) -> float | None:
+    if execution is None or execution.last_known_state in (
+        metadata_store_pb2.Execution.RUNNING,
+        metadata_store_pb2.Execution.NEW,
+    ):
+        return None
+    span = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    return round(span / 1000, 2)
+
+
+def _error(execution, alive: bool) -> str | None:
+    if execution is None:
+        return None
+    if ERROR_PROPERTY in execution.custom_properties:
+        return _value(execution.custom_properties[ERROR_PROPERTY])
+    if _STATES.get(execution.last_known_state) == "RUNNING" and not alive:
+        return "the run was killed before this node ended"
+    return None
+
+
+def _value(value: metadata_store_pb2.Value):
+    """The Python value of an ML Metadata value; TFX wraps some numbers in a one-key struct."""
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    if kind == "struct_value":
+        fields = value.struct_value.fields
+        return fields["__value__"].number_value if "__value__" in fields else None
+    return getattr(value, kind)

@@ -1,0 +1,115 @@
+"""The workspace: one folder that holds everything a pipeline makes, and the lock on it."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+
+PIPELINE_NAME = "mnist-gan"
+MODEL_NAME = "mnist_gan"
+DEFAULT = "workspace"
+VARIABLE = "MNIST_GAN_WORKSPACE"
+
+
+class WorkspaceBusyError(RuntimeError):
+    """Another process runs a pipeline in this workspace."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """The paths below `root`; nothing is made until it is needed."""
+
+    root: pathlib.Path
+
+    @classmethod
+    def at(cls, path: str | os.PathLike) -> "Workspace":
+        """The workspace in folder `path`, which need not exist yet."""
+        return cls(pathlib.Path(path).expanduser().resolve())
+
+    @property
+    def metadata(self) -> pathlib.Path:
+        return self.root / "metadata.sqlite"
+
+    @property
+    def pipeline_root(self) -> pathlib.Path:
+        return self.root / "pipeline_root"
+
+    @property
+    def serving(self) -> pathlib.Path:
+        """TF Serving's base path of the model."""
+        return self.root / "serving" / MODEL_NAME
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        return self.root / "checkpoints"
+
+    @property
+    def tensorboard(self) -> pathlib.Path:
+        return self.root / "tensorboard"
+
+    @property
+    def tfds(self) -> pathlib.Path:
+        return self.root / "tfds"
+
+    @property
+    def cache(self) -> pathlib.Path:
+        """What can be computed again, such as the judge's reference statistics."""
+        return self.root / "cache"
+
+    @property
+    def logs(self) -> pathlib.Path:
+        return self.root / "logs"
+
+    @property
+    def report(self) -> pathlib.Path:
+        return self.root / "report" / "index.html"
+
+    @property
+    def _lock_file(self) -> pathlib.Path:
+        return self.root / ".lock"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the workspace for one run.
+
+        The lock is the kernel's (flock): it ends with the process that holds it, however that
+        ends, so a dead run never keeps a workspace.
+
+        Raises:
+          WorkspaceBusyError: another live process holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self._lock_file, "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise WorkspaceBusyError(
+                    f"{self.root} is held by another run ({self._holder()}). Wait for it, stop it, "
+                    "or give this run a folder of its own with --workspace DIR."
+                ) from None
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "since": time.strftime("%H:%M:%S")}))
+            file.flush()
+            yield
+
+    def is_locked(self) -> bool:
+        """Whether a live process holds the workspace."""
+        try:
+            with open(self._lock_file) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads(self._lock_file.read_text())
+            return f"process {holder['pid']}, since {holder['since']}"
+        except (OSError, ValueError, KeyError):
+            return "process unknown"
