@@ -96,9 +96,7 @@ def load(model_dir: str) -> Generator:
     return Generator(model_dir)
 
 
-def draw(
-    model_dir: str | os.PathLike, labels: Sequence[int], seeds: Sequence[int]
-) -> np.ndarray:
+def draw(model_dir: str | os.PathLike, labels: Sequence[int], seeds: Sequence[int]) -> np.ndarray:
     """Draws one image for each label and seed.
 
     Args:
@@ -116,7 +114,9 @@ def draw(
     contract = GeneratorContract.load(model_dir)
     check_labels(contract, labels)
     if len(labels) != len(seeds):
-        raise GeneratorError(f"{len(labels)} labels and {len(seeds)} seeds: one seed for each label")
+        raise GeneratorError(
+            f"{len(labels)} labels and {len(seeds)} seeds: one seed for each label"
+        )
     return to_uint8(load(os.fspath(model_dir)).draw(np.asarray(seeds), np.asarray(labels)))
 
 

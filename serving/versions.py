@@ -164,7 +164,9 @@ def publish(
 
 
 def _explain(error: OSError, base: pathlib.Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # `shutil.copytree` gathers the errors of single files into one that has no number.
+    full = os.strerror(errno.ENOSPC) in str(error)
+    if full or error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {base} is full: nothing was pushed; free some space and run again"
     return f"pushing to {base} failed ({error}): nothing was pushed"
 

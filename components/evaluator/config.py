@@ -21,6 +21,13 @@ class JudgeConfig(pydantic.BaseModel):
         ge=50,
         description="images drawn from the generator; at most as many as the train split holds",
     )
+    extractor: str | None = Field(
+        default=None,
+        description=(
+            "file of another feature extractor (Inception-v3, or a classifier of other data); "
+            "null is the pinned classifier"
+        ),
+    )
     max_fid_ratio: float = Field(
         default=15.0,
         gt=0,

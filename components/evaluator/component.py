@@ -1,0 +1,92 @@
+"""The Evaluator: judges the exported generator and blesses it, or does not."""
+
+from tfx import types
+from tfx.dsl.components.base import base_beam_component, executor_spec
+from tfx.types import component_spec, standard_artifacts
+
+from components.evaluator import config, executor
+
+
+class EvaluatorSpec(component_spec.ComponentSpec):
+    """Inputs, outputs and parameters of the Evaluator."""
+
+    INPUTS = {  # noqa: RUF012 - TFX reads class attributes
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(
+            type=standard_artifacts.Model, optional=True
+        ),
+        "baseline_blessing": component_spec.ChannelParameter(
+            type=standard_artifacts.ModelBlessing, optional=True
+        ),
+    }
+    OUTPUTS = {  # noqa: RUF012
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing),
+    }
+    PARAMETERS = {  # noqa: RUF012
+        "judge_config": component_spec.ExecutionParameter(type=str),
+        "seed": component_spec.ExecutionParameter(type=int),
+        "preset": component_spec.ExecutionParameter(type=str),
+        "extractor_digest": component_spec.ExecutionParameter(type=str),
+        "force_bless": component_spec.ExecutionParameter(type=str),
+        "source_hash": component_spec.ExecutionParameter(type=str),
+    }
+
+
+class Evaluator(base_beam_component.BaseBeamComponent):
+    """Draws digits from the exported generator, measures them against the test split, decides.
+
+    `outputs["evaluation"]` holds `evaluation.json` (schema: `components/evaluator/README.md`) and
+    pictures; `outputs["blessing"]` keeps TFX's contract of ModelBlessing, so TFX's own Pusher and
+    `LatestBlessedModelStrategy` understand it.
+    """
+
+    SPEC_CLASS = EvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: types.BaseChannel,
+        model: types.BaseChannel,
+        judge_config: config.JudgeConfig,
+        seed: int,
+        preset: str = "",
+        baseline_model: types.BaseChannel | None = None,
+        baseline_blessing: types.BaseChannel | None = None,
+        extractor_digest: str = "",
+        force_bless: str = "",
+        source_hash: str = "",
+    ) -> None:
+        """Declares the node.
+
+        Args:
+          examples: Examples with the splits `train` and `test`.
+          model: the Trainer's Model.
+          judge_config: what to measure and which bars to ask for.
+          seed: where the latents come from; candidate and baseline get the same.
+          preset: name of the settings, for the record.
+          baseline_model: the generator to compare with; may resolve to nothing.
+          baseline_blessing: how that one was judged: a baseline judged on other data, features or
+            numbers is ignored.
+          extractor_digest: digest of the feature extractor's weights, so that other weights judge
+            again; "" leaves that to `source_hash`.
+          force_bless: a reason to bless the model though it misses a bar; "" is the rule.
+          source_hash: digest of the code that the executor runs.
+        """
+        super().__init__(
+            spec=EvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                baseline_blessing=baseline_blessing,
+                evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
+                blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+                judge_config=judge_config.model_dump_json(),
+                seed=seed,
+                preset=preset,
+                extractor_digest=extractor_digest,
+                force_bless=force_bless,
+                source_hash=source_hash,
+            )
+        )

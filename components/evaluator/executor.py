@@ -1,0 +1,237 @@
+"""Executor of the Evaluator: from artifacts to artifacts; what it decides is in `judge.py`."""
+
+import contextlib
+import json
+import logging
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from tfx import types
+from tfx.components.evaluator import constants
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components.evaluator import generation, judge, pictures, reference
+from components.evaluator.config import JudgeConfig
+from metrics import checks
+from serving import local, versions
+from serving.contract import ContractError, GeneratorContract, to_uint8
+
+EVALUATION_FILE = "evaluation.json"
+SAMPLES_FILE = "samples.png"
+SAMPLES_SEED = 0
+
+_log = logging.getLogger(__name__)
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Judges a generator. See `components.evaluator.component.Evaluator`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Draws, measures, decides and writes `evaluation` and `blessing`.
+
+        A generator that can't be read or does not keep its contract is judged "not blessed"; data
+        or an extractor that can't be read is an error.
+
+        Raises:
+          ValueError: the examples lack a split, or the extractor can't be loaded.
+        """
+        started = time.monotonic()
+        config = JudgeConfig.model_validate_json(exec_properties["judge_config"])
+        examples = artifact_utils.get_single_instance(input_dict["examples"])
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        model_dir = _model_dir(model)
+        seconds: dict[str, float] = {}
+
+        with _timed(seconds, "reference"):
+            extractor, _ = generation.extractors(config.extractor)
+            real = reference.load(examples, extractor, config.num_fakes, _cache_dir(evaluation.uri))
+        baseline = _single(input_dict.get("baseline_model"))
+        baseline_facts = None
+        if baseline is not None:
+            baseline_facts = {"uri": baseline.uri, "id": baseline.id} | _incomparable(
+                _single(input_dict.get("baseline_blessing")), real
+            )
+        models = {"model": model_dir}
+        if baseline_facts and "ignored" not in baseline_facts:
+            models["baseline"] = _model_dir(baseline)
+        with _timed(seconds, "generation"):
+            fakes = self._draw(config, real, models, exec_properties["seed"])
+        with _timed(seconds, "measuring"):
+            contract = _contract(model_dir)
+            document = judge.judge(
+                real,
+                fakes["model"],
+                config,
+                conditional=contract is None or contract.conditional,
+                baseline=fakes.get("baseline"),
+                baseline_facts=baseline_facts,
+                force=exec_properties.get("force_bless") or "",
+            )
+        with _timed(seconds, "pictures"):
+            _draw_pictures(pathlib.Path(evaluation.uri), real, fakes["model"])
+            _draw_samples(pathlib.Path(evaluation.uri), model_dir)
+        document |= {
+            "preset": exec_properties.get("preset") or None,
+            "seed": exec_properties["seed"],
+            "first_seed": generation.first_seed(exec_properties["seed"]),
+            "model": {"uri": model.uri, "id": model.id, "digest": _digest(model_dir)},
+            "seconds": seconds | {"total": time.monotonic() - started},
+        }
+        _write(document, evaluation, blessing, model, baseline if baseline_facts else None)
+        _log.info("%s", document["reason"])
+
+    def _draw(
+        self, config: JudgeConfig, real: reference.Reference, models: dict[str, str], seed: int
+    ) -> dict[str, generation.Fakes]:
+        counts = reference.apportion(real.class_counts(), real.num_fakes)
+        task = generation.Task(
+            models=models,
+            extractor=config.extractor,
+            labels=generation.ordered_labels(counts, seed),
+            first_seed=generation.first_seed(seed),
+            image_shape=real.images.shape[1:],
+        )
+        folder = self._get_tmp_dir()
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, "fakes.pickle")
+        generation.run(self._make_beam_pipeline(), task, path)
+        fakes = generation.read(path)
+        os.remove(path)
+        return fakes
+
+
+def _write(
+    document: dict,
+    evaluation: types.Artifact,
+    blessing: types.Artifact,
+    model: types.Artifact,
+    baseline: types.Artifact | None,
+) -> None:
+    folder = pathlib.Path(evaluation.uri)
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    with checks.atomic_path(folder / EVALUATION_FILE) as path:
+        path.write_text(text)
+    # The Pusher gets the blessing and not the evaluation: what it needs travels with it.
+    target = pathlib.Path(blessing.uri)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (EVALUATION_FILE, SAMPLES_FILE):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+    blessed = document["blessed"]
+    (target / (constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME)).touch()
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+        constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE,
+    )
+    blessing.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    if baseline is not None:
+        blessing.set_string_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri
+        )
+        blessing.set_int_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
+        )
+    blessing.set_string_custom_property("evaluation", evaluation.uri)
+    for artifact in (evaluation, blessing):
+        artifact.set_string_custom_property("reason", document["reason"])
+        artifact.set_string_custom_property("protocol", document["protocol"])
+        artifact.set_string_custom_property("extractor", document["extractor"]["name"])
+        artifact.set_string_custom_property("extractor_digest", document["extractor"]["digest"])
+        artifact.set_string_custom_property("fingerprint", document["data"]["fingerprint"])
+        artifact.set_int_custom_property("num_fakes", document["num_fakes"])
+        artifact.set_int_custom_property("forced", int(document["forced"]))
+        if document["forced"]:
+            artifact.set_string_custom_property("force_reason", document["force_reason"])
+        for name, value in document["metrics"].items():
+            if isinstance(value, float | int):
+                artifact.set_float_custom_property(name, float(value))
+
+
+def _incomparable(blessing: types.Artifact | None, real: reference.Reference) -> dict[str, str]:
+    """{"ignored": why} when the baseline was blessed under other circumstances, else {}."""
+    if blessing is None:
+        return {}
+    for name, found, what in (
+        ("fingerprint", real.data.fingerprint, "other data"),
+        ("extractor_digest", real.extractor_digest, "another feature extractor"),
+    ):
+        if blessing.get_string_custom_property(name) != found:
+            return {"ignored": f"it was judged with {what}"}
+    if blessing.get_int_custom_property("num_fakes") != real.num_fakes:
+        return {"ignored": "it was judged on another number of fakes"}
+    return {}
+
+
+def _draw_pictures(folder: pathlib.Path, real: reference.Reference, fakes) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(fakes.sample.images):
+        pictures.real_above_fake(real, fakes).save(folder / "real_above_fake.png")
+
+
+def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
+    """Ten of each class present, if the generator can: its verdict is told elsewhere."""
+    try:
+        generator = local.Generator(model_dir)
+        labels, seeds = local.ten_of_each(generator.contract, SAMPLES_SEED)
+        images = to_uint8(generator.draw(seeds, labels))
+    except ValueError as error:
+        _log.warning("no sample picture: %s", error)
+        return
+    local.contact_sheet(images, columns=10).save(folder / SAMPLES_FILE)
+
+
+def _contract(model_dir: str) -> GeneratorContract | None:
+    try:
+        return GeneratorContract.load(model_dir)
+    except ContractError:
+        return None
+
+
+def _digest(model_dir: str) -> str | None:
+    try:
+        return versions.model_digest(model_dir)
+    except OSError:
+        return None
+
+
+def _model_dir(model: types.Artifact) -> str:
+    return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+
+
+def _single(artifacts: list[types.Artifact] | None) -> types.Artifact | None:
+    return artifact_utils.get_single_instance(artifacts) if artifacts else None
+
+
+def _cache_dir(output_uri: str) -> str | None:
+    """Where the reference is kept: as the runner says, else beside this node's artifacts.
+
+    Not a parameter of the node: where something is cached must not decide whether it is judged.
+    """
+    if folder := os.environ.get(reference.CACHE_VARIABLE):
+        return folder
+    if "://" in output_uri:
+        return None
+    return os.path.join(os.path.dirname(os.path.dirname(output_uri)), ".reference")
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - started, 3)

@@ -1,0 +1,115 @@
+"""The judgement itself: figures, checks and verdict of one generator, as one document.
+
+`SCHEMA_VERSION` and the fields of the document are described in `components/evaluator/README.md`.
+"""
+
+import dataclasses
+import math
+
+from components.evaluator import measure, verdict
+from components.evaluator.config import JudgeConfig
+from components.evaluator.generation import Fakes
+from components.evaluator.reference import Reference
+
+SCHEMA_VERSION = 1
+
+
+def judge(
+    reference: Reference,
+    fakes: Fakes,
+    config: JudgeConfig,
+    *,
+    conditional: bool = True,
+    baseline: Fakes | None = None,
+    baseline_facts: dict | None = None,
+    force: str = "",
+) -> dict:
+    """Measures and decides.
+
+    Args:
+      reference: the real images.
+      fakes: of the generator under judgement.
+      config: bars.
+      conditional: whether the generator obeys the label.
+      baseline: fakes of the latest blessed generator, from the same seeds and labels.
+      baseline_facts: what is known of the baseline (`uri`, `id`), and under `ignored` why it can't
+        be compared with; None when there is none.
+      force: reason to bless in spite of missed bars.
+
+    Returns:
+      The parts of `evaluation.json` that the measuring decides: `protocol`, `num_fakes`,
+      `num_reference`, `extractor`, `data`, `metrics`, `classes`, `baseline`, `bars`, `checks`,
+      `blessed`, `forced`, `force_reason`, `reason`. Every number in it is finite or None.
+    """
+    total = fakes.total
+    checks = [verdict.works(total.problems, total.drawn, total.not_finite, reference.num_fakes)]
+    figures: dict = {}
+    rows: list[dict] = []
+    baseline_facts = dict(baseline_facts) if baseline_facts else None
+    if checks[0].passed:
+        figures = measure.fid_figures(fakes, reference, config.confidence)
+        class_figures, rows = measure.class_figures(fakes, reference)
+        figures |= class_figures
+        checks += verdict.bars(
+            config,
+            figures,
+            conditional=conditional,
+            knows_classes=measure.knows_classes(reference),
+        )
+        if baseline is not None and "ignored" not in baseline_facts:
+            baseline_total = baseline.total
+            usable = verdict.works(
+                baseline_total.problems,
+                baseline_total.drawn,
+                baseline_total.not_finite,
+                reference.num_fakes,
+            )
+            if usable.passed:
+                comparison = measure.compare(fakes, baseline, reference, config.confidence)
+                baseline_facts |= comparison
+                checks.append(verdict.against_baseline(config, comparison))
+            else:
+                baseline_facts["ignored"] = usable.sentence
+    decision = verdict.decide(checks, figures, _notes(baseline_facts), force)
+    return _finite_only(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "protocol": measure.protocol(reference.num_fakes),
+            "num_fakes": reference.num_fakes,
+            "num_reference": len(reference.labels),
+            "extractor": {
+                "name": reference.extractor_name,
+                "digest": reference.extractor_digest,
+                "dim": int(reference.features.shape[1]),
+            },
+            "data": {**dataclasses.asdict(reference.data), "split": "test"},
+            "metrics": figures,
+            "classes": rows,
+            "baseline": baseline_facts,
+            "bars": config.model_dump(),
+            "checks": [dataclasses.asdict(check) for check in checks],
+            **dataclasses.asdict(decision),
+            "force_reason": force or None,
+        }
+    )
+
+
+def _notes(baseline_facts: dict | None) -> list[str]:
+    if baseline_facts is None:
+        return ["There is no earlier blessed generator to compare with."]
+    if "ignored" in baseline_facts:
+        return [
+            f"The earlier blessed generator was not compared with: {baseline_facts['ignored']}."
+        ]
+    return []
+
+
+def _finite_only(value):
+    """JSON knows neither NaN nor infinity: they become None."""
+    if isinstance(value, dict):
+        return {key: _finite_only(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite_only(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

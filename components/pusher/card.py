@@ -1,0 +1,150 @@
+"""The model card and the metadata that travel with a pushed generator.
+
+Plain functions on dictionaries; needs neither TensorFlow nor TFX.
+"""
+
+from serving.contract import GeneratorContract
+
+SCHEMA_VERSION = 1
+SMOKE_LINE = (
+    "> **Not a model to use:** the preset `smoke` trains for seconds, to exercise the pipeline. "
+    "Its bars let nearly anything through."
+)
+
+
+def metadata(
+    contract: GeneratorContract, evaluation: dict, model: dict, data: dict, mlmd: dict
+) -> dict:
+    """The content of `assets.extra/metadata.json`.
+
+    Args:
+      contract: of the pushed generator.
+      evaluation: the judge's `evaluation.json`, {} when no judge looked at the model.
+      model: facts about the Model artifact (`uri`, `name`).
+      data: facts about the Examples that it was judged on.
+      mlmd: ids in ML Metadata that lead back to how the model came to be.
+    """
+    training = dict(contract.training)
+    learned_from = training.pop("data", {})
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": {
+            **model,
+            "architecture": contract.model,
+            "conditional": contract.conditional,
+            "latent_dim": contract.latent_dim,
+            "latent_distribution": contract.latent_distribution,
+            "image_shape": list(contract.image_shape),
+            "value_range": list(contract.value_range),
+            "num_classes": contract.num_classes,
+            "class_names": list(contract.class_names),
+            "classes_present": list(contract.classes_present),
+        },
+        "preset": evaluation.get("preset") or training.pop("preset", None),
+        "data": {**learned_from, **data},
+        "config": training.pop("config", {}),
+        "seed": training.pop("seed", None),
+        "source_hash": training.pop("source_hash", None),
+        "libraries": training.pop("versions", {}),
+        "training": training,
+        "metrics": {
+            "protocol": evaluation.get("protocol"),
+            "extractor": evaluation.get("extractor"),
+            **evaluation.get("metrics", {}),
+        },
+        "blessing": {
+            key: evaluation.get(key)
+            for key in ("blessed", "forced", "force_reason", "reason", "bars", "checks", "baseline")
+        },
+        "mlmd": mlmd,
+    }
+
+
+def model_card(record: dict) -> str:
+    """The card, Markdown, from what `metadata` (as pushed, with its version) returned."""
+    model, data, metrics = record["model"], record["data"], record["metrics"]
+    blessing = record["blessing"]
+    name = data.get("dataset") or "its training data"
+    lines = []
+    if record["preset"] == "smoke":
+        lines += [SMOKE_LINE, ""]
+    if blessing["forced"]:
+        lines += [
+            f"> **Blessed by force** (“{blessing['force_reason']}”), "
+            "against the judge's verdict; see below.",
+            "",
+        ]
+    lines += [
+        f"# Generator {record['version']}",
+        "",
+        f"Draws {'x'.join(map(str, model['image_shape'][:2]))} images like those of {name}"
+        + (", one class at a time." if model["conditional"] else ", of whatever class comes."),
+        "",
+        "![ten of each class](samples.png)",
+        "",
+        "## Verdict",
+        "",
+        blessing["reason"] or "No judge looked at this model.",
+        "",
+    ]
+    if blessing["checks"]:
+        lines += ["| check | value | bar | |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| {check['name']} | {_number(check['value'])} | {_number(check['bar'])} | "
+            f"{'passed' if check['passed'] else '**missed**'} |"
+            for check in blessing["checks"]
+        ]
+        lines += [""]
+    measured = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
+    if measured:
+        lines += ["## Figures", ""]
+        if metrics["protocol"]:
+            extractor = metrics["extractor"] or {}
+            lines += [
+                f"Protocol `{metrics['protocol']}` on the features of `{extractor.get('name')}` "
+                f"({str(extractor.get('digest'))[:12]}). Such figures compare only with others of "
+                "the same protocol and extractor, never with published Inception figures.",
+                "",
+            ]
+        lines += ["| figure | value |", "| --- | --- |"]
+        lines += [f"| {key} | {_number(value)} |" for key, value in measured.items()]
+        lines += [""]
+    lines += ["## Where it comes from", "", "| | |", "| --- | --- |"]
+    lines += [f"| {key} | {value} |" for key, value in _origin(record).items() if value is not None]
+    lines += [
+        "",
+        "`metadata.json` beside this card has all of it: settings, library versions, digests.",
+        "",
+        "## Use and limits",
+        "",
+        "- `generate` (seed, label) gives floats in [-1, 1], `generate_png` the same as PNG, "
+        "`serving_default` (latent, label) takes the latent vector itself. The same seed and label "
+        "give the same image everywhere.",
+        f"- Classes: {', '.join(model['class_names'][c] for c in model['classes_present'])}. "
+        "Label -1 lets the seed choose.",
+        "- It imitates its training data, with that data's gaps and habits; a drawn image is no "
+        "evidence of anything.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _origin(record: dict) -> dict[str, object]:
+    data, mlmd = record["data"], record["mlmd"]
+    return {
+        "data set": data.get("dataset"),
+        "data set version": data.get("dataset_version"),
+        "data fingerprint": data.get("fingerprint"),
+        "architecture": record["model"]["architecture"],
+        "preset": record["preset"],
+        "seed": record["seed"],
+        "source": record["source_hash"],
+        "model digest": record["model"].get("digest"),
+        "pipeline run": mlmd.get("pipeline_run_id"),
+        "Model artifact": mlmd.get("model_id"),
+        "ModelBlessing artifact": mlmd.get("model_blessing_id"),
+    }
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,139 @@
+"""Executor for TFX's Pusher: atomic, never twice, and with the papers of the model beside it."""
+
+import json
+import pathlib
+import shutil
+import uuid
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher import executor as tfx_pusher
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from components.pusher import card
+from serving import versions
+from serving.contract import GeneratorContract
+
+# What the Evaluator leaves in the folder of its ModelBlessing for the Pusher.
+EVALUATION_FILE = "evaluation.json"
+SAMPLES_FILE = "samples.png"
+
+_NAMESPACE = uuid.UUID("6f0a3c0e-8c0b-5f3e-9d1a-2f6f7f6f4d4e")
+
+
+class Executor(tfx_pusher.Executor):
+    """Pushes a blessed model into the next version directory, or records why it did not.
+
+    Use it as `Pusher(..., custom_executor_spec=executor_spec.ExecutorClassSpec(Executor))`.
+    Differs from TFX's own executor: the version appears in one rename, version numbers rise
+    strictly, the same model is never pushed twice, and `assets.extra` tells where the model comes
+    from. The PushedModel artifact keeps TFX's properties (`pushed`, `pushed_destination`,
+    `pushed_version`) and has `reason`, and `new` (1 when this execution made the version).
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes the model if every blessing among the inputs says so.
+
+        Args:
+          input_dict: `model`, `model_blessing` and maybe `infra_blessing`.
+          output_dict: `pushed_model`, one PushedModel.
+          exec_properties: `push_destination`, a PushDestination of kind filesystem as JSON.
+
+        Raises:
+          versions.PublishError: the copy failed; nothing was pushed.
+        """
+        pushed = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.PUSHED_MODEL_KEY]
+        )
+        blessings = [
+            artifact
+            for key in (
+                standard_component_specs.MODEL_BLESSING_KEY,
+                standard_component_specs.INFRA_BLESSING_KEY,
+            )
+            for artifact in input_dict.get(key) or []
+        ]
+        if not self.CheckBlessing(input_dict):
+            pushed.set_string_custom_property("reason", _refusal(blessings))
+            self._MarkNotPushed(pushed)
+            return
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(
+            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
+        )
+        if destination.WhichOneof("destination") != "filesystem":
+            raise ValueError("this Pusher pushes to a folder: use PushDestination.filesystem")
+        model_dir = self.GetModelPath(input_dict)
+        contract = GeneratorContract.load(model_dir)
+        folders = [pathlib.Path(artifact.uri) for artifact in blessings]
+        evaluation = json.loads(_first(folders, EVALUATION_FILE) or b"{}")
+        samples = _first(folders, SAMPLES_FILE)
+        model_artifacts = input_dict.get(standard_component_specs.MODEL_KEY) or []
+        mlmd = {
+            "pipeline_run_id": self._context.pipeline_run_id if self._context else None,
+            "execution_id": self._context.unique_id if self._context else None,
+        }
+        for key in input_dict:
+            for artifact in input_dict[key]:
+                mlmd[f"{key}_id"] = artifact.id
+
+        def describe(version: int) -> tuple[dict[str, bytes], dict]:
+            # Stable for the same model and version, so that a server's gauge leads back here.
+            link = str(uuid.uuid5(_NAMESPACE, f"{versions.model_digest(model_dir)}/{version}"))
+            record = card.metadata(
+                contract,
+                evaluation,
+                model={
+                    "name": pathlib.Path(destination.filesystem.base_directory).name,
+                    "uri": model_artifacts[0].uri if model_artifacts else model_dir,
+                    "digest": versions.model_digest(model_dir),
+                },
+                data=evaluation.get("data", {}),
+                mlmd={**mlmd, "mlmd_uuid": link},
+            )
+            files = {
+                versions.CARD_FILE: card.model_card({**record, "version": version}).encode(),
+                versions.UUID_FILE: link.encode(),
+            }
+            if samples is not None:
+                files[versions.SAMPLES_FILE] = samples
+            return files, record
+
+        version, is_new = versions.publish(
+            model_dir, destination.filesystem.base_directory, describe
+        )
+        # TFX keeps a copy in the artifact; the server's folder may be pruned, history should not.
+        shutil.copytree(version.path, pushed.uri, dirs_exist_ok=True)
+        self._MarkPushed(
+            pushed, pushed_destination=str(version.path), pushed_version=str(version.number)
+        )
+        pushed.set_int_custom_property("new", int(is_new))
+        pushed.set_string_custom_property(
+            "reason",
+            f"pushed as version {version.number}"
+            if is_new
+            else f"version {version.number} already holds this model",
+        )
+        if link := version.metadata.get("mlmd", {}).get("mlmd_uuid"):
+            pushed.set_string_custom_property("mlmd_uuid", link)
+
+
+def _refusal(blessings: list[types.Artifact]) -> str:
+    refused = [b for b in blessings if not b.get_int_custom_property("blessed")]
+    reasons = [b.get_string_custom_property("reason") for b in refused]
+    return "not pushed: " + ("; ".join(r for r in reasons if r) or "the model was not blessed")
+
+
+def _first(folders: list[pathlib.Path], name: str) -> bytes | None:
+    """The content of the first file called `name` in `folders`."""
+    for folder in folders:
+        if (folder / name).is_file():
+            return (folder / name).read_bytes()
+    return None
