@@ -1,0 +1,92 @@
+"""The classification accuracy score: how well a classifier that saw only fakes reads real pictures.
+
+Ravuri and Vinyals 2019, "Classification Accuracy Score for Conditional Generative Models", section
+3. It needs no feature extractor and sees what FID misses: classes mixed up, variety lost.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from metrics import checks
+from metrics.classifier import train
+from metrics.features import ClassifierExtractor
+from metrics.labels import asked_accuracy, confusion
+
+EPOCHS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassificationScore:
+    """Accuracy on real pictures of a classifier trained on fakes.
+
+    Attributes:
+      accuracy: over all test pictures, 0..1.
+      per_class: true class -> accuracy, for the classes that the test pictures have.
+      worst_class: the one with the least accuracy.
+      train_count: how many fakes it was trained on.
+      test_count: how many real pictures it was tested on.
+    """
+
+    accuracy: float
+    per_class: dict[int, float]
+    worst_class: int
+    train_count: int
+    test_count: int
+
+
+def classification_accuracy_score(
+    fake_images: np.ndarray,
+    fake_labels: np.ndarray,
+    test_images: np.ndarray,
+    test_labels: np.ndarray,
+    num_classes: int,
+    *,
+    seed: int = 0,
+    epochs: int = EPOCHS,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> ClassificationScore:
+    """Trains the small classifier on fakes and tests it on real pictures.
+
+    No augmentation: what variety the fakes lack is not lent to them. The same arguments give the
+    same score on one machine. With 60,000 fakes it takes about a minute on two cores; give the
+    number of fakes and epochs with the score.
+
+    Args:
+      fake_images: uint8 [N, 28, 28, 1].
+      fake_labels: integers [N], the classes asked for.
+      test_images: uint8 [M, 28, 28, 1], real, M >= 1.
+      test_labels: integers [M].
+      num_classes: labels lie in 0..num_classes-1; a class may be missing on either side.
+      seed: of the training.
+      epochs: passes over the fakes.
+      on_step: called with (steps done, steps in all, mean loss of the epoch so far).
+
+    Raises:
+      ValueError: wrong dtypes, shapes or labels, fewer fakes than a batch, no test picture.
+    """
+    test_images = checks.images("test_images", test_images)
+    test_labels = checks.labels(
+        "test_labels", test_labels, count=len(test_images), num_classes=num_classes
+    )
+    if not len(test_images):
+        raise ValueError("test_images must hold at least one picture")
+    weights = train(
+        fake_images,
+        fake_labels,
+        num_classes,
+        epochs=epochs,
+        seed=seed,
+        augment=False,
+        on_step=on_step,
+    )
+    probabilities = ClassifierExtractor(weights).features_and_probabilities(test_images)[1]
+    found = asked_accuracy(confusion(test_labels, probabilities.argmax(axis=1), num_classes))
+    return ClassificationScore(
+        accuracy=found.accuracy,
+        per_class=found.per_class,
+        worst_class=found.worst_class,
+        train_count=len(fake_images),
+        test_count=len(test_images),
+    )

@@ -1,0 +1,212 @@
+"""Trains the small classifier of 28x28 pictures that `metrics/features.py` runs.
+
+It serves twice: as the pinned feature extractor (`metrics/train_classifier.py` makes its weights)
+and as the classifier of the classification accuracy score (`metrics/cas.py`). Training is Keras;
+what comes out is a handful of arrays with batch normalisation folded in, so that the numbers do
+not hang on a Keras version.
+"""
+
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from metrics import checks
+from metrics.features import ClassifierWeights
+
+# Filters, stride and padding of the 3x3 convolutions; 28x28 -> 28 -> 14 -> 14 -> 7 -> 5x5.
+# With the two dense layers about 280,000 parameters and 6 million multiply-adds a picture.
+CONVOLUTIONS = (
+    (24, 1, "same"),
+    (40, 2, "same"),
+    (48, 1, "same"),
+    (64, 2, "same"),
+    (64, 1, "valid"),
+)
+FEATURES = 128
+
+
+def build_model(num_classes: int, *, seed: int, dropout: float) -> keras.Model:
+    """The network to train: float32 [N, 28, 28, 1] in [0, 1] -> logits [N, num_classes]."""
+    # One seed a layer: layers that share one would start with correlated weights.
+    seeds = iter(np.random.SeedSequence(seed).generate_state(16).tolist())
+
+    def normalised(value, layer):
+        value = keras.layers.BatchNormalization(momentum=0.98)(layer(value))
+        return keras.layers.ReLU()(value)
+
+    inputs = value = keras.Input(checks.IMAGE_SHAPE)
+    for filters, stride, padding in CONVOLUTIONS:
+        initializer = keras.initializers.HeNormal(seed=next(seeds))
+        value = normalised(
+            value,
+            keras.layers.Conv2D(
+                filters,
+                3,
+                strides=stride,
+                padding=padding,
+                use_bias=False,
+                kernel_initializer=initializer,
+            ),
+        )
+    value = keras.layers.Flatten()(value)
+    value = keras.layers.Dropout(dropout, seed=next(seeds))(value)
+    initializer = keras.initializers.HeNormal(seed=next(seeds))
+    value = normalised(
+        value, keras.layers.Dense(FEATURES, use_bias=False, kernel_initializer=initializer)
+    )
+    value = keras.layers.Dropout(dropout, seed=next(seeds))(value)
+    initializer = keras.initializers.GlorotUniform(seed=next(seeds))
+    return keras.Model(
+        inputs, keras.layers.Dense(num_classes, kernel_initializer=initializer)(value)
+    )
+
+
+def fold(model: keras.Model, facts: dict) -> ClassifierWeights:
+    """Takes the arrays out of a `build_model`, batch normalisation folded into the layer before.
+
+    Normalising a layer without bias, gamma (W x - mean) / deviation + beta, is the layer with
+    kernel W gamma / deviation and bias beta - mean gamma / deviation.
+    """
+    layers, kernels, biases = [], [], []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = (np.asarray(w, np.float64) for w in layer.get_weights())
+            scale = gamma / np.sqrt(variance + layer.epsilon)
+            kernels[-1] = kernels[-1] * scale
+            biases[-1] = beta - mean * scale
+            continue
+        if isinstance(layer, keras.layers.Conv2D):
+            stride, padding = int(layer.strides[0]), layer.padding.upper()
+            layers.append({"kind": "convolution", "stride": stride, "padding": padding})
+        elif isinstance(layer, keras.layers.Dense):
+            layers.append({"kind": "dense"})
+        else:
+            continue
+        kernel, *bias = (np.asarray(w, np.float64) for w in layer.get_weights())
+        kernels.append(kernel)
+        biases.append(bias[0] if bias else np.zeros(kernel.shape[-1]))
+    return ClassifierWeights(
+        layers=tuple(layers),
+        kernels=tuple(kernel.astype(np.float32) for kernel in kernels),
+        biases=tuple(bias.astype(np.float32) for bias in biases),
+        facts=facts,
+    )
+
+
+def augmented(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Moves, turns, scales and shears every picture a little, all at once and bilinearly.
+
+    Args:
+      pictures: float32 [N, 28, 28, 1], background 0.
+      seed: integers [2]; the same seed changes the same picture in the same way.
+    """
+    u = tf.random.stateless_uniform([6, tf.shape(pictures)[0]], seed, -1.0, 1.0)
+    angle, scale_x, scale_y, shear = (
+        u[0] * math.radians(10.0),
+        1.0 + u[1] * 0.08,
+        1.0 + u[2] * 0.08,
+        u[3] * 0.1,
+    )
+    # The matrix takes output pixels to input pixels; the middle of the picture stays, up to 2
+    # pixels of shift.
+    a, b = tf.cos(angle) * scale_x, (tf.sin(angle) + shear) * scale_x
+    c, d = -tf.sin(angle) * scale_y, tf.cos(angle) * scale_y
+    middle = (checks.IMAGE_SHAPE[0] - 1) / 2
+    shift_x = middle - (a + b) * middle + u[4] * 2.0
+    shift_y = middle - (c + d) * middle + u[5] * 2.0
+    zero = tf.zeros_like(a)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=pictures,
+        transforms=tf.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1),
+        output_shape=checks.IMAGE_SHAPE[:2],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+
+
+def train(
+    images: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    epochs: int,
+    seed: int,
+    batch_size: int = 250,
+    learning_rate: float = 4e-3,
+    dropout: float = 0.25,
+    augment: bool = True,
+    on_step: Callable[[int, int, float], None] | None = None,
+    facts: dict | None = None,
+) -> ClassifierWeights:
+    """Trains the classifier with AdamW and a learning rate that falls to zero along a cosine.
+
+    The same arguments give the same weights on one machine.
+
+    Args:
+      images: uint8 [N, 28, 28, 1].
+      labels: integers [N] in 0..num_classes-1; a class may be absent.
+      num_classes: how many logits.
+      epochs: passes over the pictures.
+      seed: of initial weights, order, augmentation and dropout.
+      batch_size: pictures a step; what is left of an epoch waits for the next one's shuffle.
+      learning_rate: the highest, reached after a twentieth of the steps.
+      dropout: share of units dropped before and after the feature layer.
+      augment: whether pictures are moved, turned, scaled and sheared a little.
+      on_step: called with (steps done, steps in all, mean loss of the epoch so far).
+      facts: goes into `ClassifierWeights.facts`.
+
+    Raises:
+      ValueError: wrong shapes, dtypes or labels, or fewer pictures than one batch.
+    """
+    images = checks.images("images", images)
+    labels = checks.labels("labels", labels, count=len(images), num_classes=num_classes)
+    if len(images) < batch_size:
+        raise ValueError(f"{len(images)} pictures are fewer than one batch of {batch_size}")
+    # Keras draws some seeds (of the shuffle between epochs) from the process's own state.
+    keras.utils.set_random_seed(seed)
+    steps_per_epoch = len(images) // batch_size
+    steps = steps_per_epoch * epochs
+    warm_up = max(1, steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 25,
+        max(1, steps - warm_up),
+        warmup_target=learning_rate,
+        warmup_steps=warm_up,
+    )
+    model = build_model(num_classes, seed=seed, dropout=dropout)
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-3),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+
+    def prepare(index, batch):
+        pictures = tf.cast(batch[0], tf.float32) / 255.0
+        if augment:
+            pictures = augmented(pictures, tf.stack([tf.cast(seed, tf.int64), index]))
+        return pictures, batch[1]
+
+    data = (
+        tf.data.Dataset.from_tensor_slices((images, labels))
+        .shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
+        .batch(batch_size, drop_remainder=True)
+        .repeat(epochs)
+        .enumerate()
+        .map(prepare, num_parallel_calls=1)
+        .prefetch(8)
+    )
+
+    class Report(keras.callbacks.Callback):
+        done = 0
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.done += 1
+            if on_step:
+                on_step(self.done, steps, float(logs["loss"]))
+
+    model.fit(data, epochs=epochs, steps_per_epoch=steps_per_epoch, verbose=0, callbacks=[Report()])
+    return fold(model, dict(facts or {}))

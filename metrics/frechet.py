@@ -1,0 +1,390 @@
+"""The Fréchet distance between two clouds of features, from moments that can be merged.
+
+FID (Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", section 4 and appendix A1)
+is `frechet_distance` on the features of some network. Covariances here are divided by n - 1.
+
+FID is biased upwards, the more the fewer pictures there are: numbers compare only at the same n,
+reference, extractor and pixel path. `frechet_bias` says by about how much, `frechet_interval` how
+much a number moves by the luck of the draw.
+"""
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import scipy.linalg
+
+from metrics import checks
+
+# Rows that are widened to float64 at a time: 64 MiB at Inception's 2,048 features.
+_ROWS = 4096
+
+
+class FeatureStats:
+    """Count, mean and covariance of feature vectors, gathered piece by piece in float64.
+
+    Pieces are centred before they are multiplied and combined by the rule of Chan, Golub and
+    LeVeque (1983, "Algorithms for computing the sample variance", eq. 2.1), so that a mean far
+    from zero costs no digits and any split of the rows gives the same result to about 1e-12. An
+    object without rows takes the width of the first ones that it sees.
+    """
+
+    def __init__(self) -> None:
+        self.n = 0
+        self._mean = np.zeros(0)
+        self._scatter = np.zeros((0, 0))
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> "FeatureStats":
+        """The statistics of `features` [N, D]."""
+        return cls().update(features)
+
+    @classmethod
+    def combined(cls, parts: Iterable["FeatureStats"]) -> "FeatureStats":
+        """The statistics of all rows of `parts` together; the parts stay as they are.
+
+        Raises:
+          ValueError: parts of different widths.
+        """
+        total = cls()
+        parts = [part for part in parts if part.n]
+        if not parts:
+            return total
+        if len({part.dim for part in parts}) > 1:
+            raise ValueError(
+                f"parts must have the same width, got {sorted({part.dim for part in parts})}"
+            )
+        counts = np.array([part.n for part in parts], np.float64)
+        # Relative to the first mean, so that a common offset cancels exactly.
+        origin = parts[0]._mean
+        offsets = np.stack([part._mean - origin for part in parts])
+        shift = counts @ offsets / counts.sum()
+        offsets -= shift
+        total.n = sum(part.n for part in parts)
+        total._mean = origin + shift
+        total._scatter = (offsets * counts[:, None]).T @ offsets
+        for part in parts:
+            total._scatter += part._scatter
+        return total
+
+    @property
+    def dim(self) -> int:
+        """Width of the rows; 0 before the first."""
+        return len(self._mean)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """float64 [D]. Raises ValueError where there are no rows."""
+        self._require(1)
+        return self._mean.copy()
+
+    @property
+    def cov(self) -> np.ndarray:
+        """float64 [D, D], divided by n - 1. Raises ValueError where there are fewer than 2 rows."""
+        self._require(2)
+        return self._scatter / (self.n - 1)
+
+    def update(self, features: np.ndarray) -> "FeatureStats":
+        """Adds rows.
+
+        Args:
+          features: real numbers [N, D]; N may be 0.
+
+        Returns:
+          itself.
+
+        Raises:
+          ValueError: another shape or width, NaN or infinity.
+        """
+        features = np.asarray(features)
+        parts = [self]
+        # All is checked before anything is added: a refused piece leaves no half of itself.
+        for start in range(0, max(1, len(np.atleast_1d(features))), _ROWS):
+            rows = np.atleast_1d(features)[start : start + _ROWS]
+            rows = checks.features("features", rows, at_least=0)
+            if self.n and rows.shape[1] != self.dim:
+                raise ValueError(f"features must have width {self.dim}, got {rows.shape[1]}")
+            if len(rows):
+                parts.append(self._piece(rows))
+        return self._become(parts)
+
+    def merge(self, other: "FeatureStats") -> "FeatureStats":
+        """Adds the rows of `other`, which stays as it is. Returns itself.
+
+        Raises:
+          ValueError: `other` has another width.
+        """
+        return self._become([self, other])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes an `.npz`, whole or not at all."""
+        with checks.atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, n=self.n, mean=self._mean, scatter=self._scatter)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "FeatureStats":
+        """Reads what `save` wrote, bit for bit.
+
+        Raises:
+          ValueError: `path` is missing, broken or something else; the text names it.
+        """
+        stats = cls()
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stats.n = int(file["n"])
+                stats._mean = checks.finite("mean", file["mean"])
+                stats._scatter = checks.finite("scatter", file["scatter"])
+            width = stats.dim
+            if stats._mean.ndim != 1 or stats._scatter.shape != (width, width) or stats.n < 0:
+                raise ValueError("shapes do not fit")
+        except Exception as error:  # NumPy and zipfile raise a dozen kinds for a broken file
+            raise ValueError(f"{os.fspath(path)} holds no feature statistics: {error}") from None
+        return stats
+
+    @classmethod
+    def _piece(cls, rows: np.ndarray) -> "FeatureStats":
+        piece = cls()
+        piece.n = len(rows)
+        # Twice: the first mean of numbers far from zero is rounded, the rest of it is not.
+        mean = rows.mean(axis=0)
+        centred = rows - mean
+        rest = centred.mean(axis=0)
+        centred -= rest
+        piece._mean = mean + rest
+        piece._scatter = centred.T @ centred
+        return piece
+
+    def _become(self, parts: Sequence["FeatureStats"]) -> "FeatureStats":
+        total = self.combined(parts)
+        self.n, self._mean, self._scatter = total.n, total._mean, total._scatter
+        return self
+
+    def _require(self, rows: int) -> None:
+        if self.n < rows:
+            raise ValueError(f"at least {rows} rows of features are needed, got {self.n}")
+
+
+def frechet_distance(
+    mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, cov_b: np.ndarray
+) -> float:
+    """|mean_a - mean_b|^2 + tr(cov_a + cov_b - 2 (cov_a cov_b)^(1/2)), never negative.
+
+    Dowson and Landau (1982), "The Fréchet distance between multivariate normal distributions",
+    eq. 4. The trace of the root is the sum of the singular values of A' B where A A' = cov_a and
+    B B' = cov_b come from symmetric eigendecompositions. Unlike a root of the product it needs no
+    epsilon on the diagonal, holds for singular covariances, and keeps its digits: the roots are
+    taken of eigenvalues of the covariances, not of those of their product.
+
+    Args:
+      mean_a, mean_b: [D].
+      cov_a, cov_b: [D, D], symmetric, no eigenvalue below zero by more than rounding.
+
+    Raises:
+      ValueError: shapes that do not fit, NaN or infinity, or matrices that are no covariances.
+    """
+    mean_a, mean_b = checks.finite("mean_a", mean_a), checks.finite("mean_b", mean_b)
+    if mean_a.ndim != 1 or mean_a.shape != mean_b.shape or not len(mean_a):
+        raise ValueError(
+            "mean_a and mean_b must have the same shape [D], "
+            f"got {list(mean_a.shape)} and {list(mean_b.shape)}"
+        )
+    root_a = _root("cov_a", cov_a, len(mean_a))
+    root_b = _root("cov_b", cov_b, len(mean_a))
+    difference = mean_a - mean_b
+    # tr(cov) from the roots, so that equal arguments cancel as well as they can.
+    traces = np.sum(root_a * root_a) + np.sum(root_b * root_b)
+    overlap = scipy.linalg.svdvals(root_a.T @ root_b).sum() if traces else 0.0
+    return max(0.0, float(difference @ difference + (traces - 2.0 * overlap)))
+
+
+def _root(name: str, cov: np.ndarray, dim: int) -> np.ndarray:
+    """R [D, rank] with R R' = `cov`, after checking that it is a covariance."""
+    cov = checks.finite(name, cov)
+    if cov.shape != (dim, dim):
+        raise ValueError(f"{name} must have shape [{dim}, {dim}], got {list(cov.shape)}")
+    scale = np.abs(cov).max()
+    if scale == 0.0:
+        return np.zeros((dim, 1))
+    if np.abs(cov - cov.T).max() > 1e-8 * scale:
+        raise ValueError(f"{name} must be symmetric")
+    values, vectors = scipy.linalg.eigh((cov + cov.T) / 2, driver="evd")
+    if values[0] < -1e-6 * values[-1]:
+        raise ValueError(
+            f"{name} is no covariance: it has the eigenvalue {values[0]:.3g}, "
+            f"its largest is {values[-1]:.3g}"
+        )
+    # What rounding made of eigenvalues that are zero would enter the sum by its root.
+    kept = values > 4 * np.finfo(np.float64).eps * values[-1]
+    return vectors[:, kept] * np.sqrt(values[kept])
+
+
+def frechet_distance_between(a: FeatureStats, b: FeatureStats) -> float:
+    """`frechet_distance` of the moments of `a` and `b`.
+
+    Raises:
+      ValueError: fewer than two rows, or different widths.
+    """
+    return frechet_distance(a.mean, a.cov, b.mean, b.cov)
+
+
+def frechet_distance_from_features(a: np.ndarray, b: np.ndarray) -> float:
+    """`frechet_distance` of the moments of two sets of features, [N, D] and [M, D].
+
+    Raises:
+      ValueError: fewer than two rows, different widths, NaN or infinity.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    for name, rows in (("a", a), ("b", b)):
+        checks.features(name, rows, at_least=2)
+    checks.same_width("a", a, "b", b)
+    return frechet_distance_between(FeatureStats.of(a), FeatureStats.of(b))
+
+
+def frechet_share(distance: float, reference_cov: np.ndarray) -> float:
+    """`distance` as a share of tr(cov) of the reference: a number that has no unit.
+
+    1 is about the distance of a generator that gives one mean picture over and over. NaN where the
+    reference does not vary.
+    """
+    trace = float(np.trace(checks.finite("reference_cov", reference_cov)))
+    return distance / trace if trace > 0 else float("nan")
+
+
+def frechet_bias(cov: np.ndarray, n: int, m: int) -> float:
+    """About what `frechet_distance` is between n and m draws from one and the same Gaussian.
+
+    To first order in 1/n and 1/m it is (1/n + 1/m) (tr S + sum_ij l_i l_j (1 + d_ij) / (2 (l_i +
+    l_j))) with l the eigenvalues of S and d Kronecker's: the spread of the mean, and that of the
+    Wishart-distributed covariance in the metric that the distance has near zero. For S = s I it
+    is the better known s d (1/n + 1/m) (1 + (d + 1) / 4). It holds where n and m are much greater
+    than D; features are not Gaussian, so it is a scale to read numbers by, not a correction.
+
+    Args:
+      cov: [D, D], the covariance S.
+      n, m: sizes of the two samples, at least 2.
+
+    Raises:
+      ValueError: n or m below 2, or `cov` is no covariance.
+    """
+    if min(n, m) < 2:
+        raise ValueError(f"n and m must be at least 2, got {n} and {m}")
+    cov = np.asarray(cov)
+    values = np.sum(_root("cov", cov, len(np.atleast_1d(cov))) ** 2, axis=0)
+    values = values[values > 0]
+    pairs = np.outer(values, values) / (2.0 * np.add.outer(values, values))
+    return float((1 / n + 1 / m) * (values.sum() + pairs.sum() + np.trace(pairs)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A number and how far the luck of the draw may have moved it.
+
+    Attributes:
+      estimate: the number itself, from all rows.
+      low: lower end of the interval.
+      high: upper end of the interval.
+      standard_error: standard deviation of the number over draws.
+      level: share of draws whose interval holds the truth, as far as the method is right.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    standard_error: float
+    level: float
+
+
+def group_of(index: np.ndarray, count: int) -> np.ndarray:
+    """Which of `count` groups the fake with a running number is in, as int64 of the same shape.
+
+    A fixed hash (the finaliser of SplitMix64), so that every worker says the same and no group
+    holds more of one class because labels go round with the running number.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    x = np.asarray(index).astype(np.uint64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # wrapping around is the point
+        x = x + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x = x ^ (x >> np.uint64(31))
+    return (x % np.uint64(count)).astype(np.int64)
+
+
+def grouped(features: np.ndarray, count: int = 64) -> list[FeatureStats]:
+    """Statistics of `features` [N, D] in `count` groups, rows assigned by `group_of`."""
+    features = np.asarray(features)
+    group = group_of(np.arange(len(features)), count)
+    return [FeatureStats().update(features[group == index]) for index in range(count)]
+
+
+def frechet_interval(
+    groups: Sequence[FeatureStats],
+    reference: FeatureStats,
+    *,
+    baseline: Sequence[FeatureStats] | None = None,
+    repeats: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """An interval for FID, or for the difference of two FIDs, by subsampling without replacement.
+
+    A bootstrap draws with replacement, which makes covariances of fewer different rows and so
+    inflates FID. Half-samples do not: a random half, drawn without replacement, spreads about the
+    whole as the whole spreads about the truth (Shao and Wu 1989, "A general theory for jackknife
+    variance estimation", with half of the rows deleted). The halves' own bias falls out, because
+    only their spread is used, about the estimate from all rows. Halves are of groups, not of rows,
+    so that nothing but the groups' statistics is needed, whatever the number of fakes.
+
+    The reference is held fixed: it is the same for whatever is compared.
+
+    Args:
+      groups: statistics of the fakes in groups of about equal size, each a random part of all
+        (`group_of`); at least 8.
+      reference: statistics of the real pictures.
+      baseline: statistics of another generator's fakes, in the same groups (the same latents and
+        labels in each): the interval is then of FID minus the baseline's FID.
+      repeats: how many halves are drawn.
+      level: of the interval.
+      seed: of the draws.
+
+    Raises:
+      ValueError: too few groups, too few rows, groups of another count in the baseline, or widths
+        that differ.
+    """
+    if len(groups) < 8:
+        raise ValueError(f"groups must be at least 8, got {len(groups)}")
+    if baseline is not None and [g.n for g in baseline] != [g.n for g in groups]:
+        raise ValueError("baseline must have as many rows in every group as the generator has")
+    if not 0 < level < 1 or repeats < 20:
+        raise ValueError("level must lie between 0 and 1, repeats must be at least 20")
+
+    reference_moments = reference.mean, reference.cov
+
+    def distance(chosen) -> float:
+        parts = [groups[i] for i in chosen]
+        stats = FeatureStats.combined(parts)
+        value = frechet_distance(stats.mean, stats.cov, *reference_moments)
+        if baseline is not None:
+            stats = FeatureStats.combined([baseline[i] for i in chosen])
+            value -= frechet_distance(stats.mean, stats.cov, *reference_moments)
+        return value
+
+    random = np.random.default_rng(seed)
+    half = len(groups) // 2
+    halves = np.array([distance(random.permutation(len(groups))[:half]) for _ in range(repeats)])
+    # Deleting k of G leaves a spread (k / (G - k)) times the variance of the whole.
+    deviations = (halves - halves.mean()) * np.sqrt(half / (len(groups) - half))
+    estimate = distance(range(len(groups)))
+    tail = (1 - level) / 2
+    low, high = np.quantile(deviations, [tail, 1 - tail])
+    return Interval(
+        estimate=estimate,
+        low=float(estimate - high),
+        high=float(estimate - low),
+        standard_error=float(deviations.std(ddof=1)),
+        level=level,
+    )

@@ -1,0 +1,112 @@
+"""The two numbers that this project's ancestors print beside their digits.
+
+Both look at pixels alone. They are kept so that runs compare with those projects; neither says
+whether a digit looks real: a blurred mean digit has a low MSE, and shuffled pixels have a KLD of 0.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from metrics import checks, distances
+from metrics.memorisation import pixel_rows
+
+LEVELS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelError:
+    """`mse_to_nearest`'s result.
+
+    Attributes:
+      mse: mean over the fakes, 0..1; NaN where none could be compared.
+      per_class: class asked for -> mean over its fakes.
+      unmatched: how many fakes were asked to be of a class that the reals lack; left out of `mse`.
+    """
+
+    mse: float
+    per_class: dict[int, float]
+    unmatched: int
+
+
+def mse_to_nearest(
+    fake: np.ndarray,
+    fake_labels: np.ndarray,
+    real: np.ndarray,
+    real_labels: np.ndarray,
+    num_classes: int,
+) -> PixelError:
+    """Mean squared error of each fake to its nearest real of the class that was asked for.
+
+    Pixels are in 0..1; the squared difference is averaged over the pixels of a picture, the
+    nearest real is the one where that is least, and the result is averaged over the fakes.
+
+    Args:
+      fake: uint8 [N, 28, 28, 1].
+      fake_labels: integers [N], the classes asked for.
+      real: uint8 [M, 28, 28, 1].
+      real_labels: integers [M].
+      num_classes: labels lie in 0..num_classes-1.
+
+    Raises:
+      ValueError: wrong dtypes, shapes or labels.
+    """
+    fake_rows, real_rows = pixel_rows(fake), pixel_rows(real)
+    fake_labels = checks.labels(
+        "fake_labels", fake_labels, count=len(fake_rows), num_classes=num_classes
+    )
+    real_labels = checks.labels(
+        "real_labels", real_labels, count=len(real_rows), num_classes=num_classes
+    )
+    total, compared, per_class = 0.0, 0, {}
+    for label in np.unique(fake_labels):
+        candidates = real_rows[real_labels == label]
+        if not len(candidates):
+            continue
+        found, _ = distances.nearest(fake_rows[fake_labels == label], candidates)
+        errors = found**2 / fake_rows.shape[1]
+        per_class[int(label)] = float(errors.mean())
+        total, compared = total + errors.sum(), compared + len(errors)
+    return PixelError(
+        mse=float(total / compared) if compared else float("nan"),
+        per_class=per_class,
+        unmatched=len(fake_rows) - compared,
+    )
+
+
+def intensity_histogram(images: np.ndarray) -> np.ndarray:
+    """How many pixels have each grey level: int64 [256]. Histograms of parts add up.
+
+    Args:
+      images: uint8 of any shape.
+
+    Raises:
+      ValueError: another dtype.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 pixels, got {images.dtype}")
+    return np.bincount(images.ravel(), minlength=LEVELS)
+
+
+def intensity_kld(real: np.ndarray, fake: np.ndarray) -> float:
+    """Kullback-Leibler divergence of pixel intensities, real from fake, in nats, not negative.
+
+    sum over grey levels of p log(p / q), p from the histogram of all pixels of the reals, q from
+    that of the fakes. Each level counts half a pixel more than there are, so that a level that
+    the fakes never use costs much and not infinitely much.
+
+    Args:
+      real, fake: `intensity_histogram`s.
+
+    Raises:
+      ValueError: not 256 counts, or nothing counted.
+    """
+    shares = []
+    for name, counts in (("real", real), ("fake", fake)):
+        counts = checks.finite(name, counts)
+        if counts.shape != (LEVELS,) or (counts < 0).any() or counts.sum() <= 0:
+            raise ValueError(f"{name} must be a histogram of {LEVELS} grey levels, not empty")
+        shares.append((counts + 0.5) / (counts.sum() + 0.5 * LEVELS))
+    p, q = shares
+    return max(0.0, float(np.sum(p * np.log(p / q))))
