@@ -1,0 +1,102 @@
+import logging
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from trainer.checkpoints import CheckpointStore, stop_on_signals, write_atomically
+
+
+def arrays(value: float) -> dict[str, np.ndarray]:
+    return {"generator/kernel": np.full([3, 2], value, np.float32), "step": np.int64(value)}
+
+
+def test_what_was_saved_comes_back_with_names_types_and_step(tmp_path):
+    store = CheckpointStore(tmp_path, "abc")
+    store.save(5, arrays(1.5))
+    found = CheckpointStore(tmp_path, "abc").latest()
+    assert found.step == 5
+    assert set(found.arrays) == {"generator/kernel", "step"}
+    np.testing.assert_array_equal(found.arrays["generator/kernel"], arrays(1.5)["generator/kernel"])
+    assert found.arrays["step"].dtype == np.int64
+
+
+def test_only_the_newest_are_kept(tmp_path):
+    store = CheckpointStore(tmp_path, "abc", keep=2)
+    for step in (8, 9, 10, 11):
+        store.save(step, arrays(step))
+    assert [path.name for path in store.paths()] == ["step-0000000010.ckpt", "step-0000000011.ckpt"]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caplog, damage):
+    store = CheckpointStore(tmp_path, "abc")
+    store.save(1, arrays(1))
+    newest = store.save(2, arrays(2))
+    content = bytearray(newest.read_bytes())
+    if damage == "flip":
+        content[-40] ^= 1
+    newest.write_bytes({"truncate": content[:-7], "flip": content, "empty": b""}[damage])
+    with caplog.at_level(logging.WARNING):
+        assert store.latest().step == 1
+    assert newest.name in caplog.text
+
+
+def test_no_whole_checkpoint_is_none(tmp_path):
+    store = CheckpointStore(tmp_path, "abc")
+    assert store.latest() is None
+    (store.directory / "step-0000000001.ckpt").write_bytes(b"nonsense")
+    assert store.latest() is None
+
+
+def test_another_fingerprint_sees_nothing(tmp_path):
+    CheckpointStore(tmp_path, "abc").save(1, arrays(1))
+    assert CheckpointStore(tmp_path, "abd").latest() is None
+
+
+def test_a_state_that_is_not_finite_is_not_written(tmp_path):
+    store = CheckpointStore(tmp_path, "abc")
+    with pytest.raises(ValueError, match="generator/kernel is not finite at step 3"):
+        store.save(3, {"generator/kernel": np.float32([1.0, np.nan])})
+    assert store.paths() == []
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def full_disk(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_signal_is_noted_and_a_second_one_interrupts(number):
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:
+        assert not stop
+        signal.raise_signal(number)
+        assert stop.signal_name == signal.Signals(number).name
+        signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def body():
+        with stop_on_signals() as stop:
+            seen.append((bool(stop), signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert seen == [(False, before)]

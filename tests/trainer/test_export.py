@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from serving.contract import GeneratorContract, to_uint8
+from trainer.export import WARMUP_FILE, export_generator
+
+PRESENT = (0, 3)  # of four classes
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run, tiny_config, tmp_path_factory):
+    """(signatures, contract, Keras generator, folder)."""
+    generator = tiny_run[0].generator
+    contract = GeneratorContract(
+        model="cdcgan",
+        latent_dim=tiny_config.latent_dim,
+        latent_distribution="normal",
+        image_shape=(28, 28, 1),
+        value_range=(-1.0, 1.0),
+        num_classes=4,
+        class_names=tuple("abcd"),
+        classes_present=PRESENT,
+        conditional=True,
+        training={"seed": 7},
+    )
+    folder = tmp_path_factory.mktemp("exported")
+    export_generator(generator, contract, folder)
+    return tf.saved_model.load(str(folder)).signatures, contract, generator, folder
+
+
+def call(signatures, name, **inputs):
+    tensors = {
+        key: tf.constant(value, tf.float32 if key == "latent" else tf.int64)
+        for key, value in inputs.items()
+    }
+    (output,) = signatures[name](**tensors).values()
+    return output.numpy()
+
+
+def test_the_saved_model_computes_what_the_trained_generator_does(exported):
+    signatures, contract, generator, _ = exported
+    latent = np.random.default_rng(0).normal(size=[5, contract.latent_dim]).astype(np.float32)
+    label = np.array([0, 1, 2, 3, 3])
+    image = call(signatures, "serving_default", latent=latent, label=label)
+    np.testing.assert_allclose(image, generator([latent, label], training=False), atol=1e-6)
+
+
+def test_every_input_and_output_is_open_in_its_first_dimension(exported):
+    signatures, _, _, _ = exported
+    assert set(signatures) == {"serving_default", "generate", "generate_png"}
+    for function in signatures.values():
+        _, inputs = function.structured_input_signature
+        for spec in (*inputs.values(), *function.structured_outputs.values()):
+            assert spec.shape[0] is None
+    assert signatures["generate"].structured_outputs["image"].shape == [None, 28, 28, 1]
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_seed_gives_the_same_image_in_any_batch(exported, label):
+    signatures, _, _, _ = exported
+    seeds = [3, -9, 2**62, 4, 3]
+    together = call(signatures, "generate", seed=seeds, label=[label] * 5)
+    for seed, image in zip(seeds, together, strict=True):
+        alone = call(signatures, "generate", seed=[seed], label=[label])
+        np.testing.assert_allclose(alone[0], image, atol=1e-5)
+    assert np.abs(together[0] - together[1]).max() > 1e-3
+
+
+def test_latents_are_standard_normal_and_differ_between_seeds(exported):
+    """`generate` is `serving_default` on Philox normals: the seeds' images have their spread."""
+    signatures, contract, generator, _ = exported
+    image = call(signatures, "generate", seed=np.arange(400), label=np.zeros(400))
+    latent = np.random.default_rng(1).normal(size=[400, contract.latent_dim]).astype(np.float32)
+    expected = generator([latent, np.zeros(400, np.int64)], training=False).numpy()
+    np.testing.assert_allclose(image.mean(0), expected.mean(0), atol=5 * expected.std(0).max() / 20)
+    np.testing.assert_allclose(image.std(), expected.std(), rtol=0.05)
+
+
+def test_label_minus_one_is_a_class_that_occurs_in_the_data_chosen_by_the_seed(exported):
+    signatures, _, _, _ = exported
+    seeds = np.arange(64)
+    free = call(signatures, "generate", seed=seeds, label=np.full(64, -1))
+    asked = {c: call(signatures, "generate", seed=seeds, label=np.full(64, c)) for c in range(4)}
+    chosen = [min(asked, key=lambda c, i=i: np.abs(asked[c][i] - free[i]).max()) for i in seeds]
+    assert set(chosen) == set(PRESENT)
+    assert 16 < chosen.count(0) < 48
+    for seed, label in zip(seeds, chosen, strict=True):
+        np.testing.assert_allclose(asked[label][seed], free[seed], atol=1e-5)
+
+
+def test_png_holds_the_rounded_pixels_of_generate(exported):
+    signatures, _, _, _ = exported
+    seeds, labels = np.arange(6), [0, 1, 2, 3, -1, -1]
+    floats = call(signatures, "generate", seed=seeds, label=labels)
+    pngs = call(signatures, "generate_png", seed=seeds, label=labels)
+    pixels = np.stack([tf.io.decode_png(png).numpy() for png in pngs])
+    np.testing.assert_array_equal(pixels, to_uint8(floats))
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("generate", {"seed": [1, 2], "label": [0, 4]}),
+        ("generate_png", {"seed": [1], "label": [-2]}),
+        ("serving_default", {"latent": np.zeros([1, 8]), "label": [-1]}),
+        ("serving_default", {"latent": np.zeros([1, 8]), "label": [4]}),
+    ],
+)
+def test_a_label_out_of_range_is_an_invalid_argument(exported, name, inputs):
+    signatures, _, _, _ = exported
+    with pytest.raises(tf.errors.InvalidArgumentError, match="label must lie in"):
+        call(signatures, name, **inputs)
+
+
+def test_no_rows_give_no_images(exported):
+    signatures, _, _, _ = exported
+    assert call(signatures, "generate", seed=[], label=[]).shape == (0, 28, 28, 1)
+    assert call(signatures, "generate_png", seed=[], label=[]).shape == (0,)
+
+
+def test_the_graph_is_float32_without_xla_and_without_stateful_randomness(exported):
+    signatures, _, _, _ = exported
+    for function in signatures.values():
+        graph = function.graph.as_graph_def()
+        nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+        assert {"RandomStandardNormal", "RandomUniform"}.isdisjoint(node.op for node in nodes)
+        for node in nodes:
+            assert all(value.type != tf.bfloat16.as_datatype_enum for value in node.attr.values())
+        assert not any(f.attr["_XlaMustCompile"].b for f in graph.library.function)
+
+
+def test_the_contract_lies_beside_the_model(exported):
+    _, contract, _, folder = exported
+    assert GeneratorContract.load(folder) == contract
+
+
+def test_every_warm_up_request_is_answered(exported):
+    signatures, _, _, folder = exported
+    sizes = {name: set() for name in signatures}
+    for record in tf.data.TFRecordDataset(str(folder / WARMUP_FILE)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        name = request.model_spec.signature_name
+        inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        images = call(signatures, name, **inputs)
+        assert len(images) == len(inputs["label"])
+        sizes[name].add(len(images))
+    assert sizes == dict.fromkeys(signatures, {1, 8, 64})

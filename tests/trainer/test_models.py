@@ -1,0 +1,45 @@
+import keras
+import numpy as np
+import pytest
+
+from trainer import models
+from trainer.config import TrainingConfig
+
+
+@pytest.mark.parametrize("num_classes", [2, 345])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_networks_take_any_number_of_classes_and_give_float32(tiny_config, num_classes, precision):
+    networks = models.build_networks(tiny_config, num_classes, precision)
+    latent = np.zeros([3, tiny_config.latent_dim], np.float32)
+    label = np.array([0, 1, num_classes - 1])
+    image = networks.generator([latent, label], training=False).numpy()
+    assert image.shape == (3, 28, 28, 1) and image.dtype == np.float32
+    assert np.abs(image).max() <= 1.0
+    logit = networks.discriminator([image, label], training=False).numpy()
+    assert logit.shape == (3, 1) and logit.dtype == np.float32
+    dtypes = {w.dtype for n in (networks.generator, networks.discriminator) for w in n.weights}
+    assert dtypes == {"float32"}
+
+
+def test_the_label_changes_image_and_logit(tiny_config):
+    keras.utils.set_random_seed(0)
+    networks = models.build_networks(tiny_config, 4, "float32")
+    latent = np.ones([2, tiny_config.latent_dim], np.float32)
+    label = np.array([0, 3])
+    image = networks.generator([latent, label], training=False).numpy()
+    assert np.abs(image[0] - image[1]).max() > 0
+    same = np.repeat(image[:1], 2, 0)
+    logit = networks.discriminator([same, label], training=False).numpy()
+    assert logit[0] != logit[1]
+
+
+def test_building_leaves_the_global_policy_as_it_was(tiny_config):
+    before = keras.config.dtype_policy()
+    models.build_networks(tiny_config, 2, "bfloat16")
+    assert keras.config.dtype_policy() == before
+
+
+def test_width_is_a_setting(tiny_config):
+    wide = TrainingConfig(**{**tiny_config.model_dump(), "generator_channels": 16})
+    narrow_parameters = models.float32_generator(tiny_config, 4).count_params()
+    assert models.float32_generator(wide, 4).count_params() > narrow_parameters

@@ -1,0 +1,136 @@
+"""The trained generator as a SavedModel that keeps `serving/contract.py`'s promises.
+
+Three signatures, every input and output with an open first dimension:
+  serving_default(latent float32 [N, Z], label int64 [N])  -> image float32 [N, 28, 28, 1]
+  generate(seed int64 [N], label int64 [N])                -> image float32 [N, 28, 28, 1]
+  generate_png(seed int64 [N], label int64 [N])            -> image_bytes string [N]
+"""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from serving.contract import ANY_LABEL, ASSETS_EXTRA, GeneratorContract
+
+WARMUP_FILE = f"{ASSETS_EXTRA}/tf_serving_warmup_requests"
+WARMUP_BATCH_SIZES = (1, 8, 64)
+
+# Second halves of the Philox keys: one stream of random numbers a purpose. Changing them changes
+# which digit belongs to a seed.
+_LATENT_STREAM = 0
+_LABEL_STREAM = 1
+
+
+class ExportedGenerator(tf.Module):
+    """A generator's weights and the three functions that are its signatures.
+
+    Args:
+      generator: ([N, Z], [N]) -> [N, 28, 28, 1] in [-1, 1], computing in float32.
+      contract: what it promises; decides latents and labels.
+    """
+
+    def __init__(self, generator: keras.Model, contract: GeneratorContract):
+        super().__init__()
+        # The variables alone: the Keras model itself would bring its own functions along.
+        self._weights = [weight.value for weight in generator.weights]
+        latent = tf.TensorSpec([None, contract.latent_dim], tf.float32, name="latent")
+        label = tf.TensorSpec([None], tf.int64, name="label")
+        seed = tf.TensorSpec([None], tf.int64, name="seed")
+        present = tf.constant(contract.classes_present, tf.int64)
+
+        def check_range(label: tf.Tensor, lowest: int) -> tf.Tensor:
+            inside = tf.reduce_all((label >= lowest) & (label < contract.num_classes))
+            message = f"label must lie in {lowest}..{contract.num_classes - 1}, got:"
+            with tf.control_dependencies([tf.debugging.Assert(inside, [message, label])]):
+                return tf.identity(label)
+
+        def decode(latent: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+            return generator([latent, label], training=False)
+
+        def draw(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            """The latent vector and the class that belong to one seed (scalar)."""
+            key = tf.stack([seed, _LATENT_STREAM])
+            shape = [contract.latent_dim]
+            if contract.latent_distribution == "uniform":
+                latent = tf.random.stateless_uniform(shape, key, -1.0, 1.0, alg="philox")
+            else:
+                latent = tf.random.stateless_normal(shape, key, alg="philox")
+            key = tf.stack([seed, _LABEL_STREAM])
+            index = tf.random.stateless_uniform(
+                [], key, 0, len(contract.classes_present), tf.int32, alg="philox"
+            )
+            return latent, tf.gather(present, index)
+
+        def images(seed: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+            label = check_range(label, ANY_LABEL)
+            # A key of its own for every row: a seed's digit does not depend on the rest of the
+            # batch.
+            latent, any_label = tf.map_fn(draw, seed, fn_output_signature=(tf.float32, tf.int64))
+            latent = tf.ensure_shape(latent, [None, contract.latent_dim])
+            return decode(latent, tf.where(label == ANY_LABEL, any_label, label))
+
+        def decode_checked(latent: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"image": decode(latent, check_range(label, 0))}
+
+        def generate(seed: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"image": images(seed, label)}
+
+        def generate_png(seed: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
+            # As serving.contract.to_uint8 rounds.
+            levels = tf.round((images(seed, label) + 1.0) * 127.5)
+            pixels = tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
+            return {
+                "image_bytes": tf.map_fn(tf.io.encode_png, pixels, fn_output_signature="string")
+            }
+
+        self.functions = {
+            "serving_default": tf.function(decode_checked, input_signature=[latent, label]),
+            "generate": tf.function(generate, input_signature=[seed, label]),
+            "generate_png": tf.function(generate_png, input_signature=[seed, label]),
+        }
+
+
+def export_generator(
+    generator: keras.Model, contract: GeneratorContract, model_dir: str | os.PathLike
+) -> None:
+    """Writes SavedModel, contract and warm-up requests into the folder `model_dir`."""
+    module = ExportedGenerator(generator, contract)
+    tf.saved_model.save(module, os.fspath(model_dir), signatures=module.functions)
+    contract.write(model_dir)
+    write_warmup_requests(contract, pathlib.Path(model_dir, WARMUP_FILE))
+
+
+def write_warmup_requests(contract: GeneratorContract, path: pathlib.Path) -> None:
+    """Writes the requests that TF Serving replays when it loads the model, before any user's.
+
+    Several batch sizes of each signature, since each new one costs its first request some time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(os.fspath(path)) as writer:
+        for size in WARMUP_BATCH_SIZES:
+            labels = np.resize(np.asarray(contract.classes_present, np.int64), size)
+            seeds = np.arange(size, dtype=np.int64)
+            latents = np.zeros([size, contract.latent_dim], np.float32)
+            for signature, inputs in (
+                ("serving_default", {"latent": latents, "label": labels}),
+                ("generate", {"seed": seeds, "label": labels}),
+                ("generate_png", {"seed": seeds, "label": labels}),
+            ):
+                writer.write(_prediction_log(signature, inputs).SerializeToString())
+
+
+def _prediction_log(
+    signature: str, inputs: dict[str, np.ndarray]
+) -> prediction_log_pb2.PredictionLog:
+    request = predict_pb2.PredictRequest()
+    # The name stays empty: TF Serving replays into the model that it loads, whatever it is called.
+    request.model_spec.signature_name = signature
+    for name, values in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+    return prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+    )

@@ -1,0 +1,106 @@
+"""The networks: functional Keras models, small enough to read from top to bottom.
+
+A generator maps a latent vector and a label to an image in [-1, 1]; a discriminator maps an image
+and a label to one logit, high for "real".
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+
+import keras
+from keras import layers
+
+from trainer.config import TrainingConfig
+
+IMAGE_SHAPE = (28, 28, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """Both players.
+
+    Attributes:
+      generator: ([N, latent_dim] float32, [N] int) -> [N, 28, 28, 1] float32 in [-1, 1].
+      discriminator: ([N, 28, 28, 1] float32, [N] int) -> [N, 1] float32 logits.
+    """
+
+    generator: keras.Model
+    discriminator: keras.Model
+
+
+def build_networks(config: TrainingConfig, num_classes: int, precision: str) -> Networks:
+    """Builds generator and discriminator with fresh weights from Keras' global random seed.
+
+    Args:
+      config: which networks, and how wide.
+      num_classes: labels run from 0 to num_classes - 1.
+      precision: "float32" or "bfloat16"; weights are float32 in both.
+    """
+    with _dtype_policy(precision):
+        return Networks(
+            generator=build_generator(config, num_classes),
+            discriminator=build_discriminator(config, num_classes),
+        )
+
+
+def float32_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
+    """A generator that computes in float32 whatever precision training has."""
+    with _dtype_policy("float32"):
+        return build_generator(config, num_classes)
+
+
+def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
+    """The class-conditional DCGAN generator: 7x7, 14x14, 28x28."""
+    channels = config.generator_channels
+    latent = keras.Input([config.latent_dim], name="latent")
+    label = keras.Input([], dtype="int64", name="label")
+
+    embedding = layers.Embedding(num_classes, config.latent_dim, name="label_embedding")(label)
+    x = layers.Concatenate(name="latent_and_label")([latent, embedding])
+    x = layers.Dense(7 * 7 * 2 * channels, use_bias=False, name="project")(x)
+    x = layers.Reshape([7, 7, 2 * channels], name="to_7x7")(x)
+    x = layers.BatchNormalization(momentum=0.9, name="norm_7x7")(x)
+    x = layers.ReLU(name="relu_7x7")(x)
+    x = layers.Conv2DTranspose(
+        channels, 4, strides=2, padding="same", use_bias=False, name="up_14x14"
+    )(x)
+    x = layers.BatchNormalization(momentum=0.9, name="norm_14x14")(x)
+    x = layers.ReLU(name="relu_14x14")(x)
+    x = layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="up_28x28")(x)
+    image = layers.Activation("tanh", dtype="float32", name="image")(x)
+    return keras.Model([latent, label], image, name="generator")
+
+
+def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model:
+    """A DCGAN discriminator without normalisation, conditioned by projection.
+
+    Logit = w.f(x) + embedding(label).f(x) (Miyato & Koyama 2018, equation 3).
+    """
+    channels = config.discriminator_channels
+    image = keras.Input(IMAGE_SHAPE, name="image")
+    label = keras.Input([], dtype="int64", name="label")
+
+    x = layers.Conv2D(channels, 4, strides=2, padding="same", name="down_14x14")(image)
+    x = layers.LeakyReLU(0.2, name="leaky_14x14")(x)
+    x = layers.Conv2D(2 * channels, 4, strides=2, padding="same", name="down_7x7")(x)
+    x = layers.LeakyReLU(0.2, name="leaky_7x7")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(256, name="features")(x)
+    features = layers.LeakyReLU(0.2, name="leaky_features")(x)
+    logit = layers.Dense(1, dtype="float32", name="realness")(features)
+    embedding = layers.Embedding(num_classes, 256, dtype="float32", name="label_embedding")(label)
+    projection = layers.Dot(axes=1, dtype="float32", name="projection")([embedding, features])
+    logit = layers.Add(dtype="float32", name="logit")([logit, projection])
+    return keras.Model([image, label], logit, name="discriminator")
+
+
+@contextlib.contextmanager
+def _dtype_policy(precision: str) -> Iterator[None]:
+    """Layers made inside compute in `precision` and keep float32 weights."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -1,0 +1,166 @@
+"""TFX's door to the training: Examples and a transform graph in, a SavedModel out."""
+
+import hashlib
+import io
+import json
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from serving.contract import GeneratorContract, to_uint8
+from trainer import models
+from trainer.checkpoints import write_atomically
+from trainer.config import TrainingConfig, resolve_precision
+from trainer.export import export_generator
+from trainer.train_loop import train
+
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+logger = logging.getLogger(__name__)
+
+# Weights of both players, beside the SavedModel but not in it: serving needs half of them only.
+WARM_START_FILE = "Training/weights.npz"
+PARSE_BATCH = 500
+
+
+def run_fn(fn_args: "FnArgs") -> None:
+    """Trains, exports to `fn_args.serving_model_dir`, leaves records in `fn_args.model_run_dir`.
+
+    `fn_args.custom_config` holds `training` (TrainingConfig as JSON), `seed`, `data` (name,
+    version, num_classes, class_names, ...), `checkpoint_root`, `tensorboard_root`, `source_hash`,
+    `preset` and `versions`.
+    """
+    custom = fn_args.custom_config
+    config = TrainingConfig.model_validate_json(custom["training"])
+    data, seed = custom["data"], int(custom["seed"])
+    images, labels = read_split(fn_args.train_files, fn_args.transform_output)
+    logger.info("Read %d images to train on", len(images))
+    initial_weights = load_warm_start(fn_args.base_model) if fn_args.base_model else None
+
+    precision = resolve_precision(config.precision)
+    identity = [
+        config.model_dump_json(),
+        precision,
+        str(seed),
+        custom["source_hash"],
+        json.dumps(custom["versions"], sort_keys=True),
+        _digest({"images": images, "labels": labels}),
+        _digest(initial_weights or {}),
+    ]
+    fingerprint = hashlib.sha256("\n".join(identity).encode()).hexdigest()
+    result = train(
+        images,
+        labels,
+        config,
+        data["num_classes"],
+        seed,
+        checkpoint_dir=custom["checkpoint_root"],
+        output_dir=fn_args.model_run_dir,
+        log_dir=pathlib.Path(custom["tensorboard_root"], fingerprint[:24]),
+        fingerprint=fingerprint,
+        initial_weights=initial_weights,
+    )
+    contract = GeneratorContract(
+        model=config.model,
+        latent_dim=config.latent_dim,
+        latent_distribution="normal",
+        image_shape=models.IMAGE_SHAPE,
+        value_range=(-1.0, 1.0),
+        num_classes=data["num_classes"],
+        class_names=tuple(data["class_names"]),
+        classes_present=tuple(int(label) for label in np.unique(labels)),
+        conditional=True,
+        training={
+            "config": config.model_dump(),
+            "precision": precision,
+            "preset": custom["preset"],
+            "seed": seed,
+            "steps": result.steps,
+            "data": data,
+            "source_hash": custom["source_hash"],
+            "versions": custom["versions"],
+            "warm_start": fn_args.base_model or None,
+        },
+    )
+    export_generator(result.generator, contract, fn_args.serving_model_dir)
+    save_warm_start(fn_args.serving_model_dir, result.weights)
+
+
+def read_split(patterns: Sequence[str], transform_output: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads Examples through the transform graph, then undoes its scaling, which is exact.
+
+    Args:
+      patterns: file patterns of gzipped TFRecords of raw tf.train.Examples.
+      transform_output: the TransformGraph artifact's folder.
+
+    Returns:
+      Images uint8 [N, 28, 28, 1] and labels int64 [N], ordered by the feature `id`: Beam writes
+      examples in an order that differs from run to run, and the same seed must give the same
+      weights.
+    """
+    graph = tft.TFTransformOutput(transform_output)
+    layer = graph.transform_features_layer()
+    feature_spec = graph.raw_feature_spec()
+
+    def transform(records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        raw = tf.io.parse_example(records, feature_spec)
+        ids, labels = _column(raw["id"]), _column(raw["label"])
+        return layer(raw)["image"], labels, ids
+
+    files = tf.io.matching_files(list(patterns))
+    dataset = (
+        tf.data.TFRecordDataset(files, compression_type="GZIP")
+        .batch(PARSE_BATCH)
+        .map(transform, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    batches = [
+        (to_uint8(images), labels, ids) for images, labels, ids in dataset.as_numpy_iterator()
+    ]
+    if not batches:
+        raise ValueError(f"no examples in {', '.join(patterns)}")
+    images, labels, ids = (np.concatenate(column) for column in zip(*batches, strict=True))
+    order = np.argsort(ids.astype(bytes), kind="stable")
+    return images[order].reshape(-1, *models.IMAGE_SHAPE), labels[order].astype(np.int64)
+
+
+def _column(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
+    """One value an example, whichever way the schema made the parser return it."""
+    values = feature.values if isinstance(feature, tf.SparseTensor) else feature
+    return tf.reshape(values, [-1])
+
+
+def save_warm_start(serving_model_dir: str, weights: dict[str, np.ndarray]) -> None:
+    """Writes both networks' weights beside the SavedModel, for a later run to start from."""
+    path = pathlib.Path(serving_model_dir).parent / WARM_START_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **weights)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_warm_start(base_model: str) -> dict[str, np.ndarray]:
+    """Weights to start from, of the model whose SavedModel is `base_model`.
+
+    Raises:
+      ValueError: there are none.
+    """
+    path = pathlib.Path(base_model).parent / WARM_START_FILE
+    if not path.exists():
+        raise ValueError(f"can't start from {base_model}: {path} is missing")
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()

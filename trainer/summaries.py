@@ -1,0 +1,139 @@
+"""What a training run leaves to look at: history, sample grids, an animation, TensorBoard.
+
+Everything is first written beside the checkpoints, where a kill can't take it, and copied to the
+artifact when training is done.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from serving.contract import to_uint8
+from trainer.checkpoints import write_atomically
+
+HISTORY_FILE = "history.jsonl"
+SAMPLES_FOLDER = "samples"
+ANIMATION_FILE = "training.gif"
+NETWORKS_FILE = "networks.json"
+
+
+def image_grid(images: np.ndarray, columns: int, margin: int = 2) -> np.ndarray:
+    """Lays images out row by row.
+
+    Args:
+      images: uint8 [N, H, W, 1].
+      columns: images a row.
+      margin: black pixels around each image.
+
+    Returns:
+      uint8 [rows * (H + margin) + margin, columns * (W + margin) + margin].
+    """
+    count, height, width, _ = images.shape
+    rows = -(-count // columns)
+    cells = np.zeros([rows * columns, height + margin, width + margin], np.uint8)
+    cells[:count, margin:, margin:] = images[..., 0]
+    cells = cells.reshape([rows, columns, height + margin, width + margin])
+    grid = cells.swapaxes(1, 2).reshape([rows * (height + margin), columns * (width + margin)])
+    return np.pad(grid, [(0, margin), (0, margin)])
+
+
+class RunRecorder:
+    """Writes one run's records; a resumed run goes on in the same files.
+
+    Args:
+      directory: where history and samples live until training is done.
+      log_dir: TensorBoard's folder for this run; None is without.
+      resumed_step: records of later steps are dropped, since those steps are made again.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, log_dir: str | os.PathLike | None, resumed_step: int
+    ):
+        self._directory = directory
+        self._samples = directory / SAMPLES_FOLDER
+        self._samples.mkdir(parents=True, exist_ok=True)
+        self._writer = tf.summary.create_file_writer(os.fspath(log_dir)) if log_dir else None
+        self._records = [r for r in self._read_history() if r["step"] <= resumed_step]
+        for path in self._samples.glob("step_*.png"):
+            if int(path.stem.removeprefix("step_")) > resumed_step:
+                path.unlink()
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """One record an interval: `step` and what was measured, oldest first."""
+        return list(self._records)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Adds values to the history's line for `step` and to TensorBoard."""
+        values = {name: float(value) for name, value in values.items()}
+        if self._records and self._records[-1]["step"] == step:
+            self._records[-1].update(values)
+        else:
+            self._records.append({"step": step, **values})
+        lines = "".join(json.dumps(record) + "\n" for record in self._records)
+        write_atomically(self._directory / HISTORY_FILE, lines.encode())
+        if self._writer:
+            with self._writer.as_default(step=step):
+                for name, value in values.items():
+                    tf.summary.scalar(name, value)
+            self._writer.flush()
+
+    def samples(self, step: int, images: np.ndarray, columns: int) -> None:
+        """Writes a grid of images (floats in [-1, 1], [N, H, W, 1]) as PNG and to TensorBoard."""
+        grid = image_grid(to_uint8(images), columns)
+        png = tf.io.encode_png(grid[..., np.newaxis]).numpy()
+        write_atomically(self._samples / f"step_{step:07d}.png", png)
+        if self._writer:
+            with self._writer.as_default(step=step):
+                tf.summary.image("samples", grid[np.newaxis, ..., np.newaxis])
+            self._writer.flush()
+
+    def finish(self, output_dir: str | os.PathLike, networks: Sequence[keras.Model]) -> None:
+        """Copies the records to `output_dir` and adds the animation and the networks' tables."""
+        output = pathlib.Path(output_dir)
+        output.mkdir(parents=True, exist_ok=True)
+        if (self._directory / HISTORY_FILE).exists():
+            shutil.copyfile(self._directory / HISTORY_FILE, output / HISTORY_FILE)
+        shutil.copytree(self._samples, output / SAMPLES_FOLDER, dirs_exist_ok=True)
+        write_animation(sorted(self._samples.glob("step_*.png")), output / ANIMATION_FILE)
+        tables = {network.name: network_table(network) for network in networks}
+        write_atomically(output / NETWORKS_FILE, (json.dumps(tables, indent=2) + "\n").encode())
+        if self._writer:
+            self._writer.close()
+
+    def _read_history(self) -> list[dict[str, float]]:
+        path = self._directory / HISTORY_FILE
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def write_animation(frames: Sequence[pathlib.Path], path: pathlib.Path) -> None:
+    """Joins pictures of equal size to a GIF that rests on the last one; nothing if none."""
+    if not frames:
+        return
+    pictures = [Image.open(frame).convert("L") for frame in frames]
+    durations = [200] * (len(pictures) - 1) + [2000]  # milliseconds
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+
+
+def network_table(network: keras.Model) -> dict[str, object]:
+    """Parameters and layers of a network, as JSON: name, type, output shape, parameters."""
+    return {
+        "parameters": network.count_params(),
+        "trainable_parameters": sum(int(np.prod(w.shape)) for w in network.trainable_weights),
+        "layers": [
+            {
+                "name": layer.name,
+                "type": type(layer).__name__,
+                "output_shape": list(layer.output.shape),
+                "parameters": layer.count_params(),
+            }
+            for layer in network.layers
+        ],
+    }
