@@ -1,0 +1,413 @@
+"""A small typed client for a generator that is being served, over REST or gRPC.
+
+    with GeneratorClient("http://127.0.0.1:8501") as client:
+        sevens = client.images(seeds=range(16), labels=7)     # uint8 [16, 28, 28, 1]
+
+It speaks TF Serving's API, so it works with TF Serving and with `mnist-gan serve` alike. Over REST
+it needs no TensorFlow; the gRPC stubs import it.
+"""
+
+import base64
+import dataclasses
+import io
+import json
+import random
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from serving.contract import ANY_LABEL
+from serving.server.errors import HTTP_STATUS, Code
+
+DEFAULT_URL = "http://127.0.0.1:8501"
+DEFAULT_MODEL = "mnist_gan"
+# Worth another try: the same request may well succeed a moment later.
+_PASSING = {Code.UNAVAILABLE, Code.ABORTED}
+_LONGEST_PAUSE = 5.0
+_NUMPY_TYPES = {
+    "DT_FLOAT": np.float32,
+    "DT_DOUBLE": np.float64,
+    "DT_INT8": np.int8,
+    "DT_INT16": np.int16,
+    "DT_INT32": np.int32,
+    "DT_INT64": np.int64,
+    "DT_UINT8": np.uint8,
+    "DT_UINT32": np.uint32,
+    "DT_UINT64": np.uint64,
+    "DT_BOOL": np.bool_,
+    "DT_STRING": np.object_,
+}
+
+
+class ServerError(RuntimeError):
+    """The server refused a request, or could not be reached.
+
+    Attributes:
+      code: the canonical status code; UNAVAILABLE where there was no answer.
+      message: what the server says.
+    """
+
+    def __init__(self, code: Code, message: str):
+        super().__init__(f"{code.name}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedVersion:
+    """A version that the server knows: its number, its state, its error where it has one."""
+
+    version: int
+    state: str
+    error: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a signature; -1 in the shape is any size, None any shape."""
+
+    dtype: str
+    shape: tuple[int, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """What a signature takes and gives, by alias."""
+
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+
+
+class GeneratorClient:
+    """Asks one model of one server. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        model: str = DEFAULT_MODEL,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 30.0,
+        retries: int = 3,
+        backoff: float = 0.2,
+    ):
+        """Makes a client; nothing is sent yet.
+
+        Args:
+          url: `http://host:port` or `https://...` for REST; `grpc://host:port` or `unix:/path`
+            for gRPC.
+          model: the served model's name.
+          version: ask this version; None asks the newest.
+          label: ask the version that this label points at.
+          timeout: seconds for one try.
+          retries: further tries where the server can't be reached or says UNAVAILABLE.
+          backoff: seconds before the first of them; doubled for each, with some chance in it.
+
+        Raises:
+          ValueError: another kind of URL, or a version and a label.
+        """
+        if version is not None and label is not None:
+            raise ValueError("give a version or a label, not both")
+        scheme = urllib.parse.urlsplit(url).scheme
+        target = _Target(model, version, label, timeout)
+        if scheme in ("http", "https"):
+            self._transport = _Rest(url, target)
+        elif scheme in ("grpc", "unix"):
+            self._transport = _Grpc(url, target)
+        else:
+            raise ValueError(
+                f"{url!r} is no address of a server: http://HOST:PORT, grpc://HOST:PORT "
+                "or unix:/PATH"
+            )
+        self.url = url
+        self._retries = retries
+        self._backoff = backoff
+
+    def __enter__(self) -> "GeneratorClient":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._transport.close()
+
+    def generate(self, seeds: Sequence[int], labels: Sequence[int] | int = ANY_LABEL) -> np.ndarray:
+        """Draws digits as the network gives them.
+
+        Args:
+          seeds: N whole numbers; the same seed and label give the same digit everywhere.
+          labels: N classes, or one for all; ANY_LABEL lets the seed choose.
+
+        Returns:
+          float32 [N, height, width, channels] in the contract's value range, [-1, 1].
+
+        Raises:
+          ServerError: the server refused or could not be reached.
+        """
+        return self.predict(_seeds_and_labels(seeds, labels), "generate")["image"]
+
+    def generate_png(
+        self, seeds: Sequence[int], labels: Sequence[int] | int = ANY_LABEL
+    ) -> list[bytes]:
+        """Draws digits as PNG files, N of them: a twentieth of the traffic of `generate`."""
+        answer = self.predict(_seeds_and_labels(seeds, labels), "generate_png")
+        return answer["image_bytes"].tolist()
+
+    def images(self, seeds: Sequence[int], labels: Sequence[int] | int = ANY_LABEL) -> np.ndarray:
+        """Draws digits as pixels: uint8 [N, height, width, channels], sent as PNG."""
+        from PIL import Image
+
+        arrays = [
+            np.asarray(Image.open(io.BytesIO(png))) for png in self.generate_png(seeds, labels)
+        ]
+        images = np.stack(arrays)
+        return images[..., np.newaxis] if images.ndim == 3 else images
+
+    def decode(self, latents: np.ndarray, labels: Sequence[int] | int) -> np.ndarray:
+        """Draws from latent vectors of one's own.
+
+        Args:
+          latents: [N, Z] numbers.
+          labels: N classes, or one for all; a class each, not ANY_LABEL.
+
+        Returns:
+          float32 [N, height, width, channels].
+        """
+        latents = np.asarray(latents, np.float32)
+        labels = np.broadcast_to(np.asarray(labels, np.int64), latents.shape[:1])
+        return self.predict({"latent": latents, "label": labels})["image"]
+
+    def predict(
+        self, inputs: Mapping[str, np.ndarray], signature_name: str = "serving_default"
+    ) -> dict[str, np.ndarray]:
+        """Runs any signature of any model.
+
+        Args:
+          inputs: arrays by alias, of the signature's types.
+          signature_name: which signature.
+
+        Returns:
+          Arrays by alias, of the signature's types; strings as object arrays of bytes.
+
+        Raises:
+          ServerError: the server refused or could not be reached.
+        """
+        arrays = {alias: np.asarray(array) for alias, array in inputs.items()}
+        return self._try(lambda: self._transport.predict(arrays, signature_name))
+
+    def signatures(self) -> dict[str, Signature]:
+        """The model's signatures by name."""
+        return self._try(self._transport.signatures)
+
+    def versions(self) -> list[ServedVersion]:
+        """The model's versions and their states, newest first."""
+        return self._try(self._transport.versions)
+
+    def _try(self, call: Callable):
+        for attempt in range(self._retries + 1):
+            try:
+                return call()
+            except ServerError as error:
+                if error.code not in _PASSING or attempt == self._retries:
+                    raise
+            # Clients that failed together must not come back together.
+            pause = min(_LONGEST_PAUSE, self._backoff * 2**attempt)
+            time.sleep(pause * random.uniform(0.5, 1))
+        raise AssertionError("unreachable")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    model: str
+    version: int | None
+    label: str | None
+    timeout: float
+
+
+class _Rest:
+    def __init__(self, url: str, target: _Target):
+        import httpx
+
+        self._httpx = httpx
+        self._client = httpx.Client(timeout=target.timeout, trust_env=False)
+        quote = urllib.parse.quote
+        self._path = f"{url.rstrip('/')}/v1/models/{quote(target.model, safe='')}"
+        if target.version is not None:
+            self._path += f"/versions/{target.version}"
+        elif target.label is not None:
+            self._path += f"/labels/{quote(target.label, safe='')}"
+        self._signatures: dict[str, Signature] | None = None
+
+    def close(self) -> None:
+        self._client.close()
+
+    def predict(self, inputs: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+        body = {
+            "signature_name": name,
+            "inputs": {alias: _to_json(array) for alias, array in inputs.items()},
+        }
+        answer = self._call("POST", ":predict", json.dumps(body).encode())["outputs"]
+        # JSON has no types, the signature has. A new version of a model keeps its signatures.
+        if self._signatures is None or name not in self._signatures:
+            self._signatures = self.signatures()
+        outputs = self._signatures[name].outputs
+        # A single output comes without its name.
+        values = answer if len(outputs) > 1 else {next(iter(outputs)): answer}
+        return {alias: _from_json(value, outputs[alias].dtype) for alias, value in values.items()}
+
+    def signatures(self) -> dict[str, Signature]:
+        answer = self._call("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+
+        def specs(infos: dict) -> dict[str, TensorSpec]:
+            found = {}
+            for alias, info in infos.items():
+                shape = info["tensor_shape"]
+                sizes = tuple(int(dim["size"]) for dim in shape["dim"])
+                found[alias] = TensorSpec(info["dtype"], None if shape["unknown_rank"] else sizes)
+            return found
+
+        return {
+            name: Signature(specs(signature["inputs"]), specs(signature["outputs"]))
+            for name, signature in answer.items()
+        }
+
+    def versions(self) -> list[ServedVersion]:
+        return [
+            ServedVersion(int(v["version"]), v["state"], v["status"]["error_message"])
+            for v in self._call("GET", "")["model_version_status"]
+        ]
+
+    def _call(self, method: str, suffix: str, body: bytes | None = None) -> dict:
+        try:
+            response = self._client.request(method, self._path + suffix, content=body)
+        except self._httpx.TimeoutException:
+            raise ServerError(
+                Code.DEADLINE_EXCEEDED, f"no answer from {self._path} in time"
+            ) from None
+        except self._httpx.HTTPError as error:
+            raise ServerError(Code.UNAVAILABLE, f"{self._path}: {error}") from None
+        try:
+            document = response.json()
+        except ValueError:
+            document = None
+        if response.is_success and isinstance(document, dict):
+            return document
+        message = document.get("error") if isinstance(document, dict) else None
+        codes = {status: code for code, status in reversed(HTTP_STATUS.items())}
+        code = codes.get(response.status_code, Code.UNKNOWN)
+        raise ServerError(code, message or f"{self._path} answered {response.status_code}")
+
+
+class _Grpc:
+    def __init__(self, url: str, target: _Target):
+        import grpc
+        from tensorflow_serving.apis import (
+            get_model_metadata_pb2,
+            get_model_status_pb2,
+            model_service_pb2_grpc,
+            predict_pb2,
+            prediction_service_pb2_grpc,
+        )
+
+        from serving import tensors
+
+        self._grpc, self._tensors, self._target = grpc, tensors, target
+        self._metadata_pb2, self._status_pb2 = get_model_metadata_pb2, get_model_status_pb2
+        self._predict_pb2 = predict_pb2
+        # gRPC's limit of 4 MB on what a client receives is 1,300 digits.
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        address = url if url.startswith("unix:") else urllib.parse.urlsplit(url).netloc
+        self._channel = grpc.insecure_channel(address, options)
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def predict(self, inputs: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+        request = self._predict_pb2.PredictRequest()
+        self._aim(request.model_spec)
+        request.model_spec.signature_name = name
+        for alias, array in inputs.items():
+            request.inputs[alias].CopyFrom(self._tensors.to_proto(array))
+        response = self._call(self._prediction.Predict, request)
+        return {a: self._tensors.to_array(proto) for a, proto in response.outputs.items()}
+
+    def signatures(self) -> dict[str, Signature]:
+        from tensorflow.core.framework import types_pb2
+
+        request = self._metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        self._aim(request.model_spec)
+        response = self._call(self._prediction.GetModelMetadata, request)
+        answer = self._metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(answer)
+
+        def specs(infos) -> dict[str, TensorSpec]:
+            found = {}
+            for alias, info in infos.items():
+                shape = info.tensor_shape
+                sizes = None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
+                found[alias] = TensorSpec(types_pb2.DataType.Name(info.dtype), sizes)
+            return found
+
+        return {
+            name: Signature(specs(signature.inputs), specs(signature.outputs))
+            for name, signature in answer.signature_def.items()
+        }
+
+    def versions(self) -> list[ServedVersion]:
+        request = self._status_pb2.GetModelStatusRequest()
+        self._aim(request.model_spec)
+        response = self._call(self._models.GetModelStatus, request)
+        states = self._status_pb2.ModelVersionStatus.State
+        return [
+            ServedVersion(v.version, states.Name(v.state), v.status.error_message)
+            for v in response.model_version_status
+        ]
+
+    def _aim(self, spec) -> None:
+        spec.name = self._target.model
+        if self._target.version is not None:
+            spec.version.value = self._target.version
+        elif self._target.label is not None:
+            spec.version_label = self._target.label
+
+    def _call(self, method, request):
+        try:
+            return method(request, timeout=self._target.timeout)
+        except self._grpc.RpcError as error:
+            raise ServerError(Code(error.code().value[0]), error.details()) from None
+
+
+def _seeds_and_labels(seeds: Sequence[int], labels: Sequence[int] | int) -> dict[str, np.ndarray]:
+    seeds = np.asarray(list(seeds), np.int64)
+    return {"seed": seeds, "label": np.broadcast_to(np.asarray(labels, np.int64), seeds.shape)}
+
+
+def _to_json(array: np.ndarray) -> object:
+    if array.dtype.kind not in "OSU":
+        return array.tolist()
+
+    def convert(value: object) -> object:
+        if isinstance(value, list):
+            return [convert(item) for item in value]
+        return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+
+    return convert(array.tolist())
+
+
+def _from_json(value: object, dtype: str) -> np.ndarray:
+    if dtype != "DT_STRING":
+        return np.array(value, _NUMPY_TYPES[dtype])
+
+    def convert(item: object) -> object:
+        if isinstance(item, list):
+            return [convert(part) for part in item]
+        return base64.b64decode(item["b64"]) if isinstance(item, dict) else item.encode()
+
+    return np.array(convert(value), object)

@@ -1,0 +1,204 @@
+"""What both doors share: the models, how one is loaded, and what is counted."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+
+from tensorflow_serving.apis import model_pb2
+
+from serving.server import inference
+from serving.server.engine import Engine
+from serving.server.errors import Code, ServingError, invalid_argument
+from serving.server.flags import Flags
+from serving.server.metrics import Metrics
+from serving.server.versions_manager import VersionsManager
+from serving.versions import UUID_FILE
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Handle:
+    """A model's version while a request uses it."""
+
+    name: str
+    version: int
+    engine: Engine
+
+
+class _ServedModel:
+    """A loaded version and its entry among the metrics."""
+
+    def __init__(self, engine: Engine, metrics: Metrics, labels: tuple[str, str, str] | None):
+        self.engine = engine
+        self._metrics = metrics
+        self._labels = labels
+        if labels:
+            metrics.mlmd_map.set(labels, 1)
+
+    def close(self) -> None:
+        if self._labels:
+            self._metrics.mlmd_map.remove(self._labels)
+        self.engine.close()
+
+
+class Core:
+    """The served models.
+
+    Attributes:
+      flags: how the server was started.
+      metrics: what has been counted.
+      manager: the versions.
+    """
+
+    def __init__(self, flags: Flags, *, allow_any_new_label: bool = False):
+        """Makes a core that serves nothing yet; `manager.apply` gives it models."""
+        self.flags = flags
+        self.metrics = Metrics()
+        self._on_ready = lambda: None
+        self.manager = VersionsManager(
+            self._load,
+            poll_seconds=flags.file_system_poll_wait_seconds,
+            max_load_retries=flags.max_num_load_retries,
+            retry_seconds=max(0.0, flags.load_retry_interval_micros / 1e6),
+            load_threads=flags.num_load_threads,
+            allow_labels_for_unavailable=(
+                flags.allow_version_labels_for_unavailable_models or allow_any_new_label
+            ),
+            on_ready=lambda: self._on_ready(),
+        )
+
+    def when_ready_changes(self, callback) -> None:
+        """Calls `callback()` whenever a version became available or ended."""
+        self._on_ready = callback
+
+    def _load(self, name: str, version: int, path: str) -> _ServedModel:
+        flags = self.flags
+        engine = Engine(
+            path,
+            tags=flags.saved_model_tags.split(","),
+            intra_op_threads=(
+                flags.tensorflow_intra_op_parallelism or flags.tensorflow_session_parallelism
+            ),
+            inter_op_threads=(
+                flags.tensorflow_inter_op_parallelism or flags.tensorflow_session_parallelism
+            ),
+            max_rows=flags.max_batch_rows,
+        )
+        try:
+            if flags.enable_model_warmup:
+                self._warm_up(engine, path)
+        except BaseException:
+            engine.close()
+            raise
+        labels = None
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            uuid = pathlib.Path(path, UUID_FILE).read_text().strip()
+            labels = (name, str(version), uuid)
+        return _ServedModel(engine, self.metrics, labels)
+
+    def _warm_up(self, engine: Engine, path: str) -> None:
+        started, status = time.monotonic(), "OK"
+        try:
+            iterations = self.flags.num_request_iterations_for_warmup
+            count = inference.replay_warmup(engine, path, iterations)
+        except ServingError as error:
+            status, count = error.code.name, 1
+            raise
+        finally:
+            if count:
+                # The folder's name only: each push would add a path of its own.
+                base_path = os.path.dirname(path)
+                elapsed = (time.monotonic() - started) * 1e6
+                self.metrics.model_warmup_latency.add((base_path, status), elapsed)
+
+    @contextlib.contextmanager
+    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Handle]:
+        """Holds the version that a request names.
+
+        Raises:
+          ServingError: there is none.
+        """
+        choice = spec.WhichOneof("version_choice")
+        version = spec.version.value if choice == "version" else None
+        label = spec.version_label if choice == "version_label" else None
+        with self.manager.acquire(spec.name, version, label) as servable:
+            yield Handle(servable.name, servable.version, servable.loaded.engine)
+
+    def predict(self, handle: Handle, compute, api: str = "Predict"):
+        """Runs `compute()` and records how long TensorFlow took."""
+        started = time.monotonic()
+        result = compute()
+        elapsed = (time.monotonic() - started) * 1e6
+        self.metrics.runtime_latency.add((handle.name, api, "TF1"), elapsed)
+        return result
+
+    def count_examples(self, name: str, count: int) -> None:
+        """Counts the tf.train.Examples of a request."""
+        self.metrics.request_example_counts.add((name,), count)
+        self.metrics.request_example_count_total.add((name,), count)
+
+    @contextlib.contextmanager
+    def measured(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Counts a request and its latency; makes every failure a ServingError.
+
+        Args:
+          name: the model that was asked for; one that is not served is counted under no name, so
+            that strangers can't fill the memory with names.
+          api: Predict, Classify and so on.
+          entrypoint: GRPC or REST.
+        """
+        started, code = time.monotonic(), Code.OK
+        try:
+            yield
+        except ServingError as error:
+            code = error.code
+            raise
+        except MemoryError:
+            code = Code.RESOURCE_EXHAUSTED
+            raise ServingError(code, "the request needs more memory than there is") from None
+        except Exception as error:
+            code = Code.INTERNAL
+            log.exception("%s of %r failed", api, name)
+            raise ServingError(code, f"{type(error).__name__}: {error}") from None
+        finally:
+            name = name if name in self.manager.names() else ""
+            self.metrics.request_count.add((name, code.name))
+            elapsed = (time.monotonic() - started) * 1e6
+            self.metrics.request_latency.add((name, api, entrypoint), elapsed)
+
+    def classify(self, spec: model_pb2.ModelSpec, examples, timeout: float | None):
+        """`inference.classify` on the version that `spec` names; returns handle and result."""
+        return self._on_examples(inference.classify, "Classify", spec, examples, timeout)
+
+    def regress(self, spec: model_pb2.ModelSpec, examples, timeout: float | None):
+        """`inference.regress` on the version that `spec` names; returns handle and result."""
+        return self._on_examples(inference.regress, "Regress", spec, examples, timeout)
+
+    def _on_examples(self, work, api: str, spec: model_pb2.ModelSpec, examples, timeout):
+        with self.use(spec) as handle:
+            result = self.predict(handle, lambda: work(handle.engine, spec, examples, timeout), api)
+            self.count_examples(handle.name, inference.example_count(examples))
+            return handle, result
+
+    def signatures(self, spec: model_pb2.ModelSpec) -> tuple[Handle, dict]:
+        """The version that `spec` names and its signatures."""
+        with self.use(spec) as handle:
+            return handle, handle.engine.signatures
+
+    def check_rows(self, rows: int) -> None:
+        """Refuses a batch before it is turned into arrays.
+
+        Raises:
+          ServingError: there are more rows than `--max_batch_rows`.
+        """
+        limit = self.flags.max_batch_rows
+        if limit and rows > limit:
+            raise invalid_argument(
+                f"the request has {rows} rows; this server takes at most {limit} in one "
+                "(--max_batch_rows)"
+            )

@@ -1,0 +1,244 @@
+"""The gRPC door: PredictionService, ModelService and the standard health service."""
+
+import concurrent.futures
+import contextlib
+from collections.abc import Iterator
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from serving import tensors
+from serving.server import flags as flags_module
+from serving.server import inference
+from serving.server.core import Core, Handle
+from serving.server.engine import DEFAULT_SIGNATURE
+from serving.server.errors import Code, ServingError, invalid_argument
+
+SERVICES = (
+    "",
+    "tensorflow.serving.PredictionService",
+    "tensorflow.serving.ModelService",
+)
+# Longer messages break the limit on HTTP/2 headers; TF Serving cuts at the same length.
+_MESSAGE_LIMIT = 1024
+_STATUS = {status.value[0]: status for status in grpc.StatusCode}
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
+
+    def __init__(self, core: Core):
+        """Makes the service on a core."""
+        self._core = core
+
+    def Predict(self, request, context):
+        """Runs a signature on tensors."""
+        with self._answered(context, request, "Predict") as timeout:
+            with self._core.use(request.model_spec) as handle:
+                outputs = self._core.predict(
+                    handle,
+                    lambda: inference.predict_request(
+                        handle.engine, request, self._core.flags.max_request_bytes, timeout
+                    ),
+                )
+            response = predict_pb2.PredictResponse()
+            _fill_spec(response, handle, request.model_spec.signature_name)
+            for alias, array in outputs.items():
+                try:
+                    response.outputs[alias].CopyFrom(tensors.to_proto(array))
+                except TypeError as error:
+                    raise ServingError(Code.UNIMPLEMENTED, str(error)) from None
+            return response
+
+    def Classify(self, request, context):
+        """Classes and scores of tf.train.Examples."""
+        with self._answered(context, request, "Classify") as timeout:
+            handle, result = self._core.classify(request.model_spec, request.input, timeout)
+            response = classification_pb2.ClassificationResponse(result=result)
+            _fill_spec(response, handle, request.model_spec.signature_name)
+            return response
+
+    def Regress(self, request, context):
+        """One number for each tf.train.Example."""
+        with self._answered(context, request, "Regress") as timeout:
+            handle, result = self._core.regress(request.model_spec, request.input, timeout)
+            response = regression_pb2.RegressionResponse(result=result)
+            _fill_spec(response, handle, request.model_spec.signature_name)
+            return response
+
+    def MultiInference(self, request, context):
+        """Several Classify and Regress on the same examples."""
+        spec = request.tasks[0].model_spec if request.tasks else None
+        with self._answered(context, request, "MultiInference", spec) as timeout:
+            with self._core.use(spec) as handle:
+                response = self._core.predict(
+                    handle,
+                    lambda: inference.multi_inference(
+                        handle.engine, request, handle.version, timeout
+                    ),
+                    "MultiInference",
+                )
+            count = inference.example_count(request.input)
+            self._core.count_examples(handle.name, count)
+            return response
+
+    def GetModelMetadata(self, request, context):
+        """The signatures of a model."""
+        with self._answered(context, request, "GetModelMetadata"):
+            if not request.metadata_field:
+                raise invalid_argument(
+                    "GetModelMetadataRequest must specify at least one metadata_field"
+                )
+            for field in request.metadata_field:
+                if field != "signature_def":
+                    raise invalid_argument(f"Metadata field {field} is not supported")
+            handle, signatures = self._core.signatures(request.model_spec)
+            response = get_model_metadata_pb2.GetModelMetadataResponse()
+            response.model_spec.name = handle.name
+            response.model_spec.version.value = handle.version
+            wrapped = get_model_metadata_pb2.SignatureDefMap(signature_def=signatures)
+            response.metadata["signature_def"].Pack(wrapped)
+            return response
+
+    @contextlib.contextmanager
+    def _answered(self, context, request, api: str, spec=None) -> Iterator[float | None]:
+        """Turns errors into the call's status; gives the seconds that the caller still waits."""
+        is_multi = isinstance(request, inference_pb2.MultiInferenceRequest)
+        if not is_multi:
+            spec = request.model_spec if request.HasField("model_spec") else None
+        with _aborting(context), self._core.measured(spec.name if spec else "", api, "GRPC"):
+            if spec is None:
+                raise invalid_argument(
+                    "Inference request must have at least one task."
+                    if is_multi
+                    else "Missing ModelSpec"
+                )
+            remaining = context.time_remaining()
+            if remaining is not None and remaining <= 0:
+                raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline has passed already")
+            yield remaining
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus and HandleReloadConfigRequest."""
+
+    def __init__(self, core: Core):
+        """Makes the service on a core."""
+        self._core = core
+
+    def GetModelStatus(self, request, context):
+        """The states of a model's versions."""
+        with _aborting(context):
+            if not request.HasField("model_spec"):
+                raise invalid_argument("Missing ModelSpec")
+            spec = request.model_spec
+            choice = spec.WhichOneof("version_choice")
+            statuses = self._core.manager.status(
+                spec.name,
+                spec.version.value if choice == "version" else None,
+                spec.version_label if choice == "version_label" else None,
+            )
+            response = get_model_status_pb2.GetModelStatusResponse()
+            for status in statuses:
+                entry = response.model_version_status.add(
+                    version=status.version, state=int(status.state)
+                )
+                entry.status.error_code = int(status.error.code) if status.error else 0
+                entry.status.error_message = status.error.message if status.error else ""
+            return response
+
+    def HandleReloadConfigRequest(self, request, context):
+        """Replaces the model list; answers when its new models are available."""
+        with _aborting(context):
+            manager = self._core.manager
+            manager.wait_until_available(manager.apply(request.config), context.time_remaining())
+            response = model_management_pb2.ReloadConfigResponse()
+            response.status.error_code = 0
+            return response
+
+
+@contextlib.contextmanager
+def _aborting(context) -> Iterator[None]:
+    try:
+        yield
+    except ServingError as error:
+        message = error.message.encode("utf-8", "replace").decode()
+        if len(message) > _MESSAGE_LIMIT:
+            message = message[:_MESSAGE_LIMIT] + "...TRUNCATED"
+        context.abort(_STATUS[int(error.code)], message)
+
+
+def _fill_spec(response, handle: Handle, signature_name: str) -> None:
+    response.model_spec.name = handle.name
+    response.model_spec.signature_name = signature_name or DEFAULT_SIGNATURE
+    response.model_spec.version.value = handle.version
+
+
+class GrpcServer:
+    """The listening server with its health service."""
+
+    def __init__(self, core: Core, addresses: list[str], threads: int):
+        """Binds the addresses; `start` lets requests in.
+
+        Args:
+          core: the models.
+          addresses: `host:port` or `unix:path`.
+          threads: requests worked on at once.
+
+        Raises:
+          OSError: an address is in use or can't be bound.
+        """
+        self._core = core
+        self._health = health.HealthServicer()
+        self._server = grpc.server(
+            concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
+            options=[
+                ("grpc.max_receive_message_length", core.flags.max_request_bytes),
+                ("grpc.max_send_message_length", -1),
+                # Two servers on one port would each get half of the requests.
+                ("grpc.so_reuseport", 0),
+                *flags_module.grpc_options(core.flags),
+            ],
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(core), self._server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.ports: list[int] = []
+        for address in addresses:
+            try:
+                port = self._server.add_insecure_port(address)
+            except RuntimeError:
+                port = 0
+            if not port:
+                raise OSError(f"gRPC can't listen on {address}: it is in use or not allowed")
+            self.ports.append(port)
+
+    def start(self) -> None:
+        """Lets requests in."""
+        self._server.start()
+        self._core.when_ready_changes(self._report_health)
+        self._report_health()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Takes no further requests and waits for those that run."""
+        self._health.enter_graceful_shutdown()
+        self._server.stop(grace_seconds).wait()
+
+    def _report_health(self) -> None:
+        serving = health_pb2.HealthCheckResponse.SERVING
+        waiting = health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in SERVICES:
+            self._health.set(service, serving if self._core.manager.ready() else waiting)

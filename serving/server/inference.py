@@ -1,0 +1,397 @@
+"""What Predict, Classify, Regress and MultiInference mean, on one loaded model.
+
+Shared by REST, gRPC and the warm-up. The rules and the wording of errors are TF Serving's, with
+its default of not checking the method names of signatures.
+"""
+
+import logging
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    inference_pb2,
+    input_pb2,
+    model_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+    regression_pb2,
+)
+
+from serving import tensors
+from serving.contract import ASSETS_EXTRA
+from serving.server.engine import DEFAULT_SIGNATURE, Engine
+from serving.server.errors import (
+    Code,
+    ServingError,
+    failed_precondition,
+    invalid_argument,
+)
+
+log = logging.getLogger(__name__)
+
+WARMUP_FILE = f"{ASSETS_EXTRA}/tf_serving_warmup_requests"
+MAX_WARMUP_RECORDS = 1000
+CLASSIFY_METHOD = "tensorflow/serving/classify"
+REGRESS_METHOD = "tensorflow/serving/regress"
+
+
+# Predict.
+
+
+def predict(
+    engine: Engine,
+    signature_name: str,
+    inputs: Mapping[str, np.ndarray],
+    output_filter: Sequence[str] = (),
+    timeout: float | None = None,
+) -> dict[str, np.ndarray]:
+    """Runs a signature.
+
+    Args:
+      engine: the model.
+      signature_name: "" for `serving_default`.
+      inputs: arrays by the signature's aliases.
+      output_filter: aliases of the outputs to compute; all of them where it is empty.
+      timeout: seconds, None for no limit.
+
+    Returns:
+      Arrays by the aliases of outputs.
+
+    Raises:
+      ServingError: no such signature, other inputs than it has, or an error of the graph.
+    """
+    name = signature_name or DEFAULT_SIGNATURE
+    signature = engine.signatures.get(name)
+    if signature is None:
+        raise failed_precondition(f'Serving signature key "{name}" not found.')
+    if len(inputs) != len(signature.inputs):
+        sent, wanted = set(inputs), set(signature.inputs)
+        raise invalid_argument(
+            f"input size does not match signature: {len(sent)}!={len(wanted)} "
+            f"len({_set(sent)}) != len({_set(wanted)}). "
+            f"Sent extra: {_set(sent - wanted)}. Missing but required: {_set(wanted - sent)}."
+        )
+    for alias in inputs:
+        if alias not in signature.inputs:
+            raise invalid_argument(
+                f"input tensor alias not found in signature: {alias}. "
+                f"Inputs expected to be in the set {_set(signature.inputs)}."
+            )
+    for i, alias in enumerate(output_filter):
+        if alias not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias} "
+                f"Outputs expected to be in the set {_set(signature.outputs)}."
+            )
+        if alias in output_filter[:i]:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+    aliases = list(output_filter) or sorted(signature.outputs)
+    values = engine.run(
+        {signature.inputs[alias].name: array for alias, array in inputs.items()},
+        [signature.outputs[alias].name for alias in aliases],
+        timeout,
+    )
+    return dict(zip(aliases, values, strict=True))
+
+
+def predict_request(
+    engine: Engine,
+    request: predict_pb2.PredictRequest,
+    max_bytes: int | None = None,
+    timeout: float | None = None,
+) -> dict[str, np.ndarray]:
+    """`predict` on the tensors of a PredictRequest; its model_spec's version is not looked at."""
+    inputs = {}
+    for alias, proto in request.inputs.items():
+        try:
+            inputs[alias] = tensors.to_array(proto, max_bytes)
+        except ValueError as error:
+            raise invalid_argument(f"tensor parsing error: {alias}: {error}") from None
+    signature_name = request.model_spec.signature_name
+    return predict(engine, signature_name, inputs, list(request.output_filter), timeout)
+
+
+# Classify, Regress, MultiInference: serialised tf.train.Examples in, a fixed form out.
+
+
+def classify(
+    engine: Engine,
+    spec: model_pb2.ModelSpec,
+    examples: input_pb2.Input,
+    timeout: float | None = None,
+) -> classification_pb2.ClassificationResult:
+    """Runs a signature with an input `inputs` and outputs `classes`, `scores` or both."""
+    signature = _signature(engine, spec, "No signature was found with the name: ")
+    source, fetches = _classify_tensors(signature)
+    outputs, count = _run_on_examples(engine, examples, source, fetches, timeout)
+    return _classification_result(signature, outputs, count)
+
+
+def regress(
+    engine: Engine,
+    spec: model_pb2.ModelSpec,
+    examples: input_pb2.Input,
+    timeout: float | None = None,
+) -> regression_pb2.RegressionResult:
+    """Runs a signature with an input `inputs` and an output `outputs`."""
+    signature = _signature(engine, spec, "No signature was found with the name: ")
+    source, fetches = _regress_tensors(signature)
+    outputs, count = _run_on_examples(engine, examples, source, fetches, timeout)
+    return _regression_result(signature, outputs, count)
+
+
+def multi_inference(
+    engine: Engine,
+    request: inference_pb2.MultiInferenceRequest,
+    version: int,
+    timeout: float | None = None,
+) -> inference_pb2.MultiInferenceResponse:
+    """Runs several classify and regress signatures on the same examples, in one run."""
+    plans, sources, fetches, seen = [], set(), set(), set()
+    for task in request.tasks:
+        if not task.model_spec.name:
+            raise invalid_argument("Found ModelSpec with an empty model name.")
+        if task.model_spec.name != request.tasks[0].model_spec.name:
+            raise invalid_argument(
+                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+            )
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in seen:
+            raise invalid_argument(f"Duplicate evaluation of signature: {name}")
+        seen.add(name)
+        signature = _signature(
+            engine, task.model_spec, "Requested signature not found in model graph: "
+        )
+        if task.method_name == CLASSIFY_METHOD:
+            source, names = _classify_tensors(signature)
+        elif task.method_name == REGRESS_METHOD:
+            source, names = _regress_tensors(signature)
+        else:
+            raise ServingError(
+                Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
+            )
+        plans.append((task, name, signature))
+        sources.add(source)
+        fetches.update(names)
+        if len(sources) > 1:
+            raise invalid_argument("Input tensor must be the same for all Signatures.")
+    response = inference_pb2.MultiInferenceResponse()
+    if not plans:
+        raise invalid_argument("Inference request must have at least one task.")
+    outputs, count = _run_on_examples(
+        engine, request.input, sources.pop(), sorted(fetches), timeout
+    )
+    for task, name, signature in plans:
+        result = response.results.add()
+        result.model_spec.name = task.model_spec.name
+        result.model_spec.signature_name = name
+        result.model_spec.version.value = version
+        if task.method_name == CLASSIFY_METHOD:
+            answer = _classification_result(signature, outputs, count)
+            result.classification_result.CopyFrom(answer)
+        else:
+            result.regression_result.CopyFrom(_regression_result(signature, outputs, count))
+    return response
+
+
+def example_count(examples: input_pb2.Input) -> int:
+    """How many tf.train.Examples a request holds."""
+    kind = examples.WhichOneof("kind")
+    return len(getattr(examples, kind).examples) if kind else 0
+
+
+def _signature(
+    engine: Engine, spec: model_pb2.ModelSpec, complaint: str
+) -> meta_graph_pb2.SignatureDef:
+    name = spec.signature_name or DEFAULT_SIGNATURE
+    if name not in engine.signatures:
+        raise invalid_argument(complaint + name)
+    return engine.signatures[name]
+
+
+def _classify_tensors(signature: meta_graph_pb2.SignatureDef) -> tuple[str, list[str]]:
+    if len(signature.inputs) != 1:
+        raise invalid_argument("Expected one input Tensor.")
+    if len(signature.outputs) not in (1, 2):
+        raise invalid_argument(
+            f"Expected one or two output Tensors, found {len(signature.outputs)}"
+        )
+    if "inputs" not in signature.inputs:
+        raise failed_precondition(f"No classification inputs found in SignatureDef: {signature}")
+    names = [signature.outputs[k].name for k in ("classes", "scores") if k in signature.outputs]
+    if not names:
+        raise failed_precondition(
+            "Expected classification signature outputs to contain at least one of "
+            f'"classes" or "scores". Signature was: {signature}'
+        )
+    return signature.inputs["inputs"].name, names
+
+
+def _regress_tensors(signature: meta_graph_pb2.SignatureDef) -> tuple[str, list[str]]:
+    if len(signature.inputs) != 1:
+        raise invalid_argument("Expected one input Tensor.")
+    if len(signature.outputs) != 1:
+        raise invalid_argument("Expected one output Tensor.")
+    if "inputs" not in signature.inputs:
+        raise failed_precondition(f"No regression inputs found in SignatureDef: {signature}")
+    if "outputs" not in signature.outputs:
+        raise failed_precondition(f"No regression outputs found in SignatureDef: {signature}")
+    return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
+
+
+def _run_on_examples(
+    engine: Engine,
+    examples: input_pb2.Input,
+    source: str,
+    fetches: Sequence[str],
+    timeout: float | None,
+) -> tuple[dict[str, np.ndarray], int]:
+    kind = examples.WhichOneof("kind")
+    context = b""
+    if kind == "example_list_with_context":
+        # Concatenated messages merge: each example gets the features of the context.
+        context = examples.example_list_with_context.context.SerializeToString()
+    serialized = [
+        context + e.SerializeToString() for e in (getattr(examples, kind).examples if kind else ())
+    ]
+    if not serialized:
+        raise invalid_argument("Input is empty.")
+    values = engine.run({source: np.array(serialized, object)}, fetches, timeout)
+    return dict(zip(fetches, values, strict=True)), len(serialized)
+
+
+def _classification_result(
+    signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, np.ndarray], count: int
+) -> classification_pb2.ClassificationResult:
+    found = {}
+    for alias, kind in (("classes", np.dtype(object)), ("scores", np.dtype(np.float32))):
+        if alias not in signature.outputs:
+            continue
+        array = outputs[signature.outputs[alias].name]
+        if array.ndim != 2:
+            raise invalid_argument(
+                f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}"
+            )
+        if array.dtype != kind:
+            wanted = "DT_STRING" if alias == "classes" else "DT_FLOAT"
+            raise invalid_argument(f"Expected {alias} Tensor of {wanted}. Got: {dtype_name(array)}")
+        if array.shape[0] != count:
+            raise invalid_argument(
+                f"Expected {alias} output batch size of {count}. Got: {array.shape[0]}"
+            )
+        found[alias] = array.tolist()
+    widths = {len(rows[0]) for rows in found.values()}
+    if len(widths) > 1:
+        raise invalid_argument("Tensors class and score should match in dim_size(1).")
+    result = classification_pb2.ClassificationResult()
+    for i in range(count):
+        classes = result.classifications.add().classes
+        for j in range(*widths):
+            entry = classes.add()
+            if "classes" in found:
+                try:
+                    entry.label = found["classes"][i][j].decode()
+                except UnicodeDecodeError:
+                    raise invalid_argument("a class name is not UTF-8") from None
+            if "scores" in found:
+                entry.score = found["scores"][i][j]
+    return result
+
+
+def _regression_result(
+    signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, np.ndarray], count: int
+) -> regression_pb2.RegressionResult:
+    array = outputs[signature.outputs["outputs"].name]
+    if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
+        raise invalid_argument(
+            "Expected output Tensor shape to be either [batch_size] or "
+            f"[batch_size, 1] but got {_shape(array)}"
+        )
+    if array.shape[0] != count:
+        raise invalid_argument(
+            f"Input batch size did not match output batch size: {count} vs. {array.shape[0]}"
+        )
+    if array.dtype != np.float32:
+        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {dtype_name(array)}")
+    result = regression_pb2.RegressionResult()
+    for value in array.ravel().tolist():
+        result.regressions.add(value=value)
+    return result
+
+
+# Warm-up.
+
+
+def replay_warmup(engine: Engine, model_dir: str, iterations: int = 1) -> int:
+    """Replays the requests that lie beside a model; the first that fails fails the load.
+
+    Args:
+      engine: the model, loaded.
+      model_dir: its folder.
+      iterations: how often each request is replayed.
+
+    Returns:
+      How many records there were; 0 where there is no such file.
+
+    Raises:
+      ServingError: a record can't be read or its request fails.
+    """
+    path = pathlib.Path(model_dir, WARMUP_FILE)
+    if not path.is_file():
+        return 0
+    started, count = time.monotonic(), 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            count += 1
+            if count > MAX_WARMUP_RECORDS:
+                raise invalid_argument(
+                    f"Number of warmup records exceeds the maximum ({MAX_WARMUP_RECORDS}) at {path}"
+                )
+            try:
+                entry = prediction_log_pb2.PredictionLog.FromString(record)
+            except Exception:  # protobuf's DecodeError is another class in each of its back ends
+                raise invalid_argument(f"Failed to parse warmup record {count} of {path}") from None
+            for _ in range(max(1, iterations)):
+                _replay(engine, entry)
+    except tf.errors.DataLossError as error:
+        raise ServingError(
+            Code.DATA_LOSS,
+            f"{error.message}. Please verify your warmup data is in TFRecord format.",
+        ) from None
+    log.info("%d warm-up requests of %s took %.2f s", count, path, time.monotonic() - started)
+    return count
+
+
+def _replay(engine: Engine, entry: prediction_log_pb2.PredictionLog) -> None:
+    kind = entry.WhichOneof("log_type")
+    request = getattr(entry, kind).request if kind else None
+    if kind == "predict_log":
+        predict_request(engine, request)
+    elif kind == "classify_log":
+        classify(engine, request.model_spec, request.input)
+    elif kind == "regress_log":
+        regress(engine, request.model_spec, request.input)
+    elif kind == "multi_inference_log":
+        multi_inference(engine, request, 0)
+    else:
+        raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
+
+
+def dtype_name(array: np.ndarray) -> str:
+    """An array's type as TensorFlow's messages name it: DT_FLOAT."""
+    from tensorflow.core.framework import types_pb2
+
+    return types_pb2.DataType.Name(tf.as_dtype(array.dtype).as_datatype_enum)
+
+
+def _shape(array: np.ndarray) -> str:
+    return f"[{','.join(map(str, array.shape))}]"
+
+
+def _set(names) -> str:
+    return "{" + ",".join(sorted(names)) + "}"

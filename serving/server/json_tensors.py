@@ -1,0 +1,522 @@
+"""The REST API's JSON: requests to arrays, arrays to responses, as TF Serving writes them.
+
+Values are never bent to fit: a string where a number belongs, a fraction where an integer does, or
+an integer that a float can't hold is an error that names the value.
+"""
+
+import base64
+import binascii
+import itertools
+import json
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
+
+from serving.server.errors import Code, ServingError, invalid_argument
+
+# Longest piece of a request that an error repeats.
+_QUOTED = 500
+_INTEGERS = {
+    # JSON integers of these types go through a 32-bit field and are then cast, in TF Serving too.
+    **{np.dtype(t): np.iinfo(np.int32) for t in (np.int8, np.uint8, np.int16, np.int32)},
+    np.dtype(np.int64): np.iinfo(np.int64),
+    np.dtype(np.uint32): np.iinfo(np.uint32),
+    np.dtype(np.uint64): np.iinfo(np.uint64),
+}
+
+
+# Requests.
+
+
+def parse(body: bytes) -> dict:
+    """The JSON object of a request.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT, it is no JSON or no object.
+    """
+    if not body:
+        raise invalid_argument("JSON Parse error: The document is empty")
+    try:
+        # Bytes that are no UTF-8 pass through strings unchanged, as they do in TF Serving.
+        document = json.loads(body.decode("utf-8", "surrogateescape"))
+    except json.JSONDecodeError as error:
+        raise invalid_argument(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+    except (ValueError, RecursionError) as error:
+        raise invalid_argument(f"JSON Parse error: {error}") from None
+    if not isinstance(document, dict):
+        raise invalid_argument(f"JSON Value: {_quote(document)} Is not object")
+    return document
+
+
+def signature_name(document: dict) -> str:
+    """The request's `signature_name`, "" where it names none."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid_argument(
+            f"JSON Value: {_quote(document)} not formatted correctly. "
+            "'signature_name' key must be a string value."
+        )
+    return name
+
+
+def predict_inputs(
+    document: dict, infos: Mapping[str, meta_graph_pb2.TensorInfo]
+) -> tuple[dict[str, np.ndarray], bool]:
+    """The arrays of a predict request.
+
+    Args:
+      document: from `parse`.
+      infos: the signature's inputs.
+
+    Returns:
+      Arrays by alias, and whether the request is in row form (`instances`).
+
+    Raises:
+      ServingError: INVALID_ARGUMENT; UNIMPLEMENTED for a type that JSON has no form of.
+    """
+    if not infos:
+        raise invalid_argument("Failed to get input map for signature: it has no inputs")
+    if "instances" in document and "inputs" in document:
+        raise invalid_argument(
+            f"JSON Value: {_quote(document)} Not formatted correctly expecting only one of "
+            "'inputs' or 'instances' keys to exist "
+        )
+    if "instances" in document:
+        rows = document["instances"]
+        if not isinstance(rows, list):
+            raise invalid_argument(
+                f"JSON Value: {_quote(document)} Excepting 'instances' to be an list/array"
+            )
+        if not rows:
+            raise invalid_argument(f"JSON Value: {_quote(document)} No values in 'instances' array")
+        return _from_rows(rows, infos), True
+    if "inputs" in document:
+        return _from_columns(document["inputs"], infos), False
+    raise invalid_argument("Missing 'inputs' or 'instances' key")
+
+
+def examples_input(document: dict) -> input_pb2.Input:
+    """The `examples`, and `context`, of a classify or regress request."""
+    request = input_pb2.Input()
+    if "context" in document:
+        _fill_example(request.example_list_with_context.context, document["context"])
+        target = request.example_list_with_context
+    else:
+        target = request.example_list
+    if "examples" not in document:
+        raise invalid_argument(
+            f"JSON Value: {_quote(document)} When method is classify, key 'examples' "
+            "is expected and was not found"
+        )
+    examples = document["examples"]
+    if not isinstance(examples, list):
+        raise invalid_argument(
+            f"JSON Value: {_quote(document)} Expecting 'examples' value to be an list/array"
+        )
+    if not examples:
+        raise invalid_argument(f"JSON Value: {_quote(document)} 'examples' value is an empty array")
+    for example in examples:
+        _fill_example(target.examples.add(), example)
+    return request
+
+
+def _from_rows(rows: list, infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, np.ndarray]:
+    named = _is_object(rows[0])
+    if not named and len(infos) > 1:
+        raise invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple "
+            "input tensors required as per tensorinfo_map"
+        )
+    for i, row in enumerate(rows):
+        if named and not _is_object(row):
+            raise invalid_argument(f"Expecting object but got list at item {i} of input list")
+        if not named and _is_object(row):
+            raise invalid_argument(f"Expecting value/list but got object at item {i} of input list")
+        if named and row.keys() != infos.keys():
+            extra = [key for key in row if key not in infos]
+            if extra:
+                raise invalid_argument(
+                    f"Failed to process element: {i} key: {extra[0]} of 'instances' list. Error: "
+                    f"INVALID_ARGUMENT: JSON object: does not have named input: {extra[0]}"
+                )
+            raise invalid_argument(
+                f"Failed to process element: {i} of 'instances' list. JSON object: "
+                f"{_quote(row)} must only have keys: {','.join(sorted(infos))}"
+            )
+    arrays = {}
+    for alias, info in infos.items():
+        column = [row[alias] for row in rows] if named else rows
+        try:
+            arrays[alias] = _dense(column, info.dtype)
+        except ServingError:
+            # Once more, slowly, to say in which row it is.
+            _raise_for_row(column, alias if named else None, info.dtype)
+            raise
+    return arrays
+
+
+def _raise_for_row(column: list, alias: str | None, dtype: int) -> None:
+    shape = None
+    for i, value in enumerate(column):
+        try:
+            array = _dense(value, dtype)
+            if shape is None:
+                shape = array.shape
+            if array.size != np.prod(shape, dtype=int):
+                raise invalid_argument(
+                    f"Expecting tensor size: {np.prod(shape, dtype=int)} but got: {array.size}"
+                )
+            if array.shape != shape:
+                raise invalid_argument(
+                    f"Expecting shape {_shape(shape)} but got: {_shape(array.shape)}"
+                )
+        except ServingError as error:
+            key = f" key: {alias}" if alias is not None else ""
+            raise ServingError(
+                error.code,
+                f"Failed to process element: {i}{key} of 'instances' list. Error: {error}",
+            ) from None
+
+
+def _from_columns(
+    value: object, infos: Mapping[str, meta_graph_pb2.TensorInfo]
+) -> dict[str, np.ndarray]:
+    if not _is_object(value):
+        if len(infos) > 1:
+            raise invalid_argument(
+                "inputs is a plain value/list, but expecting an object as multiple "
+                "input tensors required as per tensorinfo_map"
+            )
+        ((alias, info),) = infos.items()
+        return {alias: _dense(value, info.dtype)}
+    for alias in infos:
+        if alias not in value:
+            raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
+    return {alias: _dense(value[alias], info.dtype) for alias, info in infos.items()}
+
+
+def _dense(value: object, dtype: int) -> np.ndarray:
+    """A nested list of equal lengths at each level as an array."""
+    shape, probe = [], value
+    while isinstance(probe, list):
+        shape.append(len(probe))
+        probe = probe[0] if probe else None
+    flat = [value]
+    for level, size in enumerate(shape):
+        for item in flat:
+            if not isinstance(item, list):
+                raise invalid_argument(
+                    f"JSON Value: {_quote(item)} found at incorrect level: {level + 1} "
+                    f"in the JSON DOM. Expected at level: {len(shape)}"
+                )
+            if len(item) != size:
+                raise invalid_argument(
+                    f"Encountered list at unexpected size: {len(item)} at level: {level} "
+                    f"expected size: {size}"
+                )
+        flat = list(itertools.chain.from_iterable(flat))
+    for item in flat:
+        if isinstance(item, list):
+            raise invalid_argument(
+                f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}"
+            )
+    return _leaves(flat, dtype).reshape(shape)
+
+
+def _leaves(flat: list, dtype: int) -> np.ndarray:
+    kinds = set(map(type, flat))
+    if dtype == types_pb2.DT_STRING:
+        strings = np.empty(len(flat), object)
+        strings[:] = [_bytes(value) for value in flat]
+        return strings
+    if dtype == types_pb2.DT_BOOL:
+        _check_kinds(flat, kinds, {bool}, dtype)
+        return np.array(flat, np.bool_)
+    try:
+        target = np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
+    except TypeError:
+        target = None
+    if dtype in (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE):
+        _check_kinds(flat, kinds, {int, float}, dtype)
+        _check_lossless(flat, kinds, target)
+        with np.errstate(over="ignore"):
+            return np.array(flat, target)
+    if target in _INTEGERS:
+        _check_kinds(flat, kinds, {int}, dtype)
+        bounds = _INTEGERS[target]
+        for value in flat and (min(flat), max(flat)):
+            if not bounds.min <= value <= bounds.max:
+                raise _type_error(value, dtype)
+        return np.array(flat, bounds.dtype).astype(target)
+    example = _quote(flat[0]) if flat else "[]"
+    raise ServingError(
+        Code.UNIMPLEMENTED,
+        f"Conversion of JSON Value: {example} to type: {_name(dtype)}",
+    )
+
+
+def _check_kinds(flat: list, kinds: set[type], allowed: set[type], dtype: int) -> None:
+    if not kinds <= allowed:
+        raise _type_error(next(v for v in flat if type(v) not in allowed), dtype)
+
+
+def _check_lossless(flat: list, kinds: set[type], target: np.dtype) -> None:
+    limit = 2 ** (np.finfo(target).nmant + 1) - 1
+    name = "float" if target == np.float32 else "double"
+    if int in kinds:
+        for value in flat:
+            if type(value) is int and abs(value) > limit:
+                raise _lossy(value, name)
+    if target == np.float32 and float in kinds:
+        values = np.array(flat, np.float64)
+        too_large = np.isfinite(values) & (np.abs(values) > np.finfo(np.float32).max)
+        if too_large.any():
+            raise _lossy(flat[int(too_large.argmax())], name)
+
+
+def _lossy(value: object, name: str) -> ServingError:
+    return invalid_argument(
+        f"Cannot convert JSON value: {_quote(value)} to {name} without loss of precision."
+    )
+
+
+def _bytes(value: object) -> bytes:
+    if isinstance(value, str):
+        try:
+            return value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise invalid_argument(
+                "JSON Parse error: The surrogate pair in string is invalid."
+            ) from None
+    if isinstance(value, dict):
+        return _decode_base64(value)
+    raise _type_error(value, types_pb2.DT_STRING)
+
+
+def _decode_base64(value: dict) -> bytes:
+    if not _is_base64(value):
+        raise invalid_argument(
+            f"JSON Value: {_quote(value)} not formatted correctly for base64 data"
+        )
+    text = value["b64"]
+    try:
+        # Padding may be left out, but what is there must be right.
+        return base64.b64decode(
+            text + ("" if "=" in text else "=" * (-len(text) % 4)), validate=True
+        )
+    except (binascii.Error, ValueError):
+        raise invalid_argument("Unable to base64 decode") from None
+
+
+def _is_base64(value: object) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict) and not _is_base64(value)
+
+
+def _fill_example(example, value: object) -> None:
+    if not isinstance(value, dict):
+        raise invalid_argument(f"Example must be JSON object but got JSON {_json_type(value)}")
+    for name, content in value.items():
+        key = _bytes(name).decode("utf-8", "replace")
+        feature = example.features.feature[key]
+        for item in content if isinstance(content, list) else [content]:
+            _add_to_feature(feature, key, item)
+
+
+def _add_to_feature(feature, name: str, value: object) -> None:
+    # Booleans are integers here, and integers are never floats.
+    if isinstance(value, (bool, int)):
+        kind = "int64_list"
+        if not -(2**63) <= value < 2**63:
+            raise invalid_argument(f"Feature: {name} has uint64 element. Only int64 is supported.")
+        value = int(value)
+    elif isinstance(value, float):
+        kind = "float_list"
+        _check_lossless([value], {float}, np.dtype(np.float32))
+    elif isinstance(value, str) or _is_base64(value):
+        kind = "bytes_list"
+        value = _bytes(value)
+    else:
+        raise invalid_argument(
+            f"Feature: {name} has element with unexpected JSON type: {_json_type(value)}"
+        )
+    if feature.WhichOneof("kind") not in (None, kind):
+        expected = feature.WhichOneof("kind").removesuffix("_list")
+        raise invalid_argument(
+            f"Unexpected element type in feature: {name} expecting type: {expected}"
+        )
+    getattr(feature, kind).value.append(value)
+
+
+# Responses.
+
+
+def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
+    """The answer to `instances`: one entry a row.
+
+    Raises:
+      ServingError: an output has no rows, or not as many as another.
+    """
+    rows = None
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+        if not array.shape[0]:
+            raise invalid_argument(f"Tensor name: {name} has invalid batch size: 0")
+        if rows not in (None, array.shape[0]):
+            raise invalid_argument(
+                f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} "
+                f"expecting: {rows}"
+            )
+        rows = array.shape[0]
+    values = _values(outputs)
+    if len(values) == 1:
+        (answer,) = values.values()
+    else:
+        answer = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return dump({"predictions": answer})
+
+
+def columns(outputs: Mapping[str, np.ndarray]) -> bytes:
+    """The answer to `inputs`: whole tensors, by name where there are several."""
+    values = _values(outputs)
+    return dump({"outputs": next(iter(values.values())) if len(values) == 1 else values})
+
+
+def classifications(result: classification_pb2.ClassificationResult) -> bytes:
+    """The answer of `:classify`: pairs of label and score."""
+    return dump(
+        {
+            "results": [
+                [
+                    [c.label, s]
+                    for c, s in zip(
+                        row.classes, _floats32([c.score for c in row.classes]), strict=True
+                    )
+                ]
+                for row in result.classifications
+            ]
+        }
+    )
+
+
+def regressions(result: regression_pb2.RegressionResult) -> bytes:
+    """The answer of `:regress`."""
+    return dump({"results": _floats32([r.value for r in result.regressions])})
+
+
+def dump(document: object, indent: int | None = None) -> bytes:
+    """JSON as bytes; byte strings that were no UTF-8 leave as they came."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _values(outputs: Mapping[str, np.ndarray]) -> dict[str, object]:
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
+    return {name: _nested(name, array) for name, array in sorted(outputs.items())}
+
+
+def _nested(name: str, array: np.ndarray) -> object:
+    if array.dtype == np.float32:
+        return shortest_decimals(array).tolist()
+    if array.dtype == np.float64 or array.dtype == np.bool_ or array.dtype in _INTEGERS:
+        return array.tolist()
+    if array.dtype.kind in "OS":
+        convert = _to_base64 if name.endswith("_bytes") else _to_text
+        return _map_leaves(convert, array.tolist())
+    kind = tf.as_dtype(array.dtype).as_datatype_enum
+    raise invalid_argument(f"Failed to write JSON value for tensor type: {_name(kind)}")
+
+
+def shortest_decimals(array: np.ndarray) -> np.ndarray:
+    """float64 that print as the float32 values do: 0.2, not 0.20000000298023224.
+
+    Six significant digits where they give the same float32, else nine, as TF Serving writes
+    them. Computed on whole arrays: number by number it would take ten times as long.
+
+    Args:
+      array: float32 of any shape; NaN and infinities stay.
+
+    Returns:
+      float64 of the same shape; each rounds to the float32 that it came from.
+    """
+    wide = array.astype(np.float64)
+    size = np.abs(wide)
+    # Up to 10 to the 22nd powers of ten are exact doubles. The whole numbers below are too, so
+    # their quotient or product is the double nearest to the decimal: what its text is read as.
+    usual = np.isfinite(wide) & (size >= 1e-13) & (size < 1e15)
+    magnitude = np.floor(np.log10(np.where(usual, size, 1.0)))
+    result = wide
+    for digits in (9, 6):
+        power = digits - 1 - magnitude
+        scale = 10.0 ** np.abs(power)
+        with np.errstate(all="ignore"):
+            shrunk, grown = np.rint(wide * scale) / scale, np.rint(wide / scale) * scale
+            rounded = np.where(power >= 0, shrunk, grown)
+            same = usual & (rounded.astype(np.float32) == array)
+        result = np.where(same, rounded, result)
+    return result
+
+
+def _floats32(values: list[float]) -> list[float]:
+    return shortest_decimals(np.array(values, np.float32)).tolist()
+
+
+def _to_base64(value: bytes) -> dict[str, str]:
+    return {"b64": base64.b64encode(value).decode("ascii")}
+
+
+def _to_text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _map_leaves(convert: Callable[[bytes], object], value: object) -> object:
+    if isinstance(value, list):
+        return [_map_leaves(convert, item) for item in value]
+    return convert(value)
+
+
+# Wording.
+
+
+def _quote(value: object) -> str:
+    text = ""
+    try:
+        for piece in json.JSONEncoder(indent=4).iterencode(value):
+            text += piece
+            if len(text) > _QUOTED:
+                return text[:_QUOTED] + "..."
+    except RecursionError:
+        return text[:_QUOTED] + "..."
+    return text
+
+
+def _json_type(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value)
+    names = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
+    return names.get(type(value), "Null")
+
+
+def _type_error(value: object, dtype: int) -> ServingError:
+    return invalid_argument(
+        f"JSON Value: {_quote(value)} Type: {_json_type(value)} "
+        f"is not of expected type: {_name(dtype)}"
+    )
+
+
+def _name(dtype: int) -> str:
+    return tf.as_dtype(dtype).name.replace("float32", "float").replace("float64", "double")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, shape))}]"

@@ -1,0 +1,30 @@
+"""Sockets to listen on. Needs no TensorFlow, so that a port that is taken is told at once."""
+
+import errno
+import socket
+
+
+def listen(host: str, port: int, flag: str) -> socket.socket:
+    """A socket that is bound and does not listen yet.
+
+    Args:
+      host: an address of this machine.
+      port: 0 lets the system choose.
+      flag: the flag that chose the port, for the message.
+
+    Raises:
+      OSError: with one clear sentence, the port is taken or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            reason = f"port {port} of {host} is in use; choose another with {flag}"
+        else:
+            reason = f"can't listen on {host} port {port} ({error.strerror}); see {flag} and --host"
+        raise OSError(reason) from None
+    return listener

@@ -1,0 +1,127 @@
+"""From the command line to a running server and back. TensorFlow is imported last."""
+
+import concurrent.futures
+import logging
+import os
+import pathlib
+import signal
+import socket
+import sys
+import threading
+import warnings
+from importlib import metadata
+
+from serving.server.flags import FlagError, Flags, parse, usage
+from serving.server.listening import listen
+
+NOTICE = (
+    "This is mnist-gan's local server, not TF Serving: it speaks TF Serving's API on one machine "
+    "with nothing else installed; for batching, GPUs or production traffic use TF Serving itself "
+    "(see serving/README.md)."
+)
+FAILED, USAGE = 1, 2
+
+log = logging.getLogger("serving.server")
+
+
+def main(argv: list[str], default_base_path: pathlib.Path | None = None) -> int:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+      argv: the arguments, without the program's name, in TF Serving's flag names.
+      default_base_path: what is served where the arguments name no model: as `mnist_gan`, with
+        REST on 8501, labels from the `models.config` in it.
+
+    Returns:
+      The exit code: 0 after a signal, 1 where the server could not start, 2 for wrong usage.
+    """
+    if {"-h", "--help", "--helpfull"} & {*argv}:
+        print(f"{NOTICE}\n\n{usage()}")
+        return 0
+    try:
+        flags = parse(argv, default_base_path)
+    except FlagError as error:
+        return _complain(str(error), USAGE)
+    if flags.version:
+        print(f"mnist-gan local server: {_version('mnist-gan')} (not TF Serving)")
+        print(f"TensorFlow Library: {_version('tensorflow')}")
+        return 0
+    _set_up_logging()
+    stop, listener = threading.Event(), None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(FAILED) if stop.is_set() else stop.set())
+    try:
+        # Before the seconds that TensorFlow takes: a port that is taken is told at once.
+        listener = _claim_ports(flags)
+    except OSError as error:
+        return _complain(str(error), FAILED)
+    log.info("%s", NOTICE)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore", FutureWarning)  # Google's, about Python 3.10
+    from serving.server.model_server import ModelServer
+
+    by_default = default_base_path is not None and flags.model_base_path == str(default_base_path)
+    server = ModelServer(flags, rest_listener=listener, watch_labels=by_default)
+    return _serve(server, flags, stop)
+
+
+def _serve(server, flags: Flags, stop: threading.Event) -> int:
+    # Loading may wait for ever (for a first version), so it is another thread that does it.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(server.start)
+        while not starting.done() and not stop.wait(0.05):
+            pass
+        if not stop.is_set() and starting.exception() is None:
+            _announce(server, flags)
+            stop.wait()
+        log.info("stopping")
+        server.stop()
+        error = starting.exception()
+    if error is not None and not stop.is_set():
+        if not isinstance(error, (OSError, ValueError)) and not hasattr(error, "code"):
+            raise error
+        return _complain(f"Failed to start server. Error: {error}", FAILED)
+    log.info("stopped")
+    return 0
+
+
+def _announce(server, flags: Flags) -> None:
+    doors = []
+    if server.grpc_port:
+        doors.append(f"gRPC on {flags.host}:{server.grpc_port}")
+    if flags.grpc_socket_path:
+        doors.append(f"gRPC on unix:{flags.grpc_socket_path}")
+    for name in server.core.manager.names() if server.rest_port else ():
+        doors.append(f"REST on http://{flags.host}:{server.rest_port}/v1/models/{name}")
+    log.info("serving: %s; Ctrl-C stops", ", ".join(doors))
+
+
+def _claim_ports(flags: Flags) -> socket.socket | None:
+    if flags.port:
+        # gRPC binds by itself later; this is to know now.
+        listen(flags.host, flags.port, "--port").close()
+    if flags.rest_api_port:
+        return listen(flags.host, flags.rest_api_port, "--rest_api_port")
+    return None
+
+
+def _set_up_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s"))
+    logging.getLogger("serving").addHandler(handler)
+    logging.getLogger("serving").setLevel(logging.INFO)
+    # One line for each malformed request that a stranger sends is one too many.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"mnist-gan serve: {message}", file=sys.stderr)
+    return code
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,105 @@
+"""The list of models that a server is given, as TF Serving's text ModelServerConfig.
+
+`mnist-gan serve` without flags also reads `models.config` among a base path's versions, where
+there is one: that is where labels live, since they are no property of a folder. Needs no
+TensorFlow.
+"""
+
+import os
+import pathlib
+
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.server.errors import invalid_argument, not_found
+from serving.server.versions_manager import PLATFORM, version_folders
+
+FILE_NAME = "models.config"
+
+
+def single_model(
+    name: str, base_path: str | os.PathLike
+) -> model_server_config_pb2.ModelServerConfig:
+    """A list of one model with the default policy: its newest version."""
+    config = model_server_config_pb2.ModelServerConfig()
+    config.model_config_list.config.add(
+        name=name, base_path=os.path.abspath(base_path), model_platform=PLATFORM
+    )
+    return config
+
+
+def read(path: str | os.PathLike) -> model_server_config_pb2.ModelServerConfig:
+    """Reads a text ModelServerConfig.
+
+    Raises:
+      ServingError: the file is missing, or is something else.
+    """
+    try:
+        text = pathlib.Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise not_found(f"the model config file can't be read: {error}") from None
+    try:
+        return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    except text_format.ParseError as error:
+        raise invalid_argument(f"Invalid protobuf file: '{path}': {error}") from None
+
+
+def labels(base_path: str | os.PathLike) -> dict[str, int]:
+    """The labels of the model under a base path and the versions that they point at."""
+    path = pathlib.Path(base_path, FILE_NAME)
+    if not path.is_file():
+        return {}
+    return dict(read(path).model_config_list.config[0].version_labels)
+
+
+def set_label(
+    base_path: str | os.PathLike, name: str, label: str, version: int | None
+) -> dict[str, int]:
+    """Points a label at a version, or removes it; a running server follows within its poll.
+
+    A label can name a version that is loaded, so from the first label on all versions are.
+
+    Args:
+      base_path: the model's base path.
+      name: the model's name.
+      label: for instance `stable`.
+      version: one that exists under the base path; None removes the label.
+
+    Returns:
+      All labels.
+
+    Raises:
+      ServingError: there is no such version or label, or the file that is there can't be read.
+    """
+    path = pathlib.Path(base_path, FILE_NAME)
+    config = read(path) if path.is_file() else single_model(name, base_path)
+    model = config.model_config_list.config[0]
+    if version is None:
+        if label not in model.version_labels:
+            known = ", ".join(sorted(model.version_labels)) or "there are none"
+            raise not_found(f"there is no label {label!r}: {known}")
+        del model.version_labels[label]
+    else:
+        try:
+            there = sorted(version_folders(base_path))
+        except OSError:
+            there = []
+        if version not in there:
+            known = ", ".join(map(str, there)) or "none"
+            raise not_found(f"version {version} is not under {base_path}; there are: {known}")
+        model.version_labels[label] = version
+    if model.version_labels:
+        model.model_version_policy.all.SetInParent()
+        _write(path, config)
+    else:
+        path.unlink(missing_ok=True)
+    return dict(model.version_labels)
+
+
+def _write(path: pathlib.Path, config: model_server_config_pb2.ModelServerConfig) -> None:
+    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    with temporary.open("w") as file:
+        file.write(text_format.MessageToString(config))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,309 @@
+"""The REST door: TF Serving's paths, forms and error bodies on Starlette."""
+
+import json
+import logging
+import re
+import socket
+import threading
+import urllib.parse
+import zlib
+from collections.abc import Sequence
+
+import anyio
+import anyio.to_thread
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import model_pb2
+
+from serving.server import inference, json_tensors
+from serving.server.core import Core
+from serving.server.engine import DEFAULT_SIGNATURE
+from serving.server.errors import Code, ServingError, invalid_argument
+
+log = logging.getLogger(__name__)
+
+METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+_PREDICTION = re.compile(
+    r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)",
+    re.IGNORECASE | re.ASCII,
+)
+_STATUS = re.compile(
+    r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?",
+    re.IGNORECASE | re.ASCII,
+)
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
+
+
+class _TooLargeError(Exception):
+    """A request body is larger than the cap."""
+
+
+def make_app(
+    core: Core,
+    *,
+    threads: int,
+    prometheus_path: str | None = None,
+    extra_routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The application.
+
+    Args:
+      core: the models.
+      threads: requests worked on at once.
+      prometheus_path: where the metrics are, None for nowhere.
+      extra_routes: more pages, looked at after TF Serving's own paths.
+    """
+    # Made on first use: it belongs to the event loop that it is used in.
+    limiters: list[anyio.CapacityLimiter] = []
+
+    async def api(request: Request) -> Response:
+        if not limiters:
+            limiters.append(anyio.CapacityLimiter(threads))
+        cors = _CORS if core.flags.rest_api_enable_cors_support else {}
+        if request.method == "OPTIONS" and cors:
+            return Response(headers=cors)
+        try:
+            body = await _read_body(request, core.flags.max_request_bytes)
+            # The path as it was sent: a name may hold an escaped slash.
+            path = request.scope["raw_path"].decode("latin-1").partition("?")[0]
+            content = await anyio.to_thread.run_sync(
+                handle, core, request.method, path, body, limiter=limiters[0]
+            )
+            return Response(content, 200, cors, "application/json")
+        except ServingError as error:
+            return _error(error.http_status, error.message, cors)
+        except _TooLargeError:
+            limit = core.flags.max_request_bytes
+            message = f"the request is larger than {limit} bytes (--max_request_bytes)"
+            return _error(413, message, {**cors, "Connection": "close"})
+        except ClientDisconnect:
+            return _error(499, "the client went away", cors)
+
+    async def metrics(request: Request) -> Response:
+        return PlainTextResponse(core.metrics.page())
+
+    async def elsewhere(request: Request, error: HTTPException) -> Response:
+        return _error(error.status_code, f"Not found: {request.method} {request.url.path}", {})
+
+    routes: list[BaseRoute] = [Route("/v1/{path:path}", api, methods=METHODS)]
+    if prometheus_path is not None:
+        routes.insert(0, Route(prometheus_path, metrics, methods=["GET"]))
+    return Starlette(
+        routes=[*routes, *extra_routes],
+        exception_handlers={404: elsewhere, 405: elsewhere},
+    )
+
+
+def handle(core: Core, method: str, path: str, body: bytes) -> bytes:
+    """Answers one request to the API; runs in a thread of its own.
+
+    Returns:
+      The JSON of the answer.
+
+    Raises:
+      ServingError: with the code and message of the error body.
+    """
+    match = _PREDICTION.fullmatch(path) if method == "POST" else None
+    if match is None and method == "GET":
+        match = _STATUS.fullmatch(path)
+    if match is None:
+        raise invalid_argument(f"Malformed request: {method} {path}")
+    name, version, label, verb = match.groups()
+    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(name or ""))
+    if version is not None:
+        if int(version) >= 2**63:
+            raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+        spec.version.value = int(version)
+    if label is not None:
+        spec.version_label = urllib.parse.unquote(label)
+    if method == "GET":
+        if not spec.name:
+            raise invalid_argument("Missing model name in request.")
+        if verb:
+            with core.measured(spec.name, "GetModelMetadata", "REST"):
+                return _metadata(core, spec)
+        return _status(core, spec)
+    calls = {"predict": _predict, "classify": _classify, "regress": _regress}
+    if verb not in calls:  # the pattern ignores case, the verbs do not
+        raise invalid_argument(f"Malformed request: {method} {path}")
+    timeout = core.flags.rest_api_timeout_in_ms / 1000 or None
+    with core.measured(spec.name, verb.capitalize(), "REST"):
+        return calls[verb](core, spec, body, timeout)
+
+
+def _predict(core: Core, spec: model_pb2.ModelSpec, body: bytes, timeout: float | None) -> bytes:
+    document = json_tensors.parse(body)
+    signature_name = json_tensors.signature_name(document)
+    with core.use(spec) as handle:
+        name = signature_name or DEFAULT_SIGNATURE
+        if name not in handle.engine.signatures:
+            raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
+        infos = handle.engine.signatures[name].inputs
+        instances = document.get("instances")
+        if isinstance(instances, list):
+            core.check_rows(len(instances))
+        inputs, row_form = json_tensors.predict_inputs(document, infos)
+        outputs = core.predict(
+            handle,
+            lambda: inference.predict(handle.engine, name, inputs, timeout=timeout),
+        )
+    return json_tensors.predictions(outputs) if row_form else json_tensors.columns(outputs)
+
+
+def _classify(core: Core, spec: model_pb2.ModelSpec, body: bytes, timeout: float | None) -> bytes:
+    spec, examples = _examples(spec, body)
+    _, result = core.classify(spec, examples, timeout)
+    return json_tensors.classifications(result)
+
+
+def _regress(core: Core, spec: model_pb2.ModelSpec, body: bytes, timeout: float | None) -> bytes:
+    spec, examples = _examples(spec, body)
+    _, result = core.regress(spec, examples, timeout)
+    return json_tensors.regressions(result)
+
+
+def _examples(spec: model_pb2.ModelSpec, body: bytes):
+    document = json_tensors.parse(body)
+    try:
+        spec.signature_name = json_tensors.signature_name(document)
+    except UnicodeEncodeError:
+        raise invalid_argument("'signature_name' is not UTF-8") from None
+    return spec, json_tensors.examples_input(document)
+
+
+def _status(core: Core, spec: model_pb2.ModelSpec) -> bytes:
+    choice = spec.WhichOneof("version_choice")
+    statuses = core.manager.status(
+        spec.name,
+        spec.version.value if choice == "version" else None,
+        spec.version_label if choice == "version_label" else None,
+    )
+    # By hand: protobuf's own printer names the option for default values differently in each
+    # of its versions. 64-bit integers are strings there too.
+    return json_tensors.dump(
+        {
+            "model_version_status": [
+                {
+                    "version": str(status.version),
+                    "state": status.state.name,
+                    "status": {
+                        "error_code": (status.error.code if status.error else Code.OK).name,
+                        "error_message": status.error.message if status.error else "",
+                    },
+                }
+                for status in statuses
+            ]
+        },
+        indent=1,
+    )
+
+
+def _metadata(core: Core, spec: model_pb2.ModelSpec) -> bytes:
+    used, signatures = core.signatures(spec)
+    return json_tensors.dump(
+        {
+            "model_spec": {
+                "name": used.name,
+                "signature_name": "",
+                "version": str(used.version),
+            },
+            "metadata": {
+                "signature_def": {
+                    "signature_def": {
+                        name: {
+                            "inputs": {k: _tensor_info(v) for k, v in signature.inputs.items()},
+                            "outputs": {k: _tensor_info(v) for k, v in signature.outputs.items()},
+                            "method_name": signature.method_name,
+                        }
+                        for name, signature in sorted(signatures.items())
+                    }
+                }
+            },
+        },
+        indent=1,
+    )
+
+
+def _tensor_info(info) -> dict:
+    return {
+        "dtype": types_pb2.DataType.Name(info.dtype),
+        "tensor_shape": {
+            "dim": [{"size": str(d.size), "name": d.name} for d in info.tensor_shape.dim],
+            "unknown_rank": info.tensor_shape.unknown_rank,
+        },
+        "name": info.name,
+    }
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    if request.method == "POST":
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise _TooLargeError
+    if request.headers.get("content-encoding", "").lower() == "gzip":
+        return _gunzip(bytes(body), limit)
+    return bytes(body)
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    # A few kilobytes can unpack to gigabytes.
+    decompressor = zlib.decompressobj(wbits=31)
+    try:
+        text = decompressor.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise invalid_argument(f"the body is not gzip: {error}") from None
+    if len(text) > limit:
+        raise _TooLargeError
+    if not decompressor.eof:
+        raise invalid_argument("the body is not gzip: it ends too early")
+    return text
+
+
+def _error(status: int, message: str, headers: dict[str, str]) -> Response:
+    # ASCII only, so that whatever a client sent can be quoted.
+    content = json.dumps({"error": message}, indent=4)
+    return Response(content, status, headers, "application/json")
+
+
+class RestServer:
+    """uvicorn in a thread."""
+
+    def __init__(self, app: Starlette, listener: socket.socket, grace_seconds: int):
+        """Makes a server on a bound socket; `start` lets requests in."""
+        self._listener = listener
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=grace_seconds,
+            )
+        )
+        self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._listener])
+
+    def start(self) -> None:
+        """Lets requests in; returns when they are."""
+        self._thread.start()
+        while not self._server.started and self._thread.is_alive():
+            self._thread.join(0.01)
+
+    def stop(self) -> None:
+        """Takes no further requests and waits for those that run."""
+        self._server.should_exit = True
+        self._thread.join()

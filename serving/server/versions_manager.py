@@ -1,0 +1,516 @@
+"""Which versions of which models are loaded: TF Serving's ServerCore, in one file.
+
+A thread polls the file system. What the version policy asks for is loaded first and what it no
+longer asks for is unloaded afterwards, so that a model that was available stays so. A version
+leaves when the last request that uses it is done. Needs no TensorFlow: how a version is loaded is
+passed in.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import enum
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.server.errors import (
+    Code,
+    ServingError,
+    failed_precondition,
+    invalid_argument,
+    not_found,
+)
+
+log = logging.getLogger(__name__)
+
+PLATFORM = "tensorflow"
+MAX_VERSION = 2**63 - 1
+# Versions that have ended are remembered for the status calls; this bounds a server that lives
+# through thousands of pushes.
+REMEMBERED_VERSIONS = 100
+
+
+class Loaded(Protocol):
+    """What a version is to this module: something that can be closed."""
+
+    def close(self) -> None:
+        """Gives back the memory."""
+
+
+class State(enum.IntEnum):
+    """`tensorflow.serving.ModelVersionStatus.State`."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclasses.dataclass(eq=False)
+class Servable:
+    """One version of one model, from the first sight of its folder to its end.
+
+    Attributes:
+      name: the model's name.
+      version: its number.
+      path: its folder.
+      state: where it stands; requests are answered in AVAILABLE only.
+      error: why it ended, where it failed to load.
+      loaded: what answers requests, while it is AVAILABLE or UNLOADING.
+      in_flight: requests that use it at this moment.
+      wanted: whether the version policy asks for it.
+    """
+
+    name: str
+    version: int
+    path: str
+    state: State = State.START
+    error: ServingError | None = None
+    loaded: Loaded | None = None
+    in_flight: int = 0
+    wanted: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """A line of GetModelStatus: version, state and the error that ended it."""
+
+    version: int
+    state: State
+    error: ServingError | None
+
+
+class _Model:
+    """A configured model: its settings, the versions asked for, the versions known."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.config: model_server_config_pb2.ModelConfig | None = None  # None: being removed
+        self.aspired: dict[int, str] = {}
+        self.servables: dict[int, Servable] = {}
+        self.complaint = ""  # the last one logged, so that polling does not repeat it
+
+    def available(self) -> list[Servable]:
+        return [s for s in self.servables.values() if s.state is State.AVAILABLE]
+
+    def failed(self) -> list[Servable]:
+        return [s for s in self.servables.values() if s.wanted and s.error and s.state is State.END]
+
+
+class VersionsManager:
+    """Loads, replaces and unloads versions, and hands them to requests."""
+
+    def __init__(
+        self,
+        load: Callable[[str, int, str], Loaded],
+        *,
+        poll_seconds: float = 1.0,
+        max_load_retries: int = 5,
+        retry_seconds: float = 60.0,
+        load_threads: int = 0,
+        allow_labels_for_unavailable: bool = False,
+        on_ready: Callable[[], None] = lambda: None,
+    ):
+        """Makes a manager with nothing to serve; `apply` gives it models.
+
+        Args:
+          load: called with model name, version and folder; returns what answers requests or
+            raises ServingError. Runs outside all locks.
+          poll_seconds: time between two looks at the file system; 0 looks once a configuration.
+          max_load_retries: tries after the first failure of a load.
+          retry_seconds: time between them.
+          load_threads: loads at once; 0 is one.
+          allow_labels_for_unavailable: whether a new label may name a version that is not loaded.
+          on_ready: called, without locks, whenever a version became available or ended.
+        """
+        self._load = load
+        self._poll_seconds = poll_seconds
+        self._max_load_retries = max_load_retries
+        self._retry_seconds = retry_seconds
+        self._allow_labels_for_unavailable = allow_labels_for_unavailable
+        self._on_ready = on_ready
+        self._models: dict[str, _Model] = {}
+        self._labels: dict[str, dict[str, int]] = {}
+        self._changed = threading.Condition()
+        self._look_now = False
+        self._stopping = False
+        self._load_slots = threading.Semaphore(max(1, load_threads))
+        self._thread = threading.Thread(target=self._run, name="versions", daemon=True)
+        self._thread.start()
+
+    # Configuration.
+
+    def apply(self, config: model_server_config_pb2.ModelServerConfig) -> set[str]:
+        """Takes over a new model list; loading starts in the background.
+
+        Args:
+          config: the whole list; models that are not in it are unloaded.
+
+        Returns:
+          The models that are new in it, for `wait_until_available`.
+
+        Raises:
+          ServingError: the list is not valid, or a label names a version that is not available;
+            nothing is changed.
+        """
+        configs = {c.name: c for c in self._validated(config)}
+        with self._changed:
+            self._labels = self._checked_labels(configs.values())
+            new = configs.keys() - {n for n, m in self._models.items() if m.config}
+            for name, model in self._models.items():
+                if name not in configs:
+                    model.config = None
+            for name, model_config in configs.items():
+                model = self._models.setdefault(name, _Model(name))
+                model.config = model_config
+                model.complaint = ""
+            self._look_now = True
+            self._changed.notify_all()
+            return new
+
+    def _validated(
+        self, config: model_server_config_pb2.ModelServerConfig
+    ) -> list[model_server_config_pb2.ModelConfig]:
+        kind = config.WhichOneof("config")
+        if kind != "model_config_list":
+            raise invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                " Only ModelConfigList is currently supported"
+            )
+        configs = list(config.model_config_list.config)
+        counts = collections.Counter(c.name for c in configs)
+        for model in configs:
+            if counts[model.name] > 1:
+                raise invalid_argument(
+                    f"Illegal to list model {model.name} multiple times in config list"
+                )
+            # model_type 1 is TENSORFLOW, the way to say it before platforms had names.
+            platform = model.model_platform or (PLATFORM if model.model_type == 1 else "")
+            if not model.name or not model.base_path:
+                raise invalid_argument("each model of the list needs a name and a base_path")
+            if not platform:
+                raise invalid_argument(
+                    "Illegal setting neither ModelServerConfig::model_type (deprecated) "
+                    "nor ModelServerConfig::model_platform."
+                )
+            if platform != PLATFORM:
+                raise invalid_argument(
+                    f"Model {model.name} requests unsupported platform {platform}"
+                )
+        return configs
+
+    def _checked_labels(
+        self, configs: Iterable[model_server_config_pb2.ModelConfig]
+    ) -> dict[str, dict[str, int]]:
+        labels: dict[str, dict[str, int]] = {}
+        for config in configs:
+            model = self._models.get(config.name)
+            available = {s.version for s in model.available()} if model else set()
+            for label, version in config.version_labels.items():
+                known = self._labels.get(config.name, {}).get(label, version)
+                may_wait = self._allow_labels_for_unavailable and known == version
+                if version not in available and not may_wait:
+                    raise failed_precondition(
+                        f"Request to assign label to version {version} of model {config.name}, "
+                        "which is not currently available for inference"
+                    )
+                labels.setdefault(config.name, {})[label] = version
+        return labels
+
+    # Requests.
+
+    @contextlib.contextmanager
+    def acquire(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> Iterator[Servable]:
+        """Holds a version for the length of a `with` block; it is not unloaded meanwhile.
+
+        Args:
+          name: the model's name.
+          version: its number; None takes the newest that is available.
+          label: a label instead of a number.
+
+        Raises:
+          ServingError: no such model, version or label.
+        """
+        if not name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        with self._changed:
+            if label:
+                version = self._labels.get(name, {}).get(label)
+                if version is None:
+                    raise invalid_argument(f"Unrecognized servable version label: {label}")
+            model = self._models.get(name)
+            available = {s.version: s for s in model.available()} if model else {}
+            servable = available.get(max(available, default=0) if version is None else version)
+            if servable is None:
+                wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+                raise not_found(f"Servable not found for request: {wanted}")
+            servable.in_flight += 1
+        try:
+            yield servable
+        finally:
+            with self._changed:
+                servable.in_flight -= 1
+                if not servable.in_flight and servable.state is State.UNLOADING:
+                    self._changed.notify_all()
+
+    def status(
+        self, name: str, version: int | None = None, label: str | None = None
+    ) -> list[VersionStatus]:
+        """The states of a model's versions, newest first, those that have ended included.
+
+        Raises:
+          ServingError: no such model, version or label.
+        """
+        if not name:
+            raise invalid_argument("Missing model name in request.")
+        with self._changed:
+            if label:
+                version = self._labels.get(name, {}).get(label)
+                if version is None:
+                    raise invalid_argument(f"Unrecognized servable version label: {label}")
+            model = self._models.get(name)
+            servables = dict(model.servables) if model else {}
+            if version is not None:
+                if version not in servables:
+                    raise not_found(f"Could not find version {version} of model {name}")
+                servables = {version: servables[version]}
+            if not servables:
+                raise not_found(f"Could not find any versions of model {name}")
+            return [
+                VersionStatus(s.version, s.state, s.error)
+                for _, s in sorted(servables.items(), reverse=True)
+            ]
+
+    def names(self) -> list[str]:
+        """The configured models."""
+        with self._changed:
+            return [name for name, model in self._models.items() if model.config]
+
+    def labels(self, name: str) -> dict[str, int]:
+        """The labels of a model and the versions that they point at."""
+        with self._changed:
+            return dict(self._labels.get(name, {}))
+
+    def ready(self) -> bool:
+        """Whether each configured model has an available version."""
+        with self._changed:
+            models = [m for m in self._models.values() if m.config]
+            return bool(models) and all(m.available() for m in models) and not self._stopping
+
+    def wait_until_available(self, names: set[str], timeout: float | None = None) -> None:
+        """Waits until each named model has an available version.
+
+        Raises:
+          ServingError: all the versions that a model has failed, the manager stopped, or the
+            time is up.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while True:
+                models = {name: self._models[name] for name in names if name in self._models}
+                waiting = {n: m for n, m in models.items() if not m.available()}
+                if not waiting:
+                    return
+                broken = [
+                    s
+                    for m in waiting.values()
+                    if m.aspired and len(m.failed()) == len(m.aspired)
+                    for s in m.failed()
+                ]
+                if broken:
+                    causes = "; ".join(
+                        f"version {s.version} of {s.name}: {s.error}" for s in broken
+                    )
+                    raise ServingError(
+                        Code.UNKNOWN, f"Some models did not become available: {causes}"
+                    )
+                if self._stopping:
+                    raise ServingError(Code.CANCELLED, "the server is stopping")
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise ServingError(
+                        Code.DEADLINE_EXCEEDED,
+                        f"Some models did not become available in time: {', '.join(waiting)}",
+                    )
+                self._changed.wait(left)
+
+    def stop(self, grace_seconds: float = 30.0) -> None:
+        """Unloads everything; requests that run have `grace_seconds` to end."""
+        with self._changed:
+            self._stopping = True
+            for model in self._models.values():
+                model.config, model.aspired = None, {}
+                self._reconcile(model)
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: all(
+                    s.state is State.END
+                    for m in self._models.values()
+                    for s in m.servables.values()
+                ),
+                grace_seconds,
+            )
+        self._thread.join(grace_seconds)
+
+    # The thread that looks at the file system, and what follows from it.
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                timeout = self._poll_seconds or None
+                self._changed.wait_for(lambda: self._look_now or self._stopping, timeout)
+                if self._stopping:
+                    return
+                self._look_now = False
+                models = [(m, m.config) for m in self._models.values()]
+            # Without the lock: a slow file system must not hold up requests.
+            found = [(m, c, _aspired_versions(c) if c else {}) for m, c in models]
+            with self._changed:
+                for model, config, aspired in found:
+                    if model.config is not config or self._stopping:
+                        continue  # configured anew meanwhile; the next look is due at once
+                    complaint = _complaint(config, aspired)
+                    if complaint and complaint != model.complaint:
+                        log.warning("%s", complaint)
+                    model.complaint = complaint
+                    # An unreadable base path changes nothing: it may be gone for a moment only.
+                    if aspired is not None:
+                        model.aspired = aspired
+                        self._reconcile(model)
+                self._changed.notify_all()
+
+    def _reconcile(self, model: _Model) -> None:
+        """Starts the loads and unloads that bring a model to what is asked for (lock held)."""
+        for servable in model.servables.values():
+            # A version that comes back while it leaves, or after its end, is a new one.
+            leaving = servable.state in (State.UNLOADING, State.END)
+            servable.wanted = servable.version in model.aspired and (servable.wanted or not leaving)
+        for version, path in sorted(model.aspired.items(), reverse=True):
+            known = model.servables.get(version)
+            if known is None or (known.state is State.END and not known.wanted):
+                servable = Servable(model.name, version, path)
+                model.servables[version] = servable
+                self._start(self._load_servable, model, servable)
+        available = sorted(model.available(), key=lambda s: s.version)
+        unwanted = [s for s in available if not s.wanted]
+        if model.aspired and len(unwanted) == len(available):
+            unwanted = unwanted[:-1]  # the newest stays until a wanted one has been loaded
+        for servable in unwanted:
+            servable.state, servable.wanted = State.UNLOADING, False
+            self._start(self._unload_servable, model, servable)
+        ended = [s.version for s in model.servables.values() if s.state is State.END]
+        for version in sorted(set(ended) - set(model.aspired))[:-REMEMBERED_VERSIONS]:
+            del model.servables[version]
+
+    @staticmethod
+    def _start(work: Callable[..., None], model: _Model, servable: Servable) -> None:
+        name = f"{work.__name__}-{servable.name}-{servable.version}"
+        threading.Thread(target=work, args=(model, servable), name=name, daemon=True).start()
+
+    def _load_servable(self, model: _Model, servable: Servable) -> None:
+        loaded, error = None, None
+        for attempt in range(self._max_load_retries + 1):
+            with self._changed:
+
+                def given_up() -> bool:
+                    return self._stopping or not servable.wanted
+
+                if attempt:
+                    self._changed.wait_for(given_up, self._retry_seconds)
+                if given_up():
+                    servable.wanted = False  # should it be asked for again: from the start
+                    break
+                servable.state = State.LOADING
+            # A version that waits for its next try does not hold up others.
+            with self._load_slots:
+                loaded, error = self._try_to_load(servable)
+            if loaded is not None:
+                break
+            log.warning("%s/%d could not be loaded: %s", servable.name, servable.version, error)
+        with self._changed:
+            servable.state = State.END if loaded is None else State.AVAILABLE
+            servable.loaded, servable.error = loaded, error
+            self._reconcile(model)
+            self._changed.notify_all()
+        if loaded is not None:
+            log.info("version %d of %s is available", servable.version, servable.name)
+        self._on_ready()
+
+    def _try_to_load(self, servable: Servable) -> tuple[Loaded | None, ServingError | None]:
+        try:
+            return self._load(servable.name, servable.version, servable.path), None
+        except ServingError as error:
+            return None, error
+        except Exception as error:  # a loader's surprise must not end the thread
+            log.exception("loading version %d of %s", servable.version, servable.name)
+            return None, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _unload_servable(self, model: _Model, servable: Servable) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not servable.in_flight)
+            loaded, servable.loaded = servable.loaded, None
+        try:
+            loaded.close()
+        except Exception:  # it is gone either way
+            log.exception("unloading version %d of %s", servable.version, servable.name)
+        with self._changed:
+            servable.state = State.END
+            self._reconcile(model)
+            self._changed.notify_all()
+        log.info("version %d of %s is unloaded", servable.version, servable.name)
+        self._on_ready()
+
+
+def version_folders(base_path: str | os.PathLike) -> dict[int, str]:
+    """The versions under a base path: the children whose names are whole numbers.
+
+    Returns:
+      Folder by version; where two names mean one number (`7` and `007`), the last in order.
+
+    Raises:
+      OSError: the base path can't be read.
+    """
+    folders = {}
+    for name in sorted(os.listdir(base_path)):
+        if re.fullmatch(r"[0-9]+", name) and int(name) <= MAX_VERSION:
+            folders[int(name)] = os.path.join(base_path, name)
+    return folders
+
+
+def _aspired_versions(config: model_server_config_pb2.ModelConfig) -> dict[int, str] | None:
+    """What the policy asks for among what is there, or None where the base path is unreadable."""
+    try:
+        folders = version_folders(config.base_path)
+    except OSError:
+        return None
+    policy = config.model_version_policy
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return folders
+    if choice == "specific":
+        return {v: path for v, path in folders.items() if v in set(policy.specific.versions)}
+    newest = sorted(folders)[-max(1, policy.latest.num_versions) :]
+    return {version: folders[version] for version in newest}
+
+
+def _complaint(
+    config: model_server_config_pb2.ModelConfig | None, aspired: dict[int, str] | None
+) -> str:
+    if config is None or aspired:
+        return ""
+    if aspired is None:
+        return f"Could not find base path {config.base_path} for servable {config.name}"
+    return (
+        f"No versions of servable {config.name} found under base path {config.base_path}. "
+        "Waiting for a folder whose name is a number and that the version policy asks for."
+    )

@@ -1,0 +1,115 @@
+"""Arrays to `TensorProto` and back, in the form that TF Serving sends: one typed field.
+
+`tf.make_tensor_proto` would fill `tensor_content`, which clients of TF Serving do not expect.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+_FIXED_WIDTH = {
+    np.dtype(np.float32): "float_val",
+    np.dtype(np.float64): "double_val",
+    np.dtype(np.complex64): "scomplex_val",
+    np.dtype(np.complex128): "dcomplex_val",
+    # A packed boolean is a one-byte varint of 0 or 1, which is NumPy's own layout.
+    np.dtype(np.bool_): "bool_val",
+}
+_VARINT = {
+    **{np.dtype(t): "int_val" for t in (np.int8, np.uint8, np.int16, np.uint16, np.int32)},
+    np.dtype(np.int64): "int64_val",
+    np.dtype(np.uint32): "uint32_val",
+    np.dtype(np.uint64): "uint64_val",
+}
+_HALF = (np.dtype(np.float16), np.dtype(tf.bfloat16.as_numpy_dtype))
+# numpy type, typed field, values in the field for one element
+_FAST = {
+    tf.float32.as_datatype_enum: (np.float32, "float_val"),
+    tf.float64.as_datatype_enum: (np.float64, "double_val"),
+}
+
+
+def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
+    """An array as a TensorProto with its values in the field of its type.
+
+    Args:
+      array: numbers, booleans, or an object array of bytes, of any shape.
+
+    Raises:
+      TypeError: TF Serving has no typed field for the type.
+    """
+    array = np.asarray(array)
+    proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if array.dtype in _FIXED_WIDTH:
+        # A packed field of fixed width is, on the wire, the array's own bytes: parsing them is
+        # 200 times as fast as extending the field by a list of Python floats.
+        field = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[_FIXED_WIDTH[array.dtype]]
+        little_endian = array.dtype.newbyteorder("<")
+        raw = np.ascontiguousarray(array, little_endian).tobytes()
+        if raw:
+            proto.MergeFromString(_varint(field.number << 3 | 2) + _varint(len(raw)) + raw)
+    elif array.dtype in _VARINT:
+        getattr(proto, _VARINT[array.dtype]).extend(array.ravel().tolist())
+    elif array.dtype in _HALF:
+        proto.half_val.extend(array.ravel().view(np.uint16).tolist())
+    elif array.dtype.kind in "OSU":
+        proto.string_val.extend(tf.compat.as_bytes(value) for value in array.ravel().tolist())
+    else:
+        raise TypeError(f"no TensorProto field for {array.dtype}")
+    return proto
+
+
+def to_array(proto: tensor_pb2.TensorProto, max_bytes: int | None = None) -> np.ndarray:
+    """The array in a TensorProto, whether in its typed field or in `tensor_content`.
+
+    Args:
+      proto: from the wire, so anything may be wrong with it.
+      max_bytes: refuse a shape that would take more memory than this. A single value stands for a
+        whole tensor of its shape, so a few bytes can ask for gigabytes.
+
+    Raises:
+      ValueError: type, shape and values do not make a tensor, or it would be too large.
+    """
+    try:
+        dtype = tf.as_dtype(proto.dtype)
+        item_bytes = dtype.size or 8  # strings have no size: a pointer
+    except (TypeError, KeyError):
+        raise ValueError(f"type {proto.dtype} is unknown") from None
+    shape = [dim.size for dim in proto.tensor_shape.dim]
+    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+        raise ValueError("the shape is not fully known")
+    count = math.prod(shape)
+    if max_bytes is not None and count * item_bytes > max_bytes:
+        raise ValueError(f"shape {shape} would take more than {max_bytes} bytes")
+    try:
+        if proto.dtype in _FAST and not proto.tensor_content:
+            kind, name = _FAST[proto.dtype]
+            values = getattr(proto, name)
+            if len(values) == count > 0:
+                return _packed_values(name, values, np.dtype(kind)).reshape(shape)
+        if dtype == tf.string and proto.tensor_content:
+            raise ValueError("strings can't be in tensor_content")
+        return tf.make_ndarray(proto)
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _packed_values(name: str, values, dtype: np.dtype) -> np.ndarray:
+    # The opposite of the short cut above: the last bytes of the message are the values.
+    alone = tensor_pb2.TensorProto()
+    getattr(alone, name).MergeFrom(values)
+    raw = alone.SerializeToString()[-len(values) * dtype.itemsize :]
+    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
