@@ -68,7 +68,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if baseline_facts and "ignored" not in baseline_facts:
             models["baseline"] = _model_dir(baseline)
         with _timed(seconds, "generation"):
-            fakes = self._draw(config, real, models, exec_properties["seed"])
+            fakes = self._draw(config, real, models, exec_properties["seed"], evaluation.uri)
         with _timed(seconds, "measuring"):
             contract = _contract(model_dir)
             document = judge.judge(
@@ -94,7 +94,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         _log.info("%s", document["reason"])
 
     def _draw(
-        self, config: JudgeConfig, real: reference.Reference, models: dict[str, str], seed: int
+        self,
+        config: JudgeConfig,
+        real: reference.Reference,
+        models: dict[str, str],
+        seed: int,
+        folder: str,
     ) -> dict[str, generation.Fakes]:
         counts = reference.apportion(real.class_counts(), real.num_fakes)
         task = generation.Task(
@@ -104,9 +109,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             first_seed=generation.first_seed(seed),
             image_shape=real.images.shape[1:],
         )
-        folder = self._get_tmp_dir()
+        # In the artifact's folder, because workers elsewhere can write there too.
         os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, "fakes.pickle")
+        path = os.path.join(folder, ".fakes.pickle")
         generation.run(self._make_beam_pipeline(), task, path)
         fakes = generation.read(path)
         os.remove(path)

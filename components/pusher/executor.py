@@ -78,7 +78,10 @@ class Executor(tfx_pusher.Executor):
         model_artifacts = input_dict.get(standard_component_specs.MODEL_KEY) or []
         mlmd = {
             "pipeline_run_id": self._context.pipeline_run_id if self._context else None,
-            "execution_id": self._context.unique_id if self._context else None,
+            # TFX puts outputs into a folder called after the execution, and tells it nowhere else.
+            "execution_id": int(name)
+            if (name := pathlib.Path(pushed.uri).name).isdigit()
+            else None,
         }
         for key in input_dict:
             for artifact in input_dict[key]:

@@ -33,12 +33,12 @@ def models(digits, tmp_path_factory):
     """Folders of Model artifacts, made when asked for."""
     images, labels = digits["train"]
     images_of = {
-        "replay": dict(),
-        "worse": dict(change=generators.slightly_noisy),
-        "noise": dict(change=generators.noise),
-        "nan": dict(change=generators.not_a_number),
-        "never_saw_9": dict(classes_present=tuple(range(9))),
-        "other_shape": dict(image_shape=(32, 32, 1)),
+        "replay": {},
+        "worse": {"change": generators.slightly_noisy},
+        "noise": {"change": generators.noise},
+        "nan": {"change": generators.not_a_number},
+        "never_saw_9": {"classes_present": tuple(range(9))},
+        "other_shape": {"image_shape": (32, 32, 1)},
     }
     made: dict[str, pathlib.Path] = {}
 
@@ -73,8 +73,7 @@ def judge(examples, tmp_path, monkeypatch):
         blessing = standard_artifacts.ModelBlessing()
         blessing.uri = str(tmp_path / f"blessing/{number}")
         config = JudgeConfig(**{"num_fakes": 600, "max_fid_ratio": 5.0, **settings})
-        context = executor.Executor.Context(tmp_dir=str(tmp_path / "tmp"), unique_id=str(number))
-        executor.Executor(context).Do(
+        executor.Executor().Do(
             inputs,
             {"evaluation": [evaluation], "blessing": [blessing]},
             {
@@ -199,14 +198,10 @@ def test_a_baseline_that_cannot_be_read_is_ignored_and_the_reason_says_so(judge,
 )
 def test_a_baseline_judged_otherwise_is_ignored_and_the_reason_says_so(judge, models, change, why):
     _, _, blessing = judge(models("worse"), max_fid_ratio=1e6)
-    document, _, _ = judge(
-        models("replay"), baseline=models("worse"), baseline_blessing=blessing
-    )
+    document, _, _ = judge(models("replay"), baseline=models("worse"), baseline_blessing=blessing)
     assert "ignored" not in document["baseline"]
     change(blessing)
-    document, _, _ = judge(
-        models("replay"), baseline=models("worse"), baseline_blessing=blessing
-    )
+    document, _, _ = judge(models("replay"), baseline=models("worse"), baseline_blessing=blessing)
     assert why in document["baseline"]["ignored"] and why in document["reason"]
 
 

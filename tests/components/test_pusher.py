@@ -1,0 +1,165 @@
+"""The Pusher through `Do`: what it leaves for a server, and what it leaves when told no."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from components.pusher import executor
+from serving import local, versions
+from serving.contract import ContractError
+from tests import fixtures_generators as generators
+
+EVALUATION = {
+    "preset": "standard",
+    "protocol": "fid_10k_test",
+    "extractor": {"name": "mnist_classifier", "digest": "d1"},
+    "data": {"dataset": "mnist", "dataset_version": "3.0.1", "fingerprint": "f1"},
+    "metrics": {"fid": 1.25, "fid_ratio": 2.5},
+    "blessed": True,
+    "forced": False,
+    "force_reason": None,
+    "reason": "Blessed: FID over the floor is 2.5, within the bar of 15.",
+    "bars": {"max_fid_ratio": 15},
+    "checks": [
+        {"name": "fid_ratio", "value": 2.5, "bar": 15, "passed": True, "sentence": "..."},
+    ],
+    "baseline": None,
+}
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    labels = np.repeat(np.arange(3), 4)
+    images = np.zeros((12, 28, 28, 1), np.uint8) + (labels * 80)[:, None, None, None].astype("u1")
+    generators.export(folder / "Format-Serving", images, labels)
+    return folder
+
+
+@pytest.fixture
+def push(model_dir, tmp_path):
+    """Runs the executor; returns the PushedModel artifact."""
+    runs = iter(range(1, 100))
+
+    def run(
+        blessed: int = 1, infra: int | None = None, **evaluation
+    ) -> standard_artifacts.PushedModel:
+        number = next(runs)
+        document = {**EVALUATION, **evaluation}
+        model = standard_artifacts.Model()
+        model.uri, model.id = str(model_dir), 7
+        blessing = standard_artifacts.ModelBlessing()
+        blessing.uri, blessing.id = str(tmp_path / f"blessing/{number}"), 8
+        blessing.set_int_custom_property("blessed", blessed)
+        blessing.set_string_custom_property("reason", document["reason"])
+        pathlib.Path(blessing.uri).mkdir(parents=True)
+        pathlib.Path(blessing.uri, "evaluation.json").write_text(json.dumps(document))
+        pathlib.Path(blessing.uri, "samples.png").write_bytes(b"a picture")
+        inputs = {"model": [model], "model_blessing": [blessing]}
+        if infra is not None:
+            inputs["infra_blessing"] = [standard_artifacts.InfraBlessing()]
+            inputs["infra_blessing"][0].set_int_custom_property("blessed", infra)
+            inputs["infra_blessing"][0].set_string_custom_property("reason", "it did not load")
+        pushed = standard_artifacts.PushedModel()
+        pushed.uri = str(tmp_path / f"pushed_model/{number}")
+        destination = pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=str(tmp_path / "serving/mnist_gan")
+            )
+        )
+        executor.Executor().Do(
+            inputs,
+            {"pushed_model": [pushed]},
+            {"push_destination": proto_utils.proto_to_json(destination)},
+        )
+        return pushed
+
+    return run
+
+
+def test_a_blessed_model_is_pushed_with_its_papers(push, model_dir, tmp_path):
+    pushed = push()
+    version = versions.latest(tmp_path / "serving/mnist_gan")
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert pushed.get_int_custom_property("new") == 1
+    assert pushed.get_string_custom_property("pushed_version") == str(version.number)
+    assert pushed.get_string_custom_property("pushed_destination") == str(version.path)
+    extra = version.path / "assets.extra"
+    assert (extra / "samples.png").read_bytes() == b"a picture"
+    metadata = version.metadata
+    assert metadata["metrics"]["fid"] == 1.25
+    assert metadata["data"]["fingerprint"] == "f1"
+    assert metadata["config"] == {"steps": 1}
+    assert (metadata["seed"], metadata["source_hash"]) == (3, "abc")
+    assert metadata["libraries"] == {"python": "3"}
+    assert metadata["mlmd"]["model_id"] == 7 and metadata["mlmd"]["model_blessing_id"] == 8
+    assert metadata["mlmd"]["execution_id"] == 1
+    assert metadata["blessing"]["blessed"] is True
+    assert (extra / "mlmd_uuid").read_text() == metadata["mlmd"]["mlmd_uuid"]
+    assert pushed.get_string_custom_property("mlmd_uuid") == metadata["mlmd"]["mlmd_uuid"]
+    # What was pushed draws.
+    assert local.draw(version.path, [2], [0])[0, 0, 0, 0] == 160
+    # The artifact keeps a copy for the time after the version is gone.
+    assert versions.model_digest(pushed.uri) == versions.model_digest(model_dir / "Format-Serving")
+
+
+def test_the_card_tells_verdict_figures_and_origin(push, tmp_path):
+    push()
+    card = (versions.latest(tmp_path / "serving/mnist_gan").path / versions.CARD_FILE).read_text()
+    assert card.startswith("# Generator ")
+    for text in (EVALUATION["reason"], "fid_10k_test", "1.25", "mnist", "abc", "Label -1"):
+        assert text in card
+
+
+def test_the_card_of_a_smoke_run_says_so_in_its_first_line(push, tmp_path):
+    push(preset="smoke")
+    card = (versions.latest(tmp_path / "serving/mnist_gan").path / versions.CARD_FILE).read_text()
+    assert "smoke" in card.splitlines()[0] and "Not a model to use" in card.splitlines()[0]
+
+
+def test_a_forced_blessing_shows_on_top_of_the_card_and_in_the_metadata(push, tmp_path):
+    push(forced=True, force_reason="demo on Friday")
+    version = versions.latest(tmp_path / "serving/mnist_gan")
+    assert "demo on Friday" in (version.path / versions.CARD_FILE).read_text().splitlines()[0]
+    assert version.metadata["blessing"]["forced"] is True
+    assert version.metadata["blessing"]["force_reason"] == "demo on Friday"
+
+
+def test_a_model_that_is_not_blessed_leaves_no_trace_but_a_reason(push, tmp_path):
+    pushed = push(blessed=0, reason="Not blessed: FID over the floor is 99.")
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert "FID over the floor is 99" in pushed.get_string_custom_property("reason")
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_model_that_no_server_could_load_is_not_pushed(push, tmp_path):
+    pushed = push(infra=0)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert pushed.get_string_custom_property("reason") == "not pushed: it did not load"
+    assert not (tmp_path / "serving").exists()
+
+
+def test_pushing_the_same_model_again_points_at_the_version_that_has_it(push, tmp_path):
+    first, second = push(), push()
+    assert len(versions.list_versions(tmp_path / "serving/mnist_gan")) == 1
+    assert second.get_int_custom_property("pushed") == 1
+    assert second.get_int_custom_property("new") == 0
+    for name in ("pushed_version", "pushed_destination", "mlmd_uuid"):
+        assert second.get_string_custom_property(name) == first.get_string_custom_property(name)
+
+
+def test_a_model_without_a_contract_is_refused(push, model_dir, tmp_path):
+    contract = model_dir / "Format-Serving/assets.extra/generator.json"
+    content = contract.read_text()
+    contract.unlink()
+    try:
+        with pytest.raises(ContractError, match="not exported by this project"):
+            push()
+    finally:
+        contract.write_text(content)
+    assert not (tmp_path / "serving").exists()
