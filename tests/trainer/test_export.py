@@ -146,4 +146,4 @@ def test_every_warm_up_request_is_answered(exported):
         images = call(signatures, name, **inputs)
         assert len(images) == len(inputs["label"])
         sizes[name].add(len(images))
-    assert sizes == dict.fromkeys(signatures, {1, 8, 64})
+    assert all(found == {1, 8, 64} for found in sizes.values())

@@ -1,0 +1,146 @@
+"""TFX's door: the shared tiny problem as Examples, through the project's own transform graph."""
+
+import json
+import types
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
+
+from components.transform.preprocessing import preprocessing_fn
+from serving.contract import GeneratorContract
+from tests.trainer.conftest import CLASSES, TINY
+from trainer.config import TrainingConfig
+from trainer.run_fn import read_split, run_fn
+
+SPEC = {
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+    "id": tf.io.FixedLenFeature([], tf.string),
+}
+
+
+def example(image: np.ndarray, label: int, name: str) -> bytes:
+    feature = {
+        "image": tf.train.Feature(
+            bytes_list=tf.train.BytesList(value=[tf.io.encode_png(image).numpy()])
+        ),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name.encode()])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def write_examples(path, images, labels, order) -> str:
+    with tf.io.TFRecordWriter(str(path), tf.io.TFRecordOptions("GZIP")) as writer:
+        for i in order:
+            writer.write(example(images[i], labels[i], f"tiny-{i:03d}"))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def transform_output(tiny_data, tmp_path_factory) -> str:
+    """A transform graph as TFX's Transform leaves it."""
+    folder = tmp_path_factory.mktemp("transform")
+    images, labels = tiny_data
+    rows = [
+        {"image": tf.io.encode_png(image).numpy(), "label": label, "id": b"x"}
+        for image, label in zip(images, labels, strict=True)
+    ]
+    metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(SPEC))
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        with tft_beam.Context(temp_dir=str(folder / "temp")):
+            data = (pipeline | beam.Create(rows), metadata)
+            transform_fn = data | tft_beam.AnalyzeDataset(preprocessing_fn)
+            _ = transform_fn | tft_beam.WriteTransformFn(str(folder))
+    metadata_io.write_metadata(metadata, str(folder / tft.TFTransformOutput.RAW_METADATA_DIR))
+    return str(folder)
+
+
+@pytest.fixture
+def fn_args(tiny_data, transform_output, tmp_path):
+    """What TFX hands over, in a fresh workspace."""
+    return types.SimpleNamespace(
+        train_files=[write_examples(tmp_path / "data-0.gz", *tiny_data, range(60))],
+        transform_output=transform_output,
+        serving_model_dir=str(tmp_path / "model" / "Format-Serving"),
+        model_run_dir=str(tmp_path / "model_run"),
+        base_model=None,
+        custom_config={
+            "training": TrainingConfig(**{**TINY, "steps": 3}).model_dump_json(),
+            "seed": 7,
+            "data": {"name": "tiny", "num_classes": CLASSES, "class_names": list("abcd")},
+            "checkpoint_root": str(tmp_path / "checkpoints"),
+            "tensorboard_root": str(tmp_path / "tensorboard"),
+            "source_hash": "0123",
+            "preset": "smoke",
+            "versions": {"tensorflow": tf.__version__},
+        },
+    )
+
+
+def test_images_come_back_exactly_and_in_the_order_of_their_ids(
+    tiny_data, transform_output, tmp_path
+):
+    shuffled = np.random.default_rng(0).permutation(60)
+    write_examples(tmp_path / "data-0.gz", *tiny_data, shuffled[:20])
+    write_examples(tmp_path / "data-1.gz", *tiny_data, shuffled[20:])
+    images, labels = read_split([str(tmp_path / "data-*.gz")], transform_output)
+    assert images.dtype == np.uint8 and labels.dtype == np.int64
+    np.testing.assert_array_equal(images, tiny_data[0])
+    np.testing.assert_array_equal(labels, tiny_data[1])
+
+
+def test_files_without_examples_are_named(transform_output, tmp_path):
+    path = write_examples(tmp_path / "empty.gz", [], [], [])
+    with pytest.raises(ValueError, match="no examples in .*empty.gz"):
+        read_split([path], transform_output)
+
+
+def test_run_fn_leaves_a_model_its_contract_and_the_records(fn_args, tmp_path):
+    run_fn(fn_args)
+    signature = tf.saved_model.load(fn_args.serving_model_dir).signatures["generate"]
+    image = signature(seed=tf.constant([1, 2], tf.int64), label=tf.constant([0, -1], tf.int64))
+    assert image["image"].shape == [2, 28, 28, 1]
+    contract = GeneratorContract.load(fn_args.serving_model_dir)
+    assert contract.num_classes == CLASSES and contract.class_names == tuple("abcd")
+    assert contract.classes_present == (0, 1, 2, 3)
+    assert contract.training["seed"] == 7 and contract.training["config"]["steps"] == 3
+    assert (tmp_path / "model_run" / "history.jsonl").exists()
+    assert list(tmp_path.glob("tensorboard/*/events.*"))
+
+
+def test_checkpoints_are_found_again_by_the_same_run_and_by_no_other(fn_args, tmp_path):
+    run_fn(fn_args)
+    run_fn(fn_args)
+    assert len(list(tmp_path.glob("checkpoints/*"))) == 1
+    for key, value in (("seed", 8), ("source_hash", "4567")):
+        fn_args.custom_config = {**fn_args.custom_config, key: value}
+        run_fn(fn_args)
+    assert len(list(tmp_path.glob("checkpoints/*"))) == 3
+
+
+def test_a_base_model_is_where_training_starts(fn_args, tmp_path):
+    run_fn(fn_args)
+    fn_args.base_model = fn_args.serving_model_dir
+    fn_args.serving_model_dir = str(tmp_path / "second" / "Format-Serving")
+    settings = json.loads(fn_args.custom_config["training"])
+    frozen = TrainingConfig(**{**settings, "steps": 1, "learning_rate": 1e-12})
+    fn_args.custom_config = {**fn_args.custom_config, "training": frozen.model_dump_json()}
+    run_fn(fn_args)
+    with np.load(tmp_path / "model" / "Training" / "weights.npz") as first:
+        with np.load(tmp_path / "second" / "Training" / "weights.npz") as second:
+            for name in first:
+                if name.startswith("discriminator/"):
+                    np.testing.assert_allclose(second[name], first[name], atol=1e-6)
+
+
+def test_a_base_model_without_weights_to_start_from_is_named(fn_args, tmp_path):
+    fn_args.base_model = str(tmp_path / "foreign" / "Format-Serving")
+    with pytest.raises(ValueError, match="can't start from .*foreign"):
+        run_fn(fn_args)
