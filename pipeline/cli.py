@@ -14,36 +14,8 @@ import traceback
 
 import click
 
-from pipeline.workspace import DEFAULT, VARIABLE, Workspace, WorkspaceBusyError
-
-FAILED, USAGE = 1, 2
-
-
-class Failure(click.ClickException):
-    """One clear message on stderr and an exit code."""
-
-    def __init__(self, message: str, code: int = USAGE):
-        super().__init__(message)
-        self.exit_code = code
-
-
-def workspace_option(command):
-    return click.option(
-        "--workspace",
-        "workspace",
-        default=DEFAULT,
-        envvar=VARIABLE,
-        show_default=True,
-        metavar="DIR",
-        callback=lambda context, option, value: Workspace.at(value),
-        help=f"Folder that holds everything a pipeline makes (environment: {VARIABLE}).",
-    )(command)
-
-
-def json_option(command):
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
-    )(command)
+from pipeline.options import FAILED, Failure, json_option, workspace_option
+from pipeline.workspace import WorkspaceBusyError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -60,12 +32,13 @@ def main() -> None:
 @click.option("--from", "from_node", metavar="NODE", help="Run NODE and all behind it anew.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="A flag for Beam.")
+@click.option("--force-bless", metavar="REASON", help="Bless what misses a bar; it is recorded.")
 @click.option("--settings", "list_settings", is_flag=True, help="List all settings and stop.")
 @click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
 @json_option
 def run(
-    workspace, preset, dataset, data_dir, from_node, assignments, beam_args, list_settings, verbose,
-    as_json,
+    workspace, preset, dataset, data_dir, from_node, assignments, beam_args, force_bless,
+    list_settings, verbose, as_json,
 ) -> None:  # fmt: skip
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
     from pipeline import configs, console
@@ -87,7 +60,16 @@ def run(
     try:
         with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
             with console.RunView(err if as_json else out) as view:
-                document = _run(settings, workspace, view, from_node, beam_args, verbose, log)
+                document = _run(
+                    settings,
+                    workspace,
+                    view,
+                    verbose,
+                    log,
+                    from_node=from_node,
+                    beam_args=list(beam_args),
+                    force_bless=force_bless or "",
+                )
             if as_json:
                 out.print_json(json.dumps(document))
             else:
@@ -100,7 +82,7 @@ def run(
         sys.exit(FAILED)
 
 
-def _run(settings, workspace, view, from_node, beam_args, verbose, log) -> dict:
+def _run(settings, workspace, view, verbose, log, **options) -> dict:
     """Runs the pipeline; turns whatever stops it before its first node into one message."""
     view.phase("starting TFX")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -109,9 +91,7 @@ def _run(settings, workspace, view, from_node, beam_args, verbose, log) -> dict:
     try:
         from pipeline import local_runner
 
-        return local_runner.run(
-            settings, workspace, view, from_node=from_node, beam_args=list(beam_args)
-        )
+        return local_runner.run(settings, workspace, view, **options)
     except KeyboardInterrupt:
         raise Failure(
             "stopped; what was finished is kept, and the next `mnist-gan run` goes on from there",
@@ -147,6 +127,56 @@ def status(workspace, as_json) -> None:
         from pipeline import console
 
         console.print_run(Console(), document)
+
+
+@main.command()
+@workspace_option
+@click.option(
+    "--digit", "label", type=int, metavar="D", help="Class to draw; default: ten of each."
+)
+@click.option("--count", type=click.IntRange(1, 10_000), help="How many images  [default: 64].")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="First seed.")
+@click.option("--version", type=int, metavar="V", help="A pushed version other than the newest.")
+@click.option("--out", type=click.Path(dir_okay=False), required=True, help="PNG file to write.")
+def generate(workspace, label, count, seed, version, out) -> None:
+    """Draw digits with the newest pushed generator."""
+    from serving import contract, local, versions
+
+    found = {v.number: v for v in versions.list_versions(workspace.serving)}
+    if not found:
+        raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
+    if version is not None and version not in found:
+        raise Failure(f"there is no version {version}; there are {', '.join(map(str, found))}")
+    model_dir = found[version or max(found)].path
+    if not pathlib.Path(out).resolve().parent.is_dir():
+        raise Failure(f"the folder of {out} does not exist")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        promised = contract.GeneratorContract.load(model_dir)
+        if label is None and count is None:
+            labels, seeds = local.ten_of_each(promised, seed)
+        else:
+            count = count or 64
+            label = contract.ANY_LABEL if label is None else label
+            labels, seeds = [label] * count, list(range(seed, seed + count))
+        local.check_labels(promised, labels)
+        images = local.draw(model_dir, labels, seeds)
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
+    _write_png(local.contact_sheet(images, columns), pathlib.Path(out))
+    click.echo(f"{len(images)} images from version {model_dir.name}: {out}")
+
+
+def _write_png(sheet, path: pathlib.Path) -> None:
+    """Writes a picture whole or not at all."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        sheet.save(staging, format="PNG")
+        os.replace(staging, path)
+    except OSError as error:
+        staging.unlink(missing_ok=True)
+        raise Failure(f"{path} could not be written: {error.strerror}") from None
 
 
 @main.command()

@@ -97,7 +97,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def describe(preset: str) -> list[dict[str, str]]:
-    """Every setting with its value in `preset`: rows of section, name, value, takes, description."""
+    """Every setting in `preset`: rows of `section`, `name`, `value`, `takes`, `description`."""
     settings = load(preset)
     rows = [_row("", "seed", Settings.model_fields["seed"], settings.seed)]
     for section in _SECTIONS:

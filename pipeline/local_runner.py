@@ -7,6 +7,7 @@ versions, state) are kept on its context.
 
 import json
 import logging
+import os
 import signal
 import threading
 import time
@@ -20,11 +21,12 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
+from components.evaluator import reference
 from components.mnist_example_gen import source as data_source
 from pipeline import pipeline as pipeline_lib
 from pipeline import provenance, store
 from pipeline.configs import Settings
-from pipeline.workspace import PIPELINE_NAME, Workspace
+from pipeline.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ def run(
     *,
     from_node: str | None = None,
     beam_args: Sequence[str] = (),
+    force_bless: str = "",
 ) -> dict:
     """Runs the whole pipeline in `workspace`, which the caller has locked.
 
@@ -58,6 +61,7 @@ def run(
       from_node: executes this node and those behind it anew; what lies before comes from the
         cache where it is unchanged.
       beam_args: further flags for Apache Beam.
+      force_bless: a reason to push a generator that misses a bar; it is recorded.
 
     Returns:
       The document of `store.describe_run`; a failed node is told there, not raised.
@@ -66,6 +70,8 @@ def run(
       ValueError: the data can't be had or `from_node` is no node.
     """
     view.phase("data")
+    # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
+    os.environ.setdefault(reference.CACHE_VARIABLE, str(workspace.cache))
     data = data_source.resolve(settings.data, workspace.tfds)
     if data.fallback_reason:
         view.phase(f"data: {data.fallback_reason}")
@@ -77,8 +83,8 @@ def run(
         serving_base=workspace.serving,
         checkpoint_root=workspace.checkpoints,
         tensorboard_root=workspace.tensorboard,
-        cache_root=workspace.cache,
         beam_args=beam_args,
+        force_bless=force_bless,
     )
     nodes = [c.id for c in pipeline.components if c.id not in pipeline_lib.LOOKUPS]
     if from_node is not None and from_node not in nodes:
@@ -90,7 +96,7 @@ def run(
         "settings": settings.model_dump_json(),
         "dataset": data.name,
         "dataset_note": data.fallback_reason or "",
-        "data": json.dumps(data.to_dict(), sort_keys=True),
+        "data": data.to_json(),
         "versions": json.dumps(provenance.library_versions(), sort_keys=True),
         "nodes": json.dumps(nodes),
         "state": "RUNNING",

@@ -1,4 +1,4 @@
-"""ML Metadata, read: which runs there were and what each one did. Imports neither TFX nor TensorFlow.
+"""ML Metadata, read: which runs there were and what each one did. Without TFX or TensorFlow.
 
 `describe_run` gives the document that `run --json` and `status --json` print.
 """

@@ -1,0 +1,36 @@
+"""What the commands share: options, exit codes, and one way to fail."""
+
+import click
+
+from pipeline.workspace import DEFAULT, VARIABLE, Workspace
+
+FAILED, USAGE = 1, 2
+
+
+class Failure(click.ClickException):
+    """One clear message on stderr and an exit code."""
+
+    def __init__(self, message: str, code: int = USAGE):
+        super().__init__(message)
+        self.exit_code = code
+
+
+def workspace_option(command):
+    """Adds `--workspace`; the command gets a Workspace."""
+    return click.option(
+        "--workspace",
+        "workspace",
+        default=DEFAULT,
+        envvar=VARIABLE,
+        show_default=True,
+        metavar="DIR",
+        callback=lambda context, option, value: Workspace.at(value),
+        help=f"Folder that holds everything a pipeline makes (environment: {VARIABLE}).",
+    )(command)
+
+
+def json_option(command):
+    """Adds `--json`; the command gets `as_json`."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
+    )(command)

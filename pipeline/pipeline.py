@@ -1,0 +1,197 @@
+"""The DAG, on one screen.
+
+    MnistExampleGen -> StatisticsGen -> SchemaGen -> ExampleSchema -> ExampleValidator -> DataGate
+          |                                                                      anomalies stop it
+          +---> Transform (behind DataGate) -> Trainer -> Evaluator -> Pusher
+                                                    ^
+                                                 Baseline: the latest other blessed generator
+
+`create_pipeline` has pure arguments: no globals, no environment, and nothing runs.
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Sequence
+
+import tensorflow_data_validation as tfdv
+from tfx.components import ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components.data_gate.component import DataGate
+from components.evaluator.baseline import LatestOtherBlessedModelStrategy
+from components.evaluator.component import Evaluator
+from components.example_schema import executor as schema_executor
+from components.example_schema.component import ExampleSchema
+from components.mnist_example_gen.component import MnistExampleGen
+from components.mnist_example_gen.source import DataSource
+from components.pusher.executor import Executor as PusherExecutor
+from metrics.features import PINNED
+from pipeline import provenance
+from pipeline.configs import Settings
+from pipeline.workspace import PIPELINE_NAME
+
+# Nodes that only look up what is there already; a run's report leaves them out.
+LOOKUPS = frozenset({"Baseline"})
+
+# Named by its path, since Beam's default runner differs from version to version; in this process,
+# since starting workers takes longer than all of MNIST. The image is never used by it: any value
+# spares TFX packing itself up for workers elsewhere, at each node.
+LOCAL_BEAM = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--sdk_container_image=none",
+)
+
+
+def create_pipeline(
+    *,
+    settings: Settings,
+    data: DataSource,
+    metadata_path: pathlib.Path,
+    pipeline_root: pathlib.Path,
+    serving_base: pathlib.Path,
+    checkpoint_root: pathlib.Path,
+    tensorboard_root: pathlib.Path,
+    beam_args: Sequence[str] = (),
+    force_bless: str = "",
+) -> tfx_pipeline.Pipeline:
+    """Puts the nodes together.
+
+    Args:
+      settings: preset, seed and the rooms' settings.
+      data: the data set, found and checked.
+      metadata_path: SQLite file of ML Metadata.
+      pipeline_root: folder of the artifacts.
+      serving_base: TF Serving's base path of the model.
+      checkpoint_root: folder of the Trainer's checkpoints, which outlive a failed node.
+      tensorboard_root: folder of TensorBoard's logs of all runs.
+      beam_args: flags for Beam, after the defaults.
+      force_bless: a reason to bless a generator that misses a bar; "" is the rule.
+
+    Returns:
+      The pipeline, ready for a runner.
+    """
+    versions = provenance.library_versions()
+
+    example_gen = MnistExampleGen(
+        source=data, source_hash=provenance.source_hash("components.mnist_example_gen.executor")
+    )
+    examples = example_gen.outputs["examples"]
+
+    statistics_gen = StatisticsGen(
+        examples=examples,
+        stats_options=tfdv.StatsOptions(schema=schema_executor.statistics_schema()),
+    )
+    statistics = statistics_gen.outputs["statistics"]
+    schema_gen = SchemaGen(statistics=statistics, infer_feature_shape=True)
+    # An inferred schema agrees with any data; this one knows what an example must be.
+    example_schema = ExampleSchema(
+        inferred_schema=schema_gen.outputs["schema"],
+        examples=examples,
+        source_hash=provenance.source_hash("components.example_schema.executor"),
+    )
+    schema = example_schema.outputs["schema"]
+    example_validator = ExampleValidator(statistics=statistics, schema=schema)
+    data_gate = DataGate(
+        examples=examples,
+        statistics=statistics,
+        anomalies=example_validator.outputs["anomalies"],
+        source_hash=provenance.source_hash("components.data_gate.executor"),
+    )
+
+    # No materialised output: the Trainer maps the graph over PNGs of 300 bytes in a few seconds,
+    # where the transformed floats would be 220 MB to write and to read.
+    transform = Transform(
+        examples=examples,
+        schema=schema,
+        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
+        materialize=False,
+        disable_statistics=True,
+        custom_config={"source_hash": provenance.source_hash("components.transform.preprocessing")},
+    )
+    transform.add_upstream_node(data_gate)
+
+    trainer = Trainer(
+        run_fn="trainer.run_fn.run_fn",
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema,
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+        custom_config={
+            "training": settings.training.model_dump_json(),
+            "seed": settings.seed,
+            "preset": settings.preset,
+            "data": _content(data),
+            "checkpoint_root": str(checkpoint_root),
+            "tensorboard_root": str(tensorboard_root),
+            "source_hash": provenance.source_hash("trainer.run_fn"),
+            "versions": versions,
+        },
+    )
+
+    baseline = Resolver(
+        strategy_class=LatestOtherBlessedModelStrategy,
+        current=trainer.outputs["model"],
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("Baseline")
+
+    evaluator = Evaluator(
+        examples=examples,
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        judge_config=settings.judge,
+        seed=settings.seed,
+        preset=settings.preset,
+        extractor_digest=hashlib.sha256(PINNED.read_bytes()).hexdigest(),
+        force_bless=force_bless,
+        source_hash=provenance.source_hash("components.evaluator.executor"),
+    )
+
+    # Blessings gate the push as an input rather than as a condition: a rejected generator still
+    # has a Pusher execution, with the reason.
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(serving_base))
+        ),
+        custom_executor_spec=executor_spec.ExecutorClassSpec(PusherExecutor),
+        custom_config={"source_hash": provenance.source_hash("components.pusher.executor")},
+    )
+
+    return tfx_pipeline.Pipeline(
+        pipeline_name=PIPELINE_NAME,
+        pipeline_root=str(pipeline_root),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(metadata_path)),
+        components=[
+            example_gen,
+            statistics_gen,
+            schema_gen,
+            example_schema,
+            example_validator,
+            data_gate,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            pusher,
+        ],
+        enable_cache=True,
+        beam_pipeline_args=[*LOCAL_BEAM, *beam_args],
+    )
+
+
+def _content(data: DataSource) -> dict:
+    """What the Trainer records of the data: all that decides its content, and no path."""
+    facts = dataclasses.asdict(data)
+    for path in ("requested", "tfds_dir", "data_dir"):
+        del facts[path]
+    return {**facts, "fingerprint": data.fingerprint}

@@ -1,0 +1,46 @@
+"""Fixtures for all rooms."""
+
+import os
+import pathlib
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+MNIST_FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+# Quiet C++ logging; TFDS must not look for a cloud that is not there.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("NO_GCE_CHECK", "true")
+
+
+def find_mnist() -> pathlib.Path | None:
+    """The folder of the four original MNIST files, where there is one."""
+    for folder in (
+        os.environ.get("MNIST_GAN_DATA_DIR"),
+        REPOSITORY / "data" / "mnist",
+        REPOSITORY.parent / "shared" / "data" / "mnist",
+    ):
+        if folder and all(pathlib.Path(folder, name).is_file() for name in MNIST_FILES):
+            return pathlib.Path(folder)
+    return None
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> pathlib.Path:
+    """Folder of the original MNIST files; the test skips where they are not at hand."""
+    folder = find_mnist()
+    if folder is None:
+        pytest.skip("the original MNIST files are not at hand (MNIST_GAN_DATA_DIR)")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_surrounding_workspace(monkeypatch):
+    """A developer's own workspace and data folder never leak into a test."""
+    monkeypatch.delenv("MNIST_GAN_WORKSPACE", raising=False)
+    monkeypatch.delenv("MNIST_GAN_DATA_DIR", raising=False)

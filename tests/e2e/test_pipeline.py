@@ -1,0 +1,301 @@
+"""The whole way, from files to a pushed generator, as ML Metadata tells it.
+
+The tests of this file share one workspace and build on each other's runs in the order in which
+they stand.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import provenance, store
+from serving import versions
+from tests.conftest import REPOSITORY, find_mnist
+from tests.e2e.conftest import command, run
+
+pytestmark = pytest.mark.e2e
+
+NODES = [
+    "MnistExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "DataGate",
+    "Transform",
+    "Trainer",
+    "Evaluator",
+    "Pusher",
+]
+COUNTS = {"train": 1500, "eval": 200, "test": 300}
+
+
+def executions(workspace, run_id):
+    """Node to its execution in run `run_id`, the resolver included."""
+    connection = store.connect(workspace / "metadata.sqlite")
+    context = connection.get_context_by_type_and_name(store.RUN_CONTEXT, run_id)
+    found = connection.get_executions_by_context(context.id)
+    return connection, {store.node_id(connection, e): e for e in found}
+
+
+def outputs(connection, execution):
+    """Artifacts that `execution` wrote, by type."""
+    events = connection.get_events_by_execution_ids([execution.id])
+    ids = [e.artifact_id for e in events if e.type == e.OUTPUT]
+    return {artifact.type: artifact for artifact in connection.get_artifacts_by_id(ids)}
+
+
+def pushed(workspace):
+    return versions.list_versions(workspace / "serving" / "mnist_gan")
+
+
+def test_the_first_run_executes_every_node_and_pushes_version_one(first, workspace):
+    assert first.exit_code == 0, first.document
+    assert first.document["state"] == "COMPLETE"
+    assert [node["id"] for node in first.document["nodes"]] == NODES
+    assert set(first.states().values()) == {"COMPLETE"}
+    assert first.document["blessed"] is True
+    assert first.document["metrics"]["fid"] > 0
+    (version,) = pushed(workspace)
+    assert first.document["pushed_version"] == version.number
+    assert first.document["pushed_path"] == str(version.path)
+
+
+def test_nothing_but_json_reaches_stdout_and_no_library_speaks_on_stderr(first):
+    for noise in ("WARNING", "INFO:", "tensorflow/", "FutureWarning", "absl"):
+        assert noise not in first.stderr
+    for node in NODES:
+        assert node in first.stderr
+
+
+def test_every_node_has_one_execution_and_the_resolver_one(first, workspace):
+    connection, found = executions(workspace, first.document["run_id"])
+    assert set(found) == {*NODES, "Baseline"}
+    assert len(connection.get_executions()) == len(NODES) + 1
+    assert {e.last_known_state for e in found.values()} == {found["Trainer"].COMPLETE}
+
+
+def test_the_chain_of_artifacts_leads_from_the_examples_to_the_push(first, workspace):
+    connection, found = executions(workspace, first.document["run_id"])
+    produced = {node: outputs(connection, found[node]) for node in NODES}
+
+    def reads(node, artifact):
+        events = connection.get_events_by_execution_ids([found[node].id])
+        return artifact.id in [e.artifact_id for e in events if e.type == e.INPUT]
+
+    assert reads("Trainer", produced["MnistExampleGen"]["Examples"])
+    assert reads("Trainer", produced["Transform"]["TransformGraph"])
+    assert reads("Evaluator", produced["Trainer"]["Model"])
+    assert reads("Evaluator", produced["MnistExampleGen"]["Examples"])
+    assert reads("Pusher", produced["Trainer"]["Model"])
+    assert reads("Pusher", produced["Evaluator"]["ModelBlessing"])
+    assert set(produced["Pusher"]) == {"PushedModel"}
+
+
+def test_the_examples_say_which_data_they_are(first, workspace):
+    connection, found = executions(workspace, first.document["run_id"])
+    examples = outputs(connection, found["MnistExampleGen"])["Examples"]
+    facts = {key: store._value(value) for key, value in examples.custom_properties.items()}
+    if find_mnist():
+        assert (facts["dataset"], facts["dataset_version"]) == ("mnist", "3.0.1")
+        assert json.loads(facts["split_counts"]) == COUNTS
+        assert len(json.loads(facts["checksums"])) == 4
+    assert int(facts["num_classes"]) == 10
+    assert len(facts["fingerprint"]) == 64
+
+
+def test_what_was_pushed_carries_its_papers(first, workspace):
+    (version,) = pushed(workspace)
+    extra = version.path / "assets.extra"
+    for name in ("model_card.md", "metadata.json", "samples.png", "tf_serving_warmup_requests"):
+        assert (extra / name).stat().st_size > 0
+    assert "smoke" in (extra / "model_card.md").read_text().splitlines()[0]
+    record = version.metadata
+    assert record["version"] == version.number
+    assert record["training"]["seed"] == 0
+    assert record["training"]["source_hash"] == provenance.source_hash("trainer.run_fn")
+    assert (
+        versions.file_digests(version.path)["saved_model.pb"] == record["files"]["saved_model.pb"]
+    )
+
+
+def test_digits_are_drawn_from_the_pushed_version(first, workspace, tmp_path):
+    from click.testing import CliRunner
+
+    from pipeline import cli
+
+    out = tmp_path / "sevens.png"
+    arguments = ["generate", "--workspace", str(workspace), "--digit", "7", "--count", "16"]
+    result = CliRunner().invoke(cli.main, [*arguments, "--seed", "1", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    pixels = np.asarray(Image.open(out))
+    assert pixels.shape[0] == pixels.shape[1]
+    refused = CliRunner().invoke(
+        cli.main, ["generate", "--workspace", str(workspace), "--digit", "12", "--out", str(out)]
+    )
+    assert refused.exit_code == 2
+    assert "12" in refused.output
+
+
+def test_a_second_run_is_all_cached_and_pushes_nothing(first, workspace):
+    second = run(workspace)
+    assert second.exit_code == 0
+    assert second.states() == dict.fromkeys(NODES, "CACHED")
+    assert second.document["pushed_version"] == first.document["pushed_version"]
+    assert len(pushed(workspace)) == 1
+
+
+def test_status_tells_what_the_last_run_was(first, workspace):
+    from click.testing import CliRunner
+
+    from pipeline import cli
+
+    result = CliRunner().invoke(cli.main, ["status", "--json", "--workspace", str(workspace)])
+    document = json.loads(result.output)
+    assert result.exit_code == 0
+    assert document["state"] == "COMPLETE"
+    assert document["pushed_version"] == first.document["pushed_version"]
+
+
+def test_an_edit_of_the_judge_runs_the_judge_and_what_lies_behind_it(first, workspace, tmp_path):
+    for room in provenance.ROOMS:
+        shutil.copytree(
+            REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    path = tmp_path / "components" / "evaluator" / "executor.py"
+    path.write_text(path.read_text() + "\n# an edit\n")
+    edited = run(workspace, sources=tmp_path)
+    assert edited.exit_code == 0
+    executed = {node for node, state in edited.states().items() if state == "COMPLETE"}
+    assert executed == {"Evaluator", "Pusher"}
+    # The same model again: judged again, but not pushed twice.
+    assert len(pushed(workspace)) == 1
+    assert edited.document["pushed_version"] == first.document["pushed_version"]
+
+
+def test_a_model_that_misses_its_bar_is_not_pushed_and_the_reason_is_kept(first, workspace):
+    rejected = run(workspace, "--set", "max_fid_ratio=1e-6")
+    assert rejected.exit_code == 1
+    assert rejected.document["state"] == "COMPLETE"
+    assert rejected.document["blessed"] is False
+    assert "FID" in rejected.document["blessing_reason"]
+    assert rejected.document["pushed_version"] is None
+    assert len(pushed(workspace)) == 1
+    connection, found = executions(workspace, rejected.document["run_id"])
+    artifact = outputs(connection, found["Pusher"])["PushedModel"]
+    assert store._value(artifact.custom_properties["pushed"]) == 0
+    assert "FID" in store._value(artifact.custom_properties["reason"])
+
+
+def test_a_killed_run_is_told_as_failed_and_the_next_one_goes_on(first, workspace):
+    longer = ("--set", "steps=4000", "--set", "seed=5", "--set", "checkpoint_interval=20")
+    arguments, environment = command(workspace, *longer)
+    before = set((workspace / "checkpoints").rglob("*"))
+    process = subprocess.Popen(
+        arguments, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 300
+    while not _new_checkpoints(workspace, before):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    connection = store.connect(workspace / "metadata.sqlite")
+    from pipeline.workspace import Workspace
+
+    killed = store.describe_run(connection, Workspace(workspace), store.latest_run(connection))
+    assert killed["state"] == "FAILED"
+    states = {node["id"]: node["state"] for node in killed["nodes"]}
+    assert states["Trainer"] == "FAILED"
+    assert states["Pusher"] == "NOT_RUN"
+    assert len(pushed(workspace)) == 1
+
+    # Stopped politely now: the message says so and nothing is left half-done.
+    process = subprocess.Popen(
+        arguments, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    after_kill = set((workspace / "checkpoints").rglob("*"))
+    while not _new_checkpoints(workspace, after_kill):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)
+    stopped = json.loads(stdout)
+    assert process.returncode == 1
+    assert b"Traceback" not in stderr
+    (error,) = [node["error"] for node in stopped["nodes"] if node["id"] == "Trainer"]
+    assert "step" in error and "go" in error
+    states = {node["id"]: node["state"] for node in stopped["nodes"]}
+    assert states["Transform"] == "CACHED"
+    log = max((workspace / "logs").glob("run-*.log"), key=os.path.getmtime).read_text()
+    assert "Going on from step" in log
+
+
+def _new_checkpoints(workspace, before):
+    return [
+        path
+        for path in set((workspace / "checkpoints").rglob("*")) - before
+        if path.is_file() and path.suffix == ".ckpt"
+    ]
+
+
+def test_a_second_run_in_a_held_workspace_is_refused(first, workspace):
+    from pipeline.workspace import Workspace
+
+    arguments, environment = command(workspace)
+    with Workspace(workspace).lock():
+        result = subprocess.run(
+            arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
+        )
+    assert result.returncode == 2
+    assert "held by another run" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_altered_file_is_named_with_both_checksums(tmp_path, mnist_dir):
+    for path in mnist_dir.glob("*.gz"):
+        shutil.copy(path, tmp_path)
+    altered = tmp_path / "t10k-labels-idx1-ubyte.gz"
+    altered.chmod(0o644)
+    altered.write_bytes(altered.read_bytes()[:-1] + b"!")
+    arguments, environment = command(tmp_path / "workspace", "--data-dir", str(tmp_path))
+    result = subprocess.run(
+        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    message = "".join(result.stderr.split())
+    assert "t10k-labels-idx1-ubyte.gz" in message
+    assert "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6" in message
+
+
+def test_the_same_seed_gives_the_same_weights_in_a_fresh_workspace(first, workspace, tmp_path):
+    again = run(tmp_path / "fresh")
+    assert again.exit_code == 0
+    weights = [
+        _variables(base) for base in (pushed(workspace)[0].path, pushed(tmp_path / "fresh")[0].path)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert len(weights[0]) > 5
+    for name, values in weights[0].items():
+        np.testing.assert_array_equal(values, weights[1][name], err_msg=name)
+
+
+def _variables(model_dir):
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(str(model_dir / "variables" / "variables"))
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name.endswith("VARIABLE_VALUE")
+    }

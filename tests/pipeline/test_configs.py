@@ -1,0 +1,59 @@
+"""Settings: every field is reached by name, and what is refused says what would do."""
+
+import pytest
+
+from pipeline import configs
+
+
+@pytest.mark.parametrize("preset", configs.PRESETS)
+def test_every_preset_is_valid(preset):
+    settings = configs.load(preset)
+    assert settings.preset == preset
+
+
+def test_presets_differ_in_length_and_bars():
+    smoke, standard, quality = (configs.load(preset) for preset in configs.PRESETS)
+    assert smoke.training.steps < standard.training.steps < quality.training.steps
+    assert smoke.judge.max_fid_ratio > standard.judge.max_fid_ratio > quality.judge.max_fid_ratio
+
+
+def test_every_setting_that_is_listed_can_be_set():
+    for row in configs.describe("smoke"):
+        if row["name"] not in ("data_dir",):
+            configs.load("smoke", {row["name"]: row["value"]})
+
+
+def test_every_setting_has_a_description():
+    assert all(row["description"] for row in configs.describe("standard"))
+
+
+def test_names_are_unique_over_the_rooms():
+    names = [row["name"] for row in configs.describe("standard")]
+    assert len(names) == len(set(names))
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name():
+    with pytest.raises(configs.SettingsError, match=r"'step'.*did you mean 'steps'"):
+        configs.load("smoke", {"step": "3"})
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest_name():
+    with pytest.raises(configs.SettingsError, match=r"'standart'.*did you mean 'standard'"):
+        configs.load("standart")
+
+
+@pytest.mark.parametrize("value", ["-1", "many", "2.5", "null"])
+def test_a_wrong_value_names_the_setting_and_what_it_takes(value):
+    with pytest.raises(configs.SettingsError, match="setting 'steps' takes int"):
+        configs.load("smoke", {"steps": value})
+
+
+def test_an_assignment_without_equals_is_refused():
+    with pytest.raises(configs.SettingsError, match=r"KEY=VALUE.*'steps'"):
+        configs.parse_assignments(["steps"])
+
+
+def test_the_data_folder_comes_from_the_environment_and_the_command_line_wins(monkeypatch):
+    monkeypatch.setenv(configs.DATA_DIR_VARIABLE, "/from/environment")
+    assert str(configs.load("smoke").data.data_dir) == "/from/environment"
+    assert str(configs.load("smoke", {"data_dir": "/given"}).data.data_dir) == "/given"

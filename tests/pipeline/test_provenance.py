@@ -1,0 +1,72 @@
+"""The source hash: changes with the code that a node runs, and with nothing else."""
+
+import pathlib
+import shutil
+
+import pytest
+
+from pipeline import provenance
+
+ROOT = pathlib.Path(provenance.__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the sources that a test may edit."""
+    for room in provenance.ROOMS:
+        shutil.copytree(
+            ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "*.npz")
+        )
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "pipeline" / "provenance.py"))
+    return tmp_path
+
+
+def edit(path: pathlib.Path) -> None:
+    path.write_text(path.read_text() + "\nEDITED = True\n")
+
+
+def test_an_edit_of_a_module_changes_its_hash(copy):
+    before = provenance.source_hash("trainer.losses")
+    edit(copy / "trainer" / "losses.py")
+    assert provenance.source_hash("trainer.losses") != before
+
+
+def test_an_edit_of_an_imported_module_changes_the_hash_of_the_importer(copy):
+    before = provenance.source_hash("trainer.run_fn")
+    edit(copy / "trainer" / "losses.py")
+    assert provenance.source_hash("trainer.run_fn") != before
+
+
+def test_an_edit_of_a_module_that_is_not_imported_changes_nothing(copy):
+    before = provenance.source_hash("trainer.run_fn")
+    edit(copy / "pipeline" / "cli.py")
+    edit(copy / "components" / "pusher" / "executor.py")
+    assert provenance.source_hash("trainer.run_fn") == before
+
+
+def test_the_trainer_does_not_depend_on_the_judge_and_the_judge_not_on_the_trainer(copy):
+    trainer = provenance.source_hash("trainer.run_fn")
+    edit(copy / "components" / "evaluator" / "executor.py")
+    assert provenance.source_hash("trainer.run_fn") == trainer
+    judge = provenance.source_hash("components.evaluator.executor")
+    edit(copy / "trainer" / "train_loop.py")
+    assert provenance.source_hash("components.evaluator.executor") == judge
+
+
+def test_the_hash_does_not_depend_on_where_the_sources_lie(copy):
+    here = provenance.source_hash("trainer.run_fn")
+    shutil.move(copy / "trainer", copy / "elsewhere")
+    shutil.copytree(copy / "elsewhere", copy / "trainer")
+    assert provenance.source_hash("trainer.run_fn") == here
+
+
+def test_a_name_that_is_no_module_of_ours_is_refused():
+    for name in ("numpy", "trainer.no_such_module"):
+        with pytest.raises(ValueError, match=name):
+            provenance.source_hash(name)
+
+
+def test_the_versions_name_every_package_that_can_change_a_result():
+    versions = provenance.library_versions()
+    assert versions["tensorflow"].startswith("2.")
+    assert "not installed" not in {versions[name] for name in ("tfx", "numpy", "apache-beam")}
