@@ -32,6 +32,7 @@ SERVICES = (
 )
 # Longer messages break the limit on HTTP/2 headers; TF Serving cuts at the same length.
 _MESSAGE_LIMIT = 1024
+_LONGEST_WAIT = 1e6
 _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
@@ -124,7 +125,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                     if is_multi
                     else "Missing ModelSpec"
                 )
-            remaining = context.time_remaining()
+            remaining = _seconds_left(context)
             if remaining is not None and remaining <= 0:
                 raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline has passed already")
             yield remaining
@@ -162,7 +163,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         """Replaces the model list; answers when its new models are available."""
         with _aborting(context):
             manager = self._core.manager
-            manager.wait_until_available(manager.apply(request.config), context.time_remaining())
+            manager.wait_until_available(manager.apply(request.config), _seconds_left(context))
             response = model_management_pb2.ReloadConfigResponse()
             response.status.error_code = 0
             return response
@@ -177,6 +178,12 @@ def _aborting(context) -> Iterator[None]:
         if len(message) > _MESSAGE_LIMIT:
             message = message[:_MESSAGE_LIMIT] + "...TRUNCATED"
         context.abort(_STATUS[int(error.code)], message)
+
+
+def _seconds_left(context) -> float | None:
+    # A call without a deadline has centuries left by gRPC's reckoning, more than a timer takes.
+    remaining = context.time_remaining()
+    return None if remaining is None or remaining > _LONGEST_WAIT else remaining
 
 
 def _fill_spec(response, handle: Handle, signature_name: str) -> None:

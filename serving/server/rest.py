@@ -60,7 +60,7 @@ def make_app(
       core: the models.
       threads: requests worked on at once.
       prometheus_path: where the metrics are, None for nowhere.
-      extra_routes: more pages, looked at after TF Serving's own paths.
+      extra_routes: more pages; they come first, so none may begin with /v1/.
     """
     # Made on first use: it belongs to the event loop that it is used in.
     limiters: list[anyio.CapacityLimiter] = []
@@ -68,6 +68,8 @@ def make_app(
     async def api(request: Request) -> Response:
         if not limiters:
             limiters.append(anyio.CapacityLimiter(threads))
+        if not request.url.path.lower().startswith("/v1/"):
+            raise HTTPException(404)
         cors = _CORS if core.flags.rest_api_enable_cors_support else {}
         if request.method == "OPTIONS" and cors:
             return Response(headers=cors)
@@ -94,13 +96,12 @@ def make_app(
     async def elsewhere(request: Request, error: HTTPException) -> Response:
         return _error(error.status_code, f"Not found: {request.method} {request.url.path}", {})
 
-    routes: list[BaseRoute] = [Route("/v1/{path:path}", api, methods=METHODS)]
+    routes = list(extra_routes)
     if prometheus_path is not None:
-        routes.insert(0, Route(prometheus_path, metrics, methods=["GET"]))
-    return Starlette(
-        routes=[*routes, *extra_routes],
-        exception_handlers={404: elsewhere, 405: elsewhere},
-    )
+        routes.append(Route(prometheus_path, metrics, methods=["GET"]))
+    # Last, and for every path: TF Serving's ignore case, which a route's pattern can't.
+    routes.append(Route("/{path:path}", api, methods=METHODS))
+    return Starlette(routes=routes, exception_handlers={404: elsewhere, 405: elsewhere})
 
 
 def handle(core: Core, method: str, path: str, body: bytes) -> bytes:

@@ -1,0 +1,257 @@
+"""Arrays travel as TensorProtos and as JSON without losing anything."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving import tensors
+from serving.server import json_tensors
+from serving.server.errors import Code, ServingError
+
+NUMBERS = [
+    *("float16", "float32", "float64", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64", "bool", "complex64", "complex128"),
+]
+ARRAYS = st.sampled_from(NUMBERS).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, min_side=0, max_side=4))
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ARRAYS)
+def test_every_number_comes_back_from_a_tensor_proto(array):
+    proto = tensors.to_proto(array)
+    assert not proto.tensor_content, "TF Serving answers in typed fields"
+    for reader in (tensors.to_array, tf.make_ndarray):
+        back = reader(proto)
+        assert back.dtype == array.dtype
+        np.testing.assert_array_equal(back, array)
+
+
+def test_bytes_come_back_from_a_tensor_proto():
+    array = np.array([[b"", b"\xff\x00"], [b"seven", b"sieben"]], object)
+    np.testing.assert_array_equal(tensors.to_array(tensors.to_proto(array)), array)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "float64"])
+def test_a_tensor_proto_of_tensorflow_itself_is_read(dtype):
+    array = np.array([[1, 0], [3, 4]], dtype)
+    proto = tf.make_tensor_proto(array)
+    assert proto.tensor_content
+    np.testing.assert_array_equal(tensors.to_array(proto), array)
+
+
+def test_one_value_stands_for_a_whole_tensor():
+    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[2.5])
+    proto.tensor_shape.dim.add(size=3)
+    np.testing.assert_array_equal(tensors.to_array(proto), [2.5, 2.5, 2.5])
+
+
+def test_one_value_can_not_ask_for_all_the_memory():
+    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[2.5])
+    proto.tensor_shape.dim.add(size=10**12)
+    with pytest.raises(ValueError, match="more than 1000000 bytes"):
+        tensors.to_array(proto, max_bytes=10**6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": 0},
+        {"dtype": 12345},
+        {"tensor_content": b"123"},
+        {"float_val": [1.0] * 7},
+        {"dim": -1},
+        {"unknown_rank": True},
+    ],
+)
+def test_a_tensor_proto_that_makes_no_tensor_is_a_value_error(change):
+    proto = tensors.to_proto(np.ones((2, 3), np.float32))
+    if "dim" in change:
+        proto.tensor_shape.dim[0].size = change["dim"]
+    elif "unknown_rank" in change:
+        proto.tensor_shape.unknown_rank = True
+    elif "float_val" in change:
+        proto.float_val[:] = change["float_val"]
+    elif "tensor_content" in change:
+        proto.tensor_content = change["tensor_content"]
+    else:
+        proto.dtype = change["dtype"]
+    with pytest.raises(ValueError):
+        tensors.to_array(proto)
+
+
+# JSON.
+
+
+def infos(**dtypes):
+    return {
+        name: meta_graph_pb2.TensorInfo(dtype=tf.as_dtype(dtype).as_datatype_enum)
+        for name, dtype in dtypes.items()
+    }
+
+
+def read(document, **dtypes):
+    return json_tensors.predict_inputs(json_tensors.parse(document.encode()), infos(**dtypes))[0]
+
+
+@settings(max_examples=300, deadline=None)
+@given(hnp.arrays(np.float32, st.integers(0, 20), elements=st.floats(width=32)))
+def test_every_float_comes_back_from_json(array):
+    document = json.loads(json_tensors.columns({"x": array}))
+    np.testing.assert_array_equal(np.array(document["outputs"], np.float32), array)
+
+
+def test_floats_are_written_as_short_as_tf_serving_writes_them():
+    array = np.array([0.2, 1, -0.1, 1 / 3, 1e-8, 123456.7, 16777217, 0], np.float32)
+    text = json_tensors.columns({"x": array}).decode()
+    assert text == '{"outputs":[0.2,1.0,-0.1,0.333333343,1e-08,123456.703,16777216.0,0.0]}'
+
+
+def test_what_is_not_a_number_is_written_as_tf_serving_writes_it():
+    array = np.array([np.nan, np.inf, -np.inf], np.float32)
+    assert json_tensors.columns({"x": array}) == b'{"outputs":[NaN,Infinity,-Infinity]}'
+
+
+def test_a_lone_output_drops_its_name_and_several_keep_theirs():
+    one = {"y": np.array([1, 2])}
+    two = {"y": np.array([1, 2]), "z": np.array([[3], [4]])}
+    assert json.loads(json_tensors.predictions(one)) == {"predictions": [1, 2]}
+    assert json.loads(json_tensors.columns(one)) == {"outputs": [1, 2]}
+    assert json.loads(json_tensors.predictions(two)) == {
+        "predictions": [{"y": 1, "z": [3]}, {"y": 2, "z": [4]}]
+    }
+    assert json.loads(json_tensors.columns(two)) == {"outputs": {"y": [1, 2], "z": [[3], [4]]}}
+
+
+def test_bytes_are_base64_only_under_names_that_end_in_bytes():
+    value = np.array([b"a"], object)
+    assert json.loads(json_tensors.columns({"y": value})) == {"outputs": ["a"]}
+    assert json.loads(json_tensors.columns({"y_bytes": value})) == {"outputs": [{"b64": "YQ=="}]}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ({"y": np.float32(1)}, "has no shape information"),
+        ({"y": np.zeros((0, 3))}, "invalid batch size: 0"),
+        ({"y": np.zeros(2), "z": np.zeros(3)}, "inconsistent batch size: 3 expecting: 2"),
+    ],
+)
+def test_rows_need_a_batch(outputs, words):
+    with pytest.raises(ServingError, match=words):
+        json_tensors.predictions(outputs)
+
+
+def test_rows_and_columns_give_the_same_arrays():
+    rows = '{"instances": [{"x": [1, 2], "n": 5}, {"x": [3, 4], "n": 6}]}'
+    columns = '{"inputs": {"x": [[1, 2], [3, 4]], "n": [5, 6]}}'
+    for document in (rows, columns):
+        arrays = read(document, x="float32", n="int64")
+        np.testing.assert_array_equal(arrays["x"], np.array([[1, 2], [3, 4]], np.float32))
+        np.testing.assert_array_equal(arrays["n"], [5, 6])
+        assert arrays["x"].dtype == np.float32
+        assert arrays["n"].dtype == np.int64
+
+
+def test_base64_objects_are_bytes_and_padding_may_be_left_out():
+    arrays = read('{"instances": [{"b64": "/w=="}, {"b64": "/w"}, "text"]}', x="string")
+    assert arrays["x"].tolist() == [b"\xff", b"\xff", b"text"]
+
+
+@pytest.mark.parametrize(
+    ("document", "dtypes", "words"),
+    [
+        ("", {"x": "float32"}, "JSON Parse error: The document is empty"),
+        ('{"instances": [1', {"x": "float32"}, "JSON Parse error"),
+        ("[" * 100_000, {"x": "float32"}, "JSON Parse error"),
+        ("[1]", {"x": "float32"}, "Is not object"),
+        ("{}", {"x": "float32"}, "Missing 'inputs' or 'instances' key"),
+        ('{"instances": [1], "inputs": [1]}', {"x": "float32"}, "expecting only one of"),
+        ('{"instances": 1}', {"x": "float32"}, "to be an list/array"),
+        ('{"instances": []}', {"x": "float32"}, "No values in 'instances'"),
+        ('{"instances": ["a"]}', {"x": "float32"}, "not of expected type: float"),
+        ('{"instances": [true]}', {"x": "float32"}, "Type: True is not of expected type: float"),
+        ('{"instances": [null]}', {"x": "float32"}, "Type: Null"),
+        ('{"instances": [1.5]}', {"x": "int64"}, "not of expected type: int64"),
+        ('{"instances": [3000000000]}', {"x": "int32"}, "not of expected type: int32"),
+        ('{"instances": [-1]}', {"x": "uint32"}, "not of expected type: uint32"),
+        ('{"instances": [9223372036854775808]}', {"x": "int64"}, "not of expected type: int64"),
+        ('{"instances": [1]}', {"x": "bool"}, "not of expected type: bool"),
+        ('{"instances": [1]}', {"x": "string"}, "not of expected type: string"),
+        ('{"instances": [16777217]}', {"x": "float32"}, "without loss of precision"),
+        ('{"instances": [1e39]}', {"x": "float32"}, "without loss of precision"),
+        ('{"instances": [[1, 2], [1]]}', {"x": "float32"}, "process element: 1 .*tensor size: 2"),
+        ('{"instances": [[[1], [2]], [[1, 2]]]}', {"x": "float32"}, "process element: 1 .*shape"),
+        ('{"instances": [[1, [2]]]}', {"x": "float32"}, "process element: 0 .*unexpected level"),
+        ('{"instances": [[[1], 2]]}', {"x": "float32"}, "incorrect level"),
+        ('{"instances": [[[1], [2, 3]]]}', {"x": "float32"}, "unexpected size: 2 at level: 1"),
+        ('{"instances": [{"b64": "%"}]}', {"x": "string"}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "a"}]}', {"x": "string"}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "YQ"}, {"x": 1}]}', {"x": "string"}, "object at item 1"),
+        ('{"instances": [{"x": 1}, 1]}', {"x": "float32"}, "got list at item 1"),
+        ('{"instances": [{"x": 1, "y": 2}]}', {"x": "float32"}, "does not have named input: y"),
+        ('{"instances": [{"x": 1}]}', {"x": "float32", "n": "int64"}, "only have keys: n,x"),
+        ('{"instances": [1]}', {"x": "float32", "n": "int64"}, "instances is a plain list"),
+        ('{"inputs": [1]}', {"x": "float32", "n": "int64"}, "inputs is a plain value/list"),
+        ('{"inputs": {"x": 1}}', {"x": "float32", "n": "int64"}, "Missing named input: n"),
+        ('{"instances": ["\\ud800"]}', {"x": "string"}, "surrogate"),
+    ],
+)
+def test_a_request_that_does_not_fit_is_an_invalid_argument(document, dtypes, words):
+    with pytest.raises(ServingError, match=f"(?s){words}") as caught:
+        read(document, **dtypes)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert len(caught.value.message) < 2000, "the whole request is not sent back"
+
+
+def test_a_type_that_json_has_no_form_of_is_unimplemented():
+    with pytest.raises(ServingError) as caught:
+        read('{"instances": [1]}', x="complex64")
+    assert caught.value.code is Code.UNIMPLEMENTED
+
+
+def test_bytes_that_are_no_utf8_reach_the_model_unchanged():
+    document = json_tensors.parse(b'{"instances": ["\xff\xfe"]}')
+    arrays, _ = json_tensors.predict_inputs(document, infos(x="string"))
+    assert arrays["x"].tolist() == [b"\xff\xfe"]
+
+
+def test_examples_take_their_kind_from_json():
+    document = {
+        "context": {"c": True},
+        "examples": [{"f": [1.5, 2.5], "i": 3, "s": ["a", {"b64": "/w=="}]}],
+    }
+    request = json_tensors.examples_input(document).example_list_with_context
+    feature = request.examples[0].features.feature
+    assert list(feature["f"].float_list.value) == [1.5, 2.5]
+    assert list(feature["i"].int64_list.value) == [3]
+    assert list(feature["s"].bytes_list.value) == [b"a", b"\xff"]
+    assert list(request.context.features.feature["c"].int64_list.value) == [1]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({}, "key 'examples' is expected"),
+        ({"examples": 1}, "to be an list/array"),
+        ({"examples": []}, "is an empty array"),
+        ({"examples": [1]}, "must be JSON object but got JSON Number"),
+        ({"examples": [{"a": None}]}, "unexpected JSON type: Null"),
+        ({"examples": [{"a": [[1]]}]}, "unexpected JSON type: Array"),
+        ({"examples": [{"a": [1, 2.5]}]}, "Unexpected element type in feature: a"),
+        ({"examples": [{"a": 2**63}]}, "Only int64 is supported"),
+        ({"examples": [{"a": 1e300}]}, "without loss of precision"),
+    ],
+)
+def test_examples_that_make_no_example_are_invalid_arguments(document, words):
+    with pytest.raises(ServingError, match=words) as caught:
+        json_tensors.examples_input(document)
+    assert caught.value.code is Code.INVALID_ARGUMENT
