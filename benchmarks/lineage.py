@@ -1,0 +1,257 @@
+"""How long `mnist-gan lineage` takes on a store of many runs.
+
+    python -m benchmarks.lineage [--runs 1000] [--repeat 5]
+
+makes a synthetic ML Metadata store of that many runs of this project's pipeline (the first executes
+every node, the later ones take the data nodes from the cache and train, judge and push anew) and
+times each command as a person feels it: a fresh process, from start to exit.
+"""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import click
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+# Node, its execution type, inputs (key, producing node, output key), outputs (key, artifact type).
+NODES = (
+    ("MnistExampleGen", (), (("examples", "Examples"),)),
+    (
+        "StatisticsGen",
+        (("examples", "MnistExampleGen", "examples"),),
+        (("statistics", "ExampleStatistics"),),
+    ),
+    ("SchemaGen", (("statistics", "StatisticsGen", "statistics"),), (("schema", "Schema"),)),
+    (
+        "ExampleValidator",
+        (("statistics", "StatisticsGen", "statistics"), ("schema", "SchemaGen", "schema")),
+        (("anomalies", "ExampleAnomalies"),),
+    ),
+    ("DataGate", (("anomalies", "ExampleValidator", "anomalies"),), ()),
+    (
+        "Transform",
+        (("examples", "MnistExampleGen", "examples"), ("schema", "SchemaGen", "schema")),
+        (("transform_graph", "TransformGraph"), ("transformed_examples", "Examples")),
+    ),
+    (
+        "Trainer",
+        (
+            ("examples", "Transform", "transformed_examples"),
+            ("transform_graph", "Transform", "transform_graph"),
+            ("schema", "SchemaGen", "schema"),
+        ),
+        (("model", "Model"), ("model_run", "ModelRun")),
+    ),
+    (
+        "Evaluator",
+        (("examples", "MnistExampleGen", "examples"), ("model", "Trainer", "model")),
+        (("evaluation", "ModelEvaluation"), ("blessing", "ModelBlessing")),
+    ),
+    (
+        "Pusher",
+        (("model", "Trainer", "model"), ("model_blessing", "Evaluator", "blessing")),
+        (("pushed_model", "PushedModel"),),
+    ),
+)
+DATA_NODES = frozenset(node for node, _, _ in NODES[:6])
+FIRST_VERSION = 1_700_000_000
+
+
+def make_store(path: pathlib.Path, runs: int, root: str = "/synthetic") -> None:
+    """Writes a store of `runs` runs of NODES to the SQLite file `path`, through ML Metadata itself.
+
+    Run i pushes version FIRST_VERSION + i; every tenth is not blessed and pushes nothing.
+
+    Args:
+      path: a file that is not there yet.
+      runs: how many, at least 1.
+      root: the workspace that artifacts and versions claim to lie in; no file is made there.
+    """
+    config = pb.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    store = mlmd.MetadataStore(config)
+    types = {
+        name: store.put_artifact_type(pb.ArtifactType(name=name))
+        for _, _, outputs in NODES
+        for _, name in outputs
+    }
+    node_types = {
+        node: store.put_execution_type(pb.ExecutionType(name=f"synthetic.{node}"))
+        for node, _, _ in NODES
+    }
+    context_types = {
+        name: store.put_context_type(pb.ContextType(name=name))
+        for name in ("pipeline", "pipeline_run", "node")
+    }
+    pipeline = pb.Context(type_id=context_types["pipeline"], name="synthetic")
+    [pipeline_id] = store.put_contexts([pipeline])
+    node_ids = {
+        node: store.put_contexts(
+            [pb.Context(type_id=context_types["node"], name=f"synthetic.{node}")]
+        )[0]
+        for node in node_types
+    }
+    run_ids = store.put_contexts([_run(context_types["pipeline_run"], i) for i in range(runs)])
+
+    made: dict[tuple[str, str], int] = {}  # outputs of the data nodes, by node and key
+    # One transaction for the run that makes the data, few for those that reuse it.
+    for first, last in ((0, 1), *((i, min(i + 250, runs)) for i in range(1, runs, 250))):
+        executions, artifacts, edges, run_of = [], [], [], []
+        for index in range(first, last):
+            places: dict[tuple[str, str], dict[str, int]] = {}
+            for node, inputs, outputs in NODES:
+                cached = index > 0 and node in DATA_NODES
+                executions.append(_execution(node_types[node], node, index, cached))
+                here = len(executions) - 1
+                for key, producer, output in inputs:
+                    edges.append(_edge(here, places[producer, output], pb.Event.INPUT, key))
+                for key, name in outputs:
+                    if cached:
+                        places[node, key] = {"id": made[node, key]}
+                    else:
+                        artifact = _artifact(types[name], name, index, root)
+                        artifact.uri = f"{root}/pipeline_root/{node}/{key}/{index}"
+                        artifacts.append(artifact)
+                        run_of.append(run_ids[index])
+                        places[node, key] = {"index": len(artifacts) - 1}
+                    edges.append(_edge(here, places[node, key], pb.Event.OUTPUT, key))
+        execution_ids, artifact_ids, _ = store.put_lineage_subgraph(
+            executions, artifacts, [], edges
+        )
+        if first == 0:
+            for (node, key), place in places.items():
+                if node in DATA_NODES:
+                    made[node, key] = artifact_ids[place["index"]]
+        store.put_attributions_and_associations(
+            [
+                pb.Attribution(artifact_id=artifact, context_id=run)
+                for artifact, run in zip(artifact_ids, run_of, strict=True)
+            ],
+            [
+                pb.Association(execution_id=execution, context_id=context)
+                for number, execution in enumerate(execution_ids)
+                for context in (
+                    pipeline_id,
+                    run_ids[first + number // len(NODES)],
+                    node_ids[NODES[number % len(NODES)][0]],
+                )
+            ],
+        )
+
+
+def _run(type_id: int, index: int) -> pb.Context:
+    context = pb.Context(type_id=type_id, name=f"run-{index:05d}")
+    facts = {
+        "preset": "standard",
+        "dataset": "mnist",
+        "dataset_note": "",
+        "settings": json.dumps({"preset": "standard", "seed": index, "training": {"steps": 3000}}),
+        "data": json.dumps({"name": "mnist", "version": "3.0.1", "checksums": {"a": "0" * 64}}),
+        "versions": json.dumps({"python": "3.10.13", "tfx": "1.16.0"}),
+        "nodes": json.dumps([node for node, _, _ in NODES]),
+        "state": "COMPLETE",
+    }
+    for key, value in facts.items():
+        context.custom_properties[key].string_value = value
+    context.custom_properties["seconds"].double_value = 400.0
+    return context
+
+
+def _execution(type_id: int, node: str, index: int, cached: bool) -> pb.Execution:
+    state = pb.Execution.CACHED if cached else pb.Execution.COMPLETE
+    execution = pb.Execution(type_id=type_id, last_known_state=state)
+    execution.custom_properties["source_hash"].string_value = "0123456789abcdef"
+    if node == "Trainer":
+        settings = {"seed": index, "training": {"steps": 3000}}
+        execution.custom_properties["custom_config"].string_value = json.dumps(settings)
+    return execution
+
+
+def _artifact(type_id: int, name: str, index: int, root: str) -> pb.Artifact:
+    artifact = pb.Artifact(type_id=type_id, state=pb.Artifact.LIVE)
+    facts = artifact.custom_properties
+    facts["tfx_version"].string_value = "1.16.0"
+    blessed = index % 10 != 9
+    if name == "Examples":
+        facts["dataset"].string_value = "mnist"
+        facts["dataset_version"].string_value = "3.0.1"
+        facts["checksums"].string_value = json.dumps({"train-images-idx3-ubyte.gz": "0" * 64})
+        facts["fingerprint"].string_value = "f" * 32
+    elif name == "ModelEvaluation":
+        facts["fid"].double_value = 1.0 + index / 1000
+    elif name == "ModelBlessing":
+        facts["blessed"].int_value = int(blessed)
+        facts["reason"].string_value = "FID is low enough" if blessed else "FID is too high"
+    elif name == "PushedModel":
+        facts["pushed"].int_value = int(blessed)
+        if blessed:
+            facts["pushed_version"].string_value = str(FIRST_VERSION + index)
+            facts[
+                "pushed_destination"
+            ].string_value = f"{root}/serving/mnist_gan/{FIRST_VERSION + index}"
+    return artifact
+
+
+COMMANDS = (
+    "runs",
+    "runs --limit 0",
+    "runs --not-blessed",
+    "show latest",
+    "trace",
+    "trace --json",
+    "trace --artifact 1 --down",
+    "diff run-00000 latest",
+    "stale",
+)
+
+
+@click.command()
+@click.option("--runs", default=1000, show_default=True, help="Runs in the synthetic store.")
+@click.option("--repeat", default=5, show_default=True, help="Times that each command is run.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def main(runs: int, repeat: int, as_json: bool) -> None:
+    """Times `mnist-gan lineage` on a synthetic store."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder, "metadata.sqlite")
+        make_store(path, runs)
+        results = [
+            {"command": command, "seconds": statistics.median(_times(command, path, repeat))}
+            for command in COMMANDS
+        ]
+    if as_json:
+        click.echo(json.dumps({"runs": runs, "repeat": repeat, "commands": results}, indent=2))
+        return
+    click.echo(f"{runs} runs, median of {repeat}, process start to exit")
+    for result in results:
+        click.echo(f"{result['seconds']:7.2f} s  mnist-gan lineage {result['command']}")
+
+
+def _times(command: str, path: pathlib.Path, repeat: int) -> list[float]:
+    program = [sys.executable, "-m", "pipeline", "lineage", *command.split()]
+    seconds = []
+    for _ in range(repeat):
+        begun = time.perf_counter()
+        subprocess.run([*program, "--metadata", str(path)], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - begun)
+    return seconds
+
+
+def _edge(execution: int, place: dict[str, int], kind: int, key: str):
+    """An event on the artifact of an index in the request, or of an id in the store."""
+    event = pb.Event(type=kind)
+    event.path.steps.add().key = key
+    event.path.steps.add().index = 0
+    if "id" in place:
+        event.artifact_id = place["id"]
+    return execution, place.get("index"), event
+
+
+if __name__ == "__main__":
+    main()

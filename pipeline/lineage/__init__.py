@@ -1,0 +1,1 @@
+"""Where a model comes from: reads ML Metadata of this and of any other TFX pipeline."""
