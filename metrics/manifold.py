@@ -10,6 +10,10 @@ import numpy as np
 
 from metrics import checks, distances
 
+# How much longer, as a share of the cloud's own squared size: well above the rounding of float64,
+# well below that of float32 features.
+_EDGE = 1e-11
+
 
 @dataclasses.dataclass(frozen=True)
 class ManifoldScores:
@@ -115,6 +119,8 @@ def manifold_scores(
 def squared_radii(points: np.ndarray, k: int) -> np.ndarray:
     """Squared distance of every row of `points` [N, D] to its k-th nearest other row: [N].
 
+    Longer by a trifle, so that rounding does not put a row that is on the edge of a ball outside.
+
     Raises:
       ValueError: wrong shape, NaN or infinity, or fewer than k + 1 rows.
     """
@@ -125,7 +131,7 @@ def squared_radii(points: np.ndarray, k: int) -> np.ndarray:
         block[rows, start + rows] = np.inf  # itself; a copy of it elsewhere does count
         block.partition(k - 1, axis=1)
         result[start : start + len(block)] = block[:, k - 1]
-    return result
+    return result + _EDGE * points.var(axis=0).sum()
 
 
 def _checked(

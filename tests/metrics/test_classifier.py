@@ -1,0 +1,163 @@
+import hashlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metrics import cas, classifier, train_classifier
+from metrics.features import ClassifierExtractor, ClassifierWeights, load_extractor
+
+
+def test_folded_arrays_compute_what_the_keras_model_computes(digits):
+    model = classifier.build_model(7, seed=3, dropout=0.3)
+    random = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.get_weights()[0].shape
+            layer.set_weights(
+                [
+                    random.uniform(0.5, 2, shape),
+                    *random.normal(size=(2, *shape)),
+                    random.uniform(0.5, 2, shape),
+                ]
+            )
+    folded = ClassifierExtractor(classifier.fold(model, {}))
+    images = digits[0][:40]
+    logits = np.asarray(model(images.astype(np.float32) / 255, training=False))
+    expected = np.asarray(keras.ops.softmax(logits))
+    np.testing.assert_allclose(folded.features_and_probabilities(images)[1], expected, atol=2e-4)
+
+
+def test_weights_come_back_from_bytes_rounded_to_float16_and_the_bytes_repeat():
+    weights = classifier.fold(classifier.build_model(5, seed=1, dropout=0.1), {"name": "five"})
+    loaded = ClassifierWeights.from_bytes(weights.to_bytes())
+    assert loaded.facts == {"name": "five"}
+    assert loaded.layers == weights.layers
+    for found, kept in zip(loaded.kernels, weights.kernels, strict=True):
+        np.testing.assert_allclose(found, kept, rtol=1e-3, atol=1e-6)
+    assert loaded.to_bytes() == weights.to_bytes()
+
+
+def test_the_same_seed_trains_the_same_weights_and_another_seed_others(digits):
+    seen = []
+
+    def run(seed):
+        return classifier.train(
+            digits[0][:200],
+            digits[1][:200],
+            10,
+            epochs=2,
+            seed=seed,
+            batch_size=100,
+            on_step=lambda done, total, loss: seen.append((done, total, loss)),
+        )
+
+    once, again, other = run(4), run(4), run(5)
+    for one, two in zip(once.kernels, again.kernels, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(once.kernels[0], other.kernels[0])
+    assert [(done, total) for done, total, _ in seen] == [(i, 4) for i in range(1, 5)] * 3
+    assert seen[:4] == seen[4:8] != seen[8:]
+
+
+def test_augmentation_moves_digits_a_little_and_repeats(digits):
+    pictures = tf.constant(digits[0][:200], tf.float32)
+    changed = classifier.augmented(pictures, tf.constant([1, 2])).numpy()
+    np.testing.assert_array_equal(changed, classifier.augmented(pictures, tf.constant([1, 2])))
+    grid = np.arange(28) - 13.5
+
+    def centre(values):
+        return (values[..., 0].sum(axis=1) * grid).sum(axis=1) / values.sum(axis=(1, 2, 3))
+
+    moved = centre(changed) - centre(pictures.numpy())
+    assert 0.3 < moved.std() < 2.0
+    assert abs(moved.mean()) < 0.3
+    assert np.abs(moved).max() < 5
+    assert changed.min() >= 0 and changed.max() <= 255
+
+
+def test_training_refuses_pictures_labels_and_counts_that_do_not_fit(digits):
+    images, labels = digits[0][:60], digits[1][:60]
+    with pytest.raises(ValueError, match="60 pictures are fewer than one batch of 250"):
+        classifier.train(images, labels, 10, epochs=1, seed=0)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3"):
+        classifier.train(images, labels, 4, epochs=1, seed=0)
+    with pytest.raises(ValueError, match="images must be uint8"):
+        classifier.train(images / 255, labels, 10, epochs=1, seed=0)
+
+
+def test_fakes_that_are_real_digits_score_high_and_name_their_worst_class(digits):
+    order = np.random.default_rng(0).permutation(len(digits[0]))
+    images, labels = digits[0][order], digits[1][order]
+    score = cas.classification_accuracy_score(
+        np.tile(images[:1400], (4, 1, 1, 1)),
+        np.tile(labels[:1400], 4),
+        images[1400:],
+        labels[1400:],
+        10,
+        seed=1,
+        epochs=2,
+    )
+    assert score.accuracy > 0.9
+    assert set(score.per_class) == set(range(10))
+    assert score.per_class[score.worst_class] == min(score.per_class.values())
+    assert (score.train_count, score.test_count) == (5600, 397)
+
+
+def test_a_class_that_no_fake_shows_is_never_read(digits):
+    images, labels = digits
+    shown = labels != 3
+    score = cas.classification_accuracy_score(
+        images[shown][:1000], labels[shown][:1000], images[-300:], labels[-300:], 10, epochs=1
+    )
+    assert score.per_class[3] == 0
+
+
+def test_the_score_refuses_test_pictures_that_do_not_fit(digits):
+    images, labels = digits[0][:300], digits[1][:300]
+    with pytest.raises(ValueError, match="test_images must hold at least one picture"):
+        cas.classification_accuracy_score(images, labels, images[:0], labels[:0], 10)
+    with pytest.raises(ValueError, match="test_labels must be integers"):
+        cas.classification_accuracy_score(images, labels, images, labels[:5], 10)
+
+
+def test_the_script_writes_weights_digest_and_card_that_load(digits, tmp_path, monkeypatch, capsys):
+    images, labels = digits
+    kept = labels < 4
+    images, labels = images[kept], labels[kept]
+    splits = {
+        "train": (images[:400], labels[:400]),
+        "eval": (images[400:550], labels[400:550]),
+        "test": (images[550:], labels[550:]),
+    }
+    monkeypatch.setattr(
+        train_classifier, "load_splits", lambda *_: (splits, "four:1.0.0", list("abcd"))
+    )
+    out = tmp_path / "four.npz"
+    train_classifier.main(["--dataset", "four", "--out", str(out), "--epochs", "2"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "four.md",
+        "four.npz",
+        "four.npz.sha256",
+    ]
+    plug = load_extractor(out)
+    assert (plug.name, plug.dataset, plug.num_classes) == ("four_classifier_penultimate", "four", 4)
+    digest = hashlib.sha256(out.read_bytes()).hexdigest()
+    assert plug.digest == digest
+    card = (tmp_path / "four.md").read_text()
+    assert digest in card and "the first 400 of the train split" in card
+    assert f"test {plug.accuracy(*splits['test']):.2%}" in card
+    assert capsys.readouterr().out.strip() == card.strip()
+
+
+@pytest.mark.e2e
+def test_the_script_reads_the_pipelines_own_slices_of_mnist(mnist_dir, tmp_path):
+    splits, version, names = train_classifier.load_splits("mnist:3.0.1", str(mnist_dir), None)
+    assert {name: len(labels) for name, (_, labels) in splits.items()} == {
+        "train": 50_000,
+        "eval": 10_000,
+        "test": 10_000,
+    }
+    assert version == "mnist:3.0.1" and names == [str(digit) for digit in range(10)]
+    assert load_extractor().accuracy(*splits["eval"]) >= 0.993

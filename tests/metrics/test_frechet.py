@@ -1,0 +1,343 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metrics.frechet import (
+    FeatureStats,
+    frechet_bias,
+    frechet_distance,
+    frechet_distance_between,
+    frechet_distance_from_features,
+    frechet_interval,
+    frechet_share,
+    group_of,
+    grouped,
+)
+
+
+def rotation(random: np.random.Generator, dim: int) -> np.ndarray:
+    return np.linalg.qr(random.normal(size=(dim, dim)))[0]
+
+
+def commuting(random, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Two covariances with the same axes and the exact distance between them at equal means."""
+    axes = rotation(random, len(a))
+    return (axes * a) @ axes.T, (axes * b) @ axes.T, float(((a**0.5 - b**0.5) ** 2).sum())
+
+
+def at_origin(cov_a: np.ndarray, cov_b: np.ndarray) -> float:
+    zero = np.zeros(len(cov_a))
+    return frechet_distance(zero, cov_a, zero, cov_b)
+
+
+def test_one_dimension_is_the_difference_of_means_and_deviations():
+    assert frechet_distance([1.0], [[4.0]], [4.0], [[25.0]]) == pytest.approx(9 + 9)
+
+
+def test_only_the_means_differ_gives_their_squared_distance():
+    cov = [[2.0, 0.5], [0.5, 1.0]]
+    assert frechet_distance([0, 0], cov, [3, 4], cov) == pytest.approx(25, rel=1e-12)
+
+
+def test_covariances_that_do_not_commute_have_the_value_of_the_closed_form():
+    # In two dimensions tr (AB)^(1/2) = sqrt(tr AB + 2 sqrt(det AB)).
+    a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[5.0, -2.0], [-2.0, 1.0]])
+    root = math.sqrt(np.trace(a @ b) + 2 * math.sqrt(np.linalg.det(a) * np.linalg.det(b)))
+    expected = np.trace(a) + np.trace(b) - 2 * root
+    assert at_origin(a, b) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("dim", [2, 10, 128, 512])
+@pytest.mark.parametrize("decades", [1, 6, 12])
+def test_known_values_hold_to_a_millionth_over_many_decades_of_eigenvalues(dim, decades):
+    random = np.random.default_rng(dim + decades)
+    a, b = (10.0 ** random.uniform(-decades, 0, dim) for _ in range(2))
+    cov_a, cov_b, expected = commuting(random, a, b)
+    assert at_origin(cov_a, cov_b) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("dim", [2, 10, 128, 512])
+def test_known_values_hold_to_a_millionth_where_covariances_are_singular(dim):
+    random = np.random.default_rng(dim)
+    rank = max(1, dim // 3)
+    a, b = np.zeros(dim), np.zeros(dim)
+    a[:rank] = random.uniform(0.5, 2, rank)
+    b[rank // 2 : rank // 2 + rank] = random.uniform(0.5, 2, rank)
+    cov_a, cov_b, expected = commuting(random, a, b)
+    assert at_origin(cov_a, cov_b) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_tiny_distance_between_nearly_equal_covariances_keeps_its_digits():
+    random = np.random.default_rng(1)
+    values = 10.0 ** random.uniform(-3, 0, 64)
+    axes = rotation(random, 64)
+    cov = (axes * values) @ axes.T
+    expected = (math.sqrt(1.001) - 1) ** 2 * values.sum()
+    assert at_origin(cov, 1.001 * cov) == pytest.approx(expected, rel=1e-6)
+
+
+def test_2048_dimensions_of_rank_99_have_the_known_value():
+    random = np.random.default_rng(0)
+    features = random.normal(size=(100, 2048)) + 50.0
+    mean = features.mean(axis=0)
+    stretched = (features - mean) * 1.5 + mean + 1.0
+    expected = 2048 + 0.25 * features.var(axis=0, ddof=1).sum()
+    assert frechet_distance_from_features(features, stretched) == pytest.approx(expected, rel=1e-6)
+
+
+def test_it_is_zero_for_equal_arguments_and_the_same_both_ways_round():
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(50, 8)), random.normal(size=(70, 8)) * 2
+    assert frechet_distance_from_features(a, a) == 0
+    assert frechet_distance_from_features(a, b) == pytest.approx(
+        frechet_distance_from_features(b, a), rel=1e-12
+    )
+
+
+def test_covariances_are_divided_by_n_minus_1():
+    stats = FeatureStats.of(np.array([[0.0], [2.0]]))
+    assert stats.cov == pytest.approx(np.array([[2.0]]))
+    assert frechet_distance_from_features([[0.0], [2.0]], [[0.0], [0.0]]) == pytest.approx(1 + 2)
+
+
+def test_a_mean_a_million_times_the_spread_costs_no_digits():
+    random = np.random.default_rng(0)
+    # Multiples of 2^-10, so that the offset itself is added without rounding.
+    a, b = (np.round(random.normal(size=(500, 6)) * 1024) / 1024 for _ in range(2))
+    plain = frechet_distance_from_features(a, b)
+    assert frechet_distance_from_features(a + 2.0**20, b + 2.0**20) == pytest.approx(
+        plain, rel=1e-9
+    )
+
+
+def test_float32_features_far_from_zero_are_measured_in_float64():
+    random = np.random.default_rng(0)
+    features = (random.normal(size=(10_000, 4)) * 0.1 + 100).astype(np.float32)
+    expected = np.cov(features.astype(np.float64).T)
+    np.testing.assert_allclose(FeatureStats.of(features).cov, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("shards", [2, 7, 100])
+def test_any_sharding_gives_the_same_distance_to_1e_9(shards):
+    random = np.random.default_rng(3)
+    features = random.normal(size=(5000, 32)) * random.uniform(0.01, 3, 32) + 1000
+    reference = FeatureStats.of(random.normal(size=(3000, 32)) + 1000)
+    whole = FeatureStats.of(features)
+    parts = [FeatureStats.of(part) for part in np.array_split(features, shards)]
+    merged = FeatureStats()
+    for part in reversed(parts):
+        merged.merge(part)
+    assert merged.n == whole.n
+    np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-12)
+    assert frechet_distance_between(merged, reference) == pytest.approx(
+        frechet_distance_between(whole, reference), rel=1e-9
+    )
+    assert frechet_distance_between(FeatureStats.combined(parts), reference) == pytest.approx(
+        frechet_distance_between(whole, reference), rel=1e-9
+    )
+
+
+@given(
+    counts=st.lists(st.integers(0, 40), min_size=1, max_size=6),
+    dim=st.integers(1, 5),
+    offset=st.sampled_from([0.0, -7.5, 1e6]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_pieces_of_any_size_add_up_to_numpys_moments(counts, dim, offset, seed):
+    random = np.random.default_rng(seed)
+    pieces = [random.normal(size=(count, dim)) + offset for count in counts]
+    stats = FeatureStats()
+    for piece in pieces:
+        stats.update(piece)
+    everything = np.concatenate(pieces)
+    assert stats.n == len(everything)
+    if len(everything) >= 2:
+        tolerance = 1e-9 if abs(offset) < 100 else 1e-4
+        np.testing.assert_allclose(stats.mean, everything.mean(axis=0), rtol=1e-9, atol=1e-12)
+        expected = np.atleast_2d(np.cov(everything - offset, rowvar=False))
+        np.testing.assert_allclose(stats.cov, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_merging_leaves_the_other_as_it_was():
+    a, b = FeatureStats.of(np.eye(3)), FeatureStats.of(np.ones((4, 3)) * 5)
+    before = b.mean, b.n
+    a.merge(b).merge(FeatureStats())
+    a.update(np.zeros((9, 3)))
+    assert (a.n, b.n) == (16, 4)
+    np.testing.assert_array_equal(b.mean, before[0])
+
+
+def test_a_refused_piece_leaves_the_statistics_as_they_were():
+    stats = FeatureStats.of(np.eye(3))
+    bad = np.ones((5000, 3))
+    bad[4500, 1] = np.nan
+    with pytest.raises(ValueError, match="features holds 1 values"):
+        stats.update(bad)
+    assert stats.n == 3
+    np.testing.assert_allclose(stats.mean, np.full(3, 1 / 3), rtol=1e-12)
+
+
+def test_saved_statistics_come_back_bit_for_bit(tmp_path):
+    stats = FeatureStats.of(np.random.default_rng(0).normal(size=(20, 5)))
+    stats.save(tmp_path / "folder" / "stats.npz")
+    loaded = FeatureStats.load(tmp_path / "folder" / "stats.npz")
+    assert loaded.n == stats.n
+    np.testing.assert_array_equal(loaded.mean, stats.mean)
+    np.testing.assert_array_equal(loaded.cov, stats.cov)
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["stats.npz"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"no zip"])
+def test_a_broken_file_of_statistics_is_named(tmp_path, content):
+    path = tmp_path / "broken.npz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.npz holds no feature statistics"):
+        FeatureStats.load(path)
+
+
+def test_a_missing_file_of_statistics_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing\.npz holds no feature statistics"):
+        FeatureStats.load(tmp_path / "nothing.npz")
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(ValueError, match="at least 1 rows"):
+        _ = FeatureStats().mean
+    with pytest.raises(ValueError, match="at least 2 rows of features are needed, got 1"):
+        _ = FeatureStats.of([[1.0, 2.0]]).cov
+    with pytest.raises(ValueError, match="b must have at least 2 rows, got 1"):
+        frechet_distance_from_features([[1.0], [2.0]], [[1.0]])
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ([1.0, 2.0], r"features must have shape \[N, D\], got \[2\]"),
+        (3.0, r"features must have shape \[N, D\]"),
+        (np.zeros((2, 3, 4)), r"features must have shape \[N, D\], got \[2, 3, 4\]"),
+        (np.zeros((2, 0)), r"features must have shape \[N, D\]"),
+        ([[np.inf, 1.0]], "features holds 1 values that are NaN or infinite"),
+        ([["a"]], "features must hold real numbers"),
+        (np.zeros((2, 2), complex), "features must hold real numbers, got complex128"),
+    ],
+)
+def test_rows_that_are_no_features_are_refused(features, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureStats().update(features)
+
+
+def test_another_width_is_refused_everywhere():
+    stats = FeatureStats.of(np.eye(3))
+    with pytest.raises(ValueError, match="features must have width 3, got 4"):
+        stats.update(np.eye(4))
+    with pytest.raises(ValueError, match=r"same width, got \[3, 4\]"):
+        stats.merge(FeatureStats.of(np.eye(4)))
+    with pytest.raises(ValueError, match="a and b must have the same width, got 3 and 4"):
+        frechet_distance_from_features(np.eye(3), np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 0], np.eye(2), [0], np.eye(2)), "mean_a and mean_b must have the same shape"),
+        (([0, 0], np.eye(3), [0, 0], np.eye(2)), r"cov_a must have shape \[2, 2\], got \[3, 3\]"),
+        (([0, np.nan], np.eye(2), [0, 0], np.eye(2)), "mean_a holds 1 values"),
+        (([0, 0], np.eye(2), [0, 0], np.full((2, 2), np.inf)), "cov_b holds 4 values"),
+        (([0, 0], [[1, 2], [0, 1]], [0, 0], np.eye(2)), "cov_a must be symmetric"),
+        (([0, 0], np.eye(2), [0, 0], np.diag([1, -0.5])), "cov_b is no covariance"),
+    ],
+)
+def test_moments_that_are_no_moments_are_refused_by_name(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        frechet_distance(*arguments)
+
+
+def test_the_bias_for_round_clouds_is_the_known_formula():
+    expected = 2.0 * 10 * (1 / 500 + 1 / 2000) * (1 + 11 / 4)
+    assert frechet_bias(2.0 * np.eye(10), 500, 2000) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_bias_foretells_the_distance_between_draws_of_one_gaussian():
+    random = np.random.default_rng(0)
+    scales = 10.0 ** random.uniform(-1, 0.5, 12)
+    draws = [
+        frechet_distance_from_features(
+            random.normal(size=(1500, 12)) * scales, random.normal(size=(900, 12)) * scales
+        )
+        for _ in range(60)
+    ]
+    assert np.mean(draws) == pytest.approx(frechet_bias(np.diag(scales**2), 1500, 900), rel=0.1)
+
+
+def test_the_share_is_of_the_references_trace():
+    assert frechet_share(3.0, np.diag([4.0, 8.0])) == 0.25
+    assert math.isnan(frechet_share(3.0, np.zeros((2, 2))))
+
+
+def test_groups_hold_equal_parts_of_every_class_when_labels_go_round():
+    index = np.arange(60_000)
+    for group in range(40):
+        members = index[group_of(index, 40) == group]
+        counts = np.bincount(members % 10, minlength=10)
+        assert 1350 < len(members) < 1650
+        assert counts.min() > 100
+
+
+def test_the_group_of_a_number_never_changes():
+    assert group_of(np.arange(6), 64).tolist() == [47, 1, 14, 45, 10, 26]
+    assert group_of(np.array([5]), 64)[0] == 26
+
+
+def test_the_interval_is_as_wide_as_fresh_samples_spread():
+    random = np.random.default_rng(5)
+    reference = FeatureStats.of(random.normal(size=(4000, 6)))
+
+    def fakes():
+        return random.normal(size=(2000, 6)) * 1.1 + 0.1
+
+    fresh = [frechet_distance_between(FeatureStats.of(fakes()), reference) for _ in range(150)]
+    intervals = [frechet_interval(grouped(fakes()), reference, seed=i) for i in range(30)]
+    assert np.mean([i.standard_error for i in intervals]) == pytest.approx(np.std(fresh), rel=0.2)
+    hits = [i.low <= np.mean(fresh) <= i.high for i in intervals]
+    assert sum(hits) >= 25
+
+
+def test_the_estimate_is_the_distance_of_all_rows():
+    random = np.random.default_rng(0)
+    fakes, reference = random.normal(size=(1000, 4)), FeatureStats.of(random.normal(size=(500, 4)))
+    interval = frechet_interval(grouped(fakes, 16), reference)
+    expected = frechet_distance_between(FeatureStats.of(fakes), reference)
+    assert interval.estimate == pytest.approx(expected, rel=1e-9)
+    assert interval.low < interval.estimate < interval.high
+    assert interval.level == 0.95
+    assert interval == frechet_interval(grouped(fakes, 16), reference)
+
+
+def test_pairing_makes_the_interval_of_a_difference_narrow():
+    random = np.random.default_rng(2)
+    reference = FeatureStats.of(random.normal(size=(4000, 6)))
+    fakes = random.normal(size=(2000, 6)) * 1.2
+    worse = fakes + 0.05 * random.normal(size=fakes.shape)
+    groups, worse_groups = grouped(fakes), grouped(worse)
+    paired = frechet_interval(worse_groups, reference, baseline=groups)
+    alone = frechet_interval(worse_groups, reference)
+    assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
+    same = frechet_interval(groups, reference, baseline=groups)
+    assert (same.low, same.estimate, same.high) == (0, 0, 0)
+
+
+def test_intervals_of_too_few_or_unlike_groups_are_refused():
+    rows = np.random.default_rng(0).normal(size=(200, 3))
+    reference = FeatureStats.of(rows)
+    with pytest.raises(ValueError, match="groups must be at least 8, got 4"):
+        frechet_interval(grouped(rows, 4), reference)
+    with pytest.raises(ValueError, match="as many rows in every group"):
+        frechet_interval(grouped(rows, 8), reference, baseline=grouped(rows[:100], 8))
+    with pytest.raises(ValueError, match="level must lie between"):
+        frechet_interval(grouped(rows, 8), reference, level=1.5)
+    with pytest.raises(ValueError, match="count must be at least 1"):
+        group_of(np.arange(3), 0)

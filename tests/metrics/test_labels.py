@@ -1,0 +1,168 @@
+import math
+
+import numpy as np
+import pytest
+
+from metrics.frechet import FeatureStats, frechet_distance_from_features
+from metrics.labels import (
+    ClassifierScore,
+    asked_accuracy,
+    class_balance,
+    class_stats,
+    classifier_score,
+    confusion,
+    label_histogram,
+    per_class_frechet,
+)
+
+
+def test_a_histogram_counts_classes_that_do_not_occur_too():
+    assert label_histogram(np.array([2, 2, 0]), 5).tolist() == [1, 0, 2, 0, 0]
+    assert label_histogram(np.zeros(0, int), 3).tolist() == [0, 0, 0]
+
+
+def test_equal_shares_have_no_divergence_whatever_the_counts():
+    balance = class_balance([10, 30], [1, 3])
+    assert balance.kl == 0
+    assert (balance.smallest_share, balance.smallest_class) == (0.25, 0)
+    assert balance.smallest_ratio == pytest.approx(1)
+
+
+def test_divergence_is_that_of_the_fakes_from_the_reference_in_nats():
+    balance = class_balance([1, 3], [2, 2])
+    assert balance.kl == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5))
+    assert balance.shares == (0.25, 0.75) and balance.reference_shares == (0.5, 0.5)
+
+
+def test_a_dropped_class_has_share_and_ratio_zero_and_a_finite_divergence():
+    balance = class_balance([0, 5, 5], [1, 1, 1])
+    assert (balance.smallest_share, balance.smallest_class, balance.smallest_ratio) == (0, 0, 0)
+    assert balance.kl == pytest.approx(math.log(1.5))
+
+
+def test_a_rare_class_is_not_taken_for_a_dropped_one():
+    balance = class_balance([2, 98], [1, 99])
+    assert balance.smallest_share == pytest.approx(0.02)
+    assert balance.smallest_ratio == pytest.approx(98 / 99)
+
+
+def test_classes_that_the_reference_lacks_are_counted_apart():
+    balance = class_balance([4, 4, 2], [1, 1, 0])
+    assert balance.stray_share == pytest.approx(0.2)
+    assert balance.kl == pytest.approx(0)
+    assert balance.smallest_class in (0, 1)
+    nothing_known = class_balance([0, 0, 7], [1, 1, 0])
+    assert nothing_known.kl == math.inf and nothing_known.stray_share == 1
+
+
+@pytest.mark.parametrize(
+    ("histogram", "reference", "message"),
+    [
+        ([1, 2], [1, 2, 3], "must have the same shape"),
+        ([0, 0], [1, 2], "histogram must hold counts, one of them above zero"),
+        ([1, 2], [0, 0], "reference must hold counts"),
+        ([1, -2], [1, 2], "histogram must hold counts"),
+        ([1, np.nan], [1, 2], "histogram holds 1 values that are NaN"),
+    ],
+)
+def test_histograms_that_do_not_fit_are_refused(histogram, reference, message):
+    with pytest.raises(ValueError, match=message):
+        class_balance(histogram, reference)
+
+
+def test_accuracy_on_the_asked_class_leaves_out_classes_nobody_asked_for():
+    counts = confusion(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 1]), 4)
+    assert counts[0].tolist() == [2, 1, 0, 0] and counts.sum() == 4
+    found = asked_accuracy(counts)
+    assert found.accuracy == 0.5
+    assert found.per_class == {0: pytest.approx(2 / 3), 2: 0.0}
+    assert found.worst_class == 2
+
+
+def test_confusions_of_parts_add_up():
+    random = np.random.default_rng(0)
+    asked, predicted = random.integers(0, 345, (2, 1000))
+    parts = confusion(asked[:300], predicted[:300], 345) + confusion(
+        asked[300:], predicted[300:], 345
+    )
+    np.testing.assert_array_equal(parts, confusion(asked, predicted, 345))
+
+
+def test_labels_that_do_not_fit_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2, got 0\.\.3"):
+        label_histogram(np.array([0, 3]), 3)
+    with pytest.raises(ValueError, match="labels must be integers"):
+        label_histogram(np.array([0.0, 1.0]), 3)
+    with pytest.raises(ValueError, match=r"asked must lie in 0\.\.2, got -1\.\.1"):
+        confusion(np.array([-1, 1]), np.array([0, 1]), 3)
+    with pytest.raises(ValueError, match=r"predicted must be integers of shape \[2\]"):
+        confusion(np.array([0, 1]), np.array([0]), 3)
+    with pytest.raises(ValueError, match="counts must be a square"):
+        asked_accuracy(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="at least one fake"):
+        asked_accuracy(np.zeros((2, 2)))
+
+
+def test_per_class_distances_are_those_of_the_rows_of_the_class():
+    random = np.random.default_rng(0)
+    real, fake = random.normal(size=(90, 4)), random.normal(size=(60, 4)) + 1
+    real_labels, fake_labels = np.arange(90) % 3, np.arange(60) % 3
+    found = per_class_frechet(class_stats(real, real_labels, 3), class_stats(fake, fake_labels, 3))
+    assert list(found) == [0, 1, 2]
+    for label, distance in found.items():
+        expected = frechet_distance_from_features(
+            real[real_labels == label], fake[fake_labels == label]
+        )
+        assert distance == pytest.approx(expected, rel=1e-10)
+
+
+def test_classes_missing_on_a_side_are_left_out_or_none():
+    rows = np.random.default_rng(0).normal(size=(10, 3))
+    stats = FeatureStats.of(rows)
+    one = FeatureStats.of(rows[:1])
+    found = per_class_frechet({0: stats, 1: stats, 2: one, 4: stats}, {0: stats, 3: stats, 4: one})
+    assert found == {0: 0.0, 1: None, 4: None}
+
+
+def test_the_score_runs_from_one_to_the_number_of_classes():
+    assert classifier_score(np.full((20, 4), 0.25)) == pytest.approx(1)
+    assert classifier_score(np.eye(4)[[0, 1, 2, 3] * 5]) == pytest.approx(4)
+    assert classifier_score(np.eye(4)[[0, 1] * 5]) == pytest.approx(2)
+    assert classifier_score(np.eye(7)[[3] * 5]) == pytest.approx(1)
+
+
+def test_the_score_of_unsure_rows_by_hand():
+    # p(y) = (0.5, 0.5); both rows are 0.9 ln 1.8 + 0.1 ln 0.2 away from it.
+    expected = math.exp(0.9 * math.log(1.8) + 0.1 * math.log(0.2))
+    assert classifier_score([[0.9, 0.1], [0.1, 0.9]]) == pytest.approx(expected, rel=1e-12)
+
+
+def test_scores_of_parts_merge_to_the_score_of_all():
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(10), 500).astype(np.float32)
+    parts = ClassifierScore()
+    for part in np.array_split(probabilities, 7):
+        parts.merge(ClassifierScore().update(part))
+    assert parts.n == 500
+    assert parts.score == pytest.approx(classifier_score(probabilities), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "message"),
+    [
+        ([[0.5, 0.6]], "every row must sum to 1"),
+        ([[1.5, -0.5]], "must not be negative"),
+        ([[np.nan, 1.0]], "probabilities holds 1 values that are NaN"),
+        ([0.5, 0.5], r"probabilities must have shape \[N, D\]"),
+        (np.zeros((0, 3)), "at least one row of probabilities"),
+    ],
+)
+def test_rows_that_are_no_probabilities_are_refused(probabilities, message):
+    with pytest.raises(ValueError, match=message):
+        classifier_score(probabilities)
+
+
+def test_scores_over_different_classes_do_not_merge():
+    score = ClassifierScore().update([[0.5, 0.5]])
+    with pytest.raises(ValueError, match="probabilities must have 2 classes, got 3"):
+        score.update([[0.2, 0.3, 0.5]])
