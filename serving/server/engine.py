@@ -40,8 +40,8 @@ class Engine:
         """Loads the SavedModel in `model_dir`.
 
         Args:
-          model_dir: folder with `saved_model.pb`. As in TF Serving a missing `variables` is no
-            error here: the model loads and its requests fail.
+          model_dir: folder with `saved_model.pb`. Where `variables` are missing it does not load;
+            TF Serving would load it and fail each of its requests, which helps nobody.
           tags: which of its graphs.
           intra_op_threads: threads inside one operation, 0 for TensorFlow's choice.
           inter_op_threads: operations side by side, 0 for TensorFlow's choice.

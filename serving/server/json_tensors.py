@@ -80,6 +80,8 @@ def predict_inputs(
     """
     if not infos:
         raise invalid_argument("Failed to get input map for signature: it has no inputs")
+    # A protobuf map can't be asked for a key that is no UTF-8; a dictionary can.
+    infos = dict(infos)
     if "instances" in document and "inputs" in document:
         raise invalid_argument(
             f"JSON Value: {_quote(document)} Not formatted correctly expecting only one of "

@@ -33,7 +33,9 @@ def main(argv: list[str], default_base_path: pathlib.Path | None = None) -> int:
         REST on 8501, labels from the `models.config` in it.
 
     Returns:
-      The exit code: 0 after a signal, 1 where the server could not start, 2 for wrong usage.
+      The exit code where nothing was served: 0 for help, 1 for a port that is taken, 2 for wrong
+      usage. A server that ran ends the process itself: with 0 after a signal, with 1 where it
+      could not start.
     """
     if {"-h", "--help", "--helpfull"} & {*argv}:
         print(f"{NOTICE}\n\n{usage()}")
@@ -57,12 +59,19 @@ def main(argv: list[str], default_base_path: pathlib.Path | None = None) -> int:
         return _complain(str(error), FAILED)
     log.info("%s", NOTICE)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    warnings.simplefilter("ignore", FutureWarning)  # Google's, about Python 3.10
+    # Google's about Python 3.10, and protobuf's about messages that strangers send.
+    warnings.simplefilter("ignore")
     from serving.server.model_server import ModelServer
 
     by_default = default_base_path is not None and flags.model_base_path == str(default_base_path)
     server = ModelServer(flags, rest_listener=listener, watch_labels=by_default)
-    return _serve(server, flags, stop)
+    code = _serve(server, flags, stop)
+    # Everything is closed. Idle threads of TensorFlow and gRPC may still be inside C++, where the
+    # interpreter's own way out now and then aborts the process.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _serve(server, flags: Flags, stop: threading.Event) -> int:

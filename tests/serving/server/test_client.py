@@ -1,0 +1,129 @@
+"""The typed client, over REST and over gRPC, on the same server."""
+
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from serving.client import GeneratorClient, ServerError
+from serving.server.errors import Code
+from tests.serving.server.conftest import free_ports, push
+
+
+@pytest.fixture
+def running(start, digits, base_path):
+    push(digits, base_path, 2)
+    return start(base_path)
+
+
+@pytest.fixture(params=["http", "grpc"])
+def client(request, running):
+    port = running.rest_port if request.param == "http" else running.grpc_port
+    with GeneratorClient(f"{request.param}://127.0.0.1:{port}", model="digits") as client:
+        yield client
+
+
+def test_digits_come_as_floats_as_pixels_and_as_png(client):
+    floats = client.generate([1, 2, 3], [7, 8, 9])
+    assert floats.shape == (3, 28, 28, 1)
+    assert floats.dtype == np.float32
+    np.testing.assert_allclose(floats[:, 0, 0, 0], [0.16, 0.18, 0.2], rtol=1e-6)
+    pixels = client.images([1, 2, 3], [7, 8, 9])
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, np.rint((floats + 1) * 127.5).astype(np.uint8))
+    pngs = client.generate_png(range(2), 4)
+    assert [png[:4] for png in pngs] == [b"\x89PNG"] * 2
+
+
+def test_one_label_serves_all_seeds_and_none_lets_the_seeds_choose(client):
+    same = client.generate([1, 2], 5)
+    assert same[0, 0, 0, 0] == same[1, 0, 0, 0]
+    chosen = client.generate([1, 2])
+    assert chosen[0, 0, 0, 0] != chosen[1, 0, 0, 0]
+
+
+def test_latents_of_ones_own_are_decoded(client):
+    images = client.decode(np.zeros((2, 4)), 3)
+    np.testing.assert_allclose(images[:, 0, 0, 0], 0.08, rtol=1e-6)
+
+
+def test_the_client_tells_what_the_server_knows(client):
+    assert [(v.version, v.state) for v in client.versions()] == [(2, "AVAILABLE")]
+    generate = client.signatures()["generate"]
+    assert generate.inputs["seed"].dtype == "DT_INT64"
+    assert generate.outputs["image"].shape == (-1, 28, 28, 1)
+
+
+def test_a_refusal_keeps_the_servers_code_and_words(client):
+    with pytest.raises(ServerError, match="label out of range") as caught:
+        client.generate([1], [10])
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_an_unknown_model_or_version_is_not_found(running):
+    for options in ({"model": "nobody"}, {"model": "digits", "version": 77}):
+        with GeneratorClient(running.url, **options) as client:
+            with pytest.raises(ServerError) as caught:
+                client.generate([1], [1])
+            assert caught.value.code is Code.NOT_FOUND
+
+
+def test_more_digits_than_grpc_takes_by_default_arrive(running):
+    # 4 MB is 1,337 digits.
+    with GeneratorClient(f"grpc://127.0.0.1:{running.grpc_port}", model="digits") as client:
+        assert client.generate(range(1500), 1).shape == (1500, 28, 28, 1)
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_server_that_is_not_there_is_unavailable_after_the_retries(scheme):
+    url = f"{scheme}://127.0.0.1:{free_ports(1)[0]}"
+    with GeneratorClient(url, retries=1, backoff=0.01, timeout=2) as client:
+        with pytest.raises(ServerError) as caught:
+            client.generate([1], [1])
+    assert caught.value.code is Code.UNAVAILABLE
+
+
+@pytest.mark.parametrize("url", ["localhost:8501", "ftp://x", ""])
+def test_another_kind_of_address_is_told(url):
+    with pytest.raises(ValueError, match="is no address of a server"):
+        GeneratorClient(url)
+
+
+def test_a_version_and_a_label_together_are_told():
+    with pytest.raises(ValueError, match="not both"):
+        GeneratorClient(version=1, label="stable")
+
+
+class Moody(http.server.BaseHTTPRequestHandler):
+    """Unavailable twice, then itself."""
+
+    asked = 0
+
+    def do_GET(self):
+        type(self).asked += 1
+        up = self.asked > 2
+        body = json.dumps({"model_version_status": []} if up else {"error": "not yet"}).encode()
+        self.send_response(200 if up else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        """Says nothing."""
+
+
+def test_what_is_unavailable_for_a_moment_is_asked_again():
+    server = http.server.HTTPServer(("127.0.0.1", 0), Moody)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    with GeneratorClient(url, backoff=0.01) as client:
+        assert client.versions() == []
+    assert Moody.asked == 3
+    with GeneratorClient(url, retries=0) as client:
+        Moody.asked = 0
+        with pytest.raises(ServerError, match="not yet"):
+            client.versions()
+    server.shutdown()
+    server.server_close()

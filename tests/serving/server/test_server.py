@@ -1,0 +1,335 @@
+"""The whole local server in this process, on real SavedModels that come and go."""
+
+import concurrent.futures
+import gzip
+import json
+import os
+import shutil
+import threading
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from google.protobuf import text_format
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import model_management_pb2, predict_pb2
+
+from serving import tensors
+from serving.server import flags, model_config
+from serving.server.errors import ServingError
+from serving.server.model_server import ModelServer
+from tests.serving.server import saved_models
+from tests.serving.server.conftest import eventually, free_ports, push
+
+SEVEN = {"signature_name": "generate", "instances": [{"seed": 1, "label": 7}]}
+
+
+def answering_version(running, path="digits") -> int:
+    """The version that answers, read from the picture it draws."""
+    response = running.predict(path, SEVEN)
+    assert response.status_code == 200, response.text
+    pixel = response.json()["predictions"][0][0][0]
+    return round((pixel[0] if isinstance(pixel, list) else pixel) * 100 / 8)
+
+
+def test_a_pushed_version_takes_over_and_a_deleted_one_gives_way(start, digits, base_path):
+    running = start(base_path)
+    assert answering_version(running) == 1
+    push(digits, base_path, 2)
+    eventually(lambda: running.versions() == {2: "AVAILABLE", 1: "END"})
+    assert answering_version(running) == 2
+    shutil.rmtree(base_path / "2")
+    eventually(lambda: running.versions() == {2: "END", 1: "AVAILABLE"})
+    assert answering_version(running) == 1
+
+
+def test_a_half_copied_model_is_reported_and_the_old_one_goes_on(start, base_path):
+    running = start(base_path)
+    (base_path / "2").mkdir()
+    eventually(lambda: running.versions() == {2: "END", 1: "AVAILABLE"})
+    status = running.http.get("/v1/models/digits/versions/2").json()["model_version_status"][0]
+    assert status["status"]["error_code"] == "NOT_FOUND"
+    assert "Could not find SavedModel" in status["status"]["error_message"]
+    assert answering_version(running) == 1
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("saved_model.pb", b"\x00garbage" * 20),
+        ("variables/variables.index", b"\x00garbage" * 20),
+        ("variables/variables.index", None),  # TF Serving would load this one
+        ("variables/variables.data-00000-of-00001", b""),
+    ],
+)
+def test_a_damaged_model_does_not_load_and_does_no_harm(start, digits, base_path, file, content):
+    running = start(base_path)
+    shutil.copytree(digits / "2", base_path / "staged")
+    (base_path / "staged" / file).unlink()
+    if content is not None:
+        (base_path / "staged" / file).write_bytes(content)
+    os.rename(base_path / "staged", base_path / "2")
+    eventually(lambda: running.versions().get(2) == "END")
+    assert answering_version(running) == 1
+
+
+def test_warm_up_requests_are_replayed_and_a_failing_one_fails_the_load(start, digits, base_path):
+    running = start(base_path)
+    for version, labels in ((2, [3]), (3, [3, 99])):
+        staged = base_path / f".tmp-{version}"
+        shutil.copytree(digits / str(version), staged)
+        requests = [saved_models.generate_request([1], [label]) for label in labels]
+        saved_models.write_warmup(staged, requests)
+        os.rename(staged, base_path / str(version))
+        eventually(lambda version=version: running.versions().get(version) in ("AVAILABLE", "END"))
+    assert running.versions()[3] == "END"
+    eventually(lambda: running.versions() == {3: "END", 2: "AVAILABLE", 1: "END"})
+    status = running.http.get("/v1/models/digits/versions/3").json()["model_version_status"][0]
+    assert status["status"]["error_code"] == "INVALID_ARGUMENT"
+    assert "label out of range" in status["status"]["error_message"]
+
+
+def test_warm_up_records_that_are_none_fail_the_load(start, digits, base_path):
+    running = start(base_path)
+    staged = base_path / ".tmp-2"
+    shutil.copytree(digits / "2", staged)
+    (staged / "assets.extra").mkdir()
+    (staged / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"no TFRecord at all")
+    os.rename(staged, base_path / "2")
+    eventually(lambda: running.versions().get(2) == "END")
+    status = running.http.get("/v1/models/digits/versions/2").json()["model_version_status"][0]
+    assert status["status"]["error_code"] == "DATA_LOSS"
+
+
+def test_a_label_set_in_a_workspace_reaches_the_running_server(start, digits, base_path):
+    running = start(base_path, watch_labels=True)
+    # The watcher looks once a second.
+    push(digits, base_path, 2)
+    eventually(lambda: running.versions().get(2) == "AVAILABLE")
+    assert model_config.set_label(base_path, "digits", "stable", 1) == {"stable": 1}
+    eventually(lambda: running.predict("digits/labels/stable", SEVEN).status_code == 200)
+    assert answering_version(running, "digits/labels/stable") == 1
+    assert answering_version(running) == 2
+    model_config.set_label(base_path, "digits", "stable", 2)
+    eventually(lambda: answering_version(running, "digits/labels/stable") == 2)
+    assert model_config.set_label(base_path, "digits", "stable", None) == {}
+    eventually(lambda: running.predict("digits/labels/stable", SEVEN).status_code == 400)
+
+
+def test_a_label_needs_a_version_that_is_there(digits):
+    with pytest.raises(ServingError, match=r"version 9 is not under .* there are: 1, 2, 3"):
+        model_config.set_label(digits, "digits", "stable", 9)
+    with pytest.raises(ServingError, match="there is no label 'stable'"):
+        model_config.set_label(digits, "digits", "stable", None)
+
+
+def test_a_changed_configuration_file_is_taken_over(start, digits, base_path, tmp_path):
+    push(digits, base_path, 2)
+    file = tmp_path / "models.config"
+
+    def write(version: int) -> None:
+        text = (
+            f'model_config_list {{ config {{ name: "digits" base_path: "{base_path}" '
+            'model_platform: "tensorflow" '
+            f"model_version_policy {{ specific {{ versions: {version} }} }} }} }}"
+        )
+        (tmp_path / "new").write_text(text)
+        os.replace(tmp_path / "new", file)
+
+    write(2)
+    running = start(
+        base_path, f"--model_config_file={file}", "--model_config_file_poll_wait_seconds=1"
+    )
+    assert answering_version(running) == 2
+    write(1)
+    eventually(lambda: running.versions() == {2: "END", 1: "AVAILABLE"})
+    file.write_text("model_config_list { nonsense")
+    with pytest.raises(ServingError, match="Invalid protobuf file"):
+        model_config.read(file)
+    threading.Event().wait(1.5)
+    assert answering_version(running) == 1, "a broken file changes nothing"
+
+
+def test_a_reload_over_grpc_answers_when_the_new_model_does(start, digits, base_path):
+    running = start(base_path)
+    request = text_format.Parse(
+        f'config {{ model_config_list {{ config {{ name: "fresh" base_path: "{digits}" '
+        'model_platform: "tensorflow" } } }',
+        model_management_pb2.ReloadConfigRequest(),
+    )
+    response = running.models.HandleReloadConfigRequest(request, timeout=60)
+    assert response.status.error_code == 0
+    assert answering_version(running, "fresh") == 3
+    assert running.predict("digits", SEVEN).status_code == 404
+
+
+def test_requests_that_run_are_answered_before_their_version_goes(start, tmp_path):
+    folder = tmp_path / "slow"
+    saved_models.write_slow(folder / "1")
+    running = start(folder)
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(running.predict("digits", {"instances": [4000]}))
+    )
+    thread.start()
+    core = running.server.core
+    eventually(lambda: any(s.in_flight for s in core.manager._models["digits"].servables.values()))
+    shutil.copytree(folder / "1", folder / "2.tmp")
+    os.rename(folder / "2.tmp", folder / "2")
+    eventually(lambda: running.versions().get(2) == "AVAILABLE")
+    thread.join()
+    assert answers[0].status_code == 200, answers[0].text
+    eventually(lambda: running.versions() == {2: "AVAILABLE", 1: "END"})
+
+
+def test_stopping_answers_what_runs_and_then_gives_the_ports_back(start, tmp_path):
+    saved_models.write_slow(tmp_path / "slow" / "1")
+    running = start(tmp_path / "slow")
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "digits"
+    request.inputs["steps"].CopyFrom(tensors.to_proto(np.array([3000], np.int32)))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        rest = pool.submit(running.predict, "digits", {"instances": [3000]})
+        rpc = pool.submit(running.prediction.Predict, request, timeout=60)
+        servables = running.server.core.manager._models["digits"].servables
+        eventually(lambda: sum(s.in_flight for s in servables.values()) == 2)
+        running.server.stop()
+        assert rest.result().status_code == 200
+        assert rpc.result().outputs["sum"].float_val
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{running.url}/v1/models/digits", trust_env=False)
+
+
+def test_large_requests_and_batches_are_refused(start, base_path):
+    running = start(base_path, "--max_request_bytes=20000", "--max_batch_rows=64")
+    rows = [{"seed": 1, "label": 7}]
+    too_many = running.predict("digits", {**SEVEN, "instances": rows * 65})
+    assert too_many.status_code == 400
+    assert "65 rows" in too_many.json()["error"]
+    columns = {"signature_name": "generate", "inputs": {"seed": [1] * 65, "label": [1] * 65}}
+    assert "--max_batch_rows" in running.predict("digits", columns).json()["error"]
+    assert running.predict("digits", {**SEVEN, "instances": rows * 64}).status_code == 200
+    too_large = running.predict("digits", {"instances": "x" * 30_000})
+    assert too_large.status_code == 413
+    assert "20000 bytes" in too_large.json()["error"]
+    bomb = gzip.compress(b"0" * 10_000_000)
+    assert len(bomb) < 20_000
+    unpacked = running.http.post(
+        "/v1/models/digits:predict", content=bomb, headers={"Content-Encoding": "gzip"}
+    )
+    assert unpacked.status_code == 413
+    request = saved_models.generate_request([1] * 30_000, [2] * 30_000, "digits")
+    with pytest.raises(grpc.RpcError) as caught:
+        running.prediction.Predict(request)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    splat = saved_models.generate_request([1], [1], "digits")
+    splat.inputs["seed"].tensor_shape.dim[0].size = 10**12
+    with pytest.raises(grpc.RpcError) as caught:
+        running.prediction.Predict(splat)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert running.predict("digits", SEVEN).status_code == 200
+
+
+def test_a_gzipped_request_is_understood(start, base_path):
+    running = start(base_path)
+    body = gzip.compress(json.dumps(SEVEN).encode())
+    headers = {"Content-Encoding": "gzip"}
+    good = running.http.post("/v1/models/digits:predict", content=body, headers=headers)
+    assert good.status_code == 200
+    bad = running.http.post("/v1/models/digits:predict", content=body[:20], headers=headers)
+    assert bad.status_code == 400
+    assert "gzip" in bad.json()["error"]
+
+
+def test_health_follows_the_models(start, base_path):
+    running = start(base_path)
+    health = health_pb2_grpc.HealthStub(running.channel)
+
+    def state(service: str = "") -> int:
+        return health.Check(health_pb2.HealthCheckRequest(service=service)).status
+
+    assert state() == health_pb2.HealthCheckResponse.SERVING
+    assert state("tensorflow.serving.PredictionService") == health_pb2.HealthCheckResponse.SERVING
+    shutil.rmtree(base_path / "1")
+    eventually(lambda: state() == health_pb2.HealthCheckResponse.NOT_SERVING)
+
+
+def test_a_unix_socket_speaks_grpc(start, base_path, tmp_path):
+    path = tmp_path / "s"
+    running = start(base_path, f"--grpc_socket_path={path}")
+    from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+    with grpc.insecure_channel(f"unix:{path}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        response = stub.Predict(saved_models.generate_request([1], [7], "digits"))
+    assert response.model_spec.version.value == 1
+    assert running.predict("digits", SEVEN).status_code == 200
+
+
+def test_metrics_name_the_lineage_of_what_is_served_and_strangers_leave_no_names(
+    start, digits, base_path, tmp_path
+):
+    monitoring = tmp_path / "monitoring.config"
+    monitoring.write_text('prometheus_config { enable: true, path: "/metrics" }')
+    shutil.copytree(digits / "2", base_path / ".tmp-2")
+    (base_path / ".tmp-2" / "assets.extra").mkdir()
+    (base_path / ".tmp-2" / "assets.extra" / "mlmd_uuid").write_text("some-uuid\n")
+    os.rename(base_path / ".tmp-2", base_path / "2")
+    running = start(base_path, f"--monitoring_config_file={monitoring}")
+    running.predict("digits", SEVEN)
+    running.predict("stranger", SEVEN)
+    page = running.http.get("/metrics").text
+    assert (
+        ':tensorflow:serving:mlmd_map{model_name="digits",version="2",mlmd_uuid="some-uuid"} 1'
+        in page
+    )
+    assert ':request_count{model_name="digits",status="OK"} 1' in page
+    assert ':request_count{model_name="",status="NOT_FOUND"} 1' in page
+    assert "stranger" not in page
+    assert 'request_latency_count{model_name="digits",API="Predict",entrypoint="REST"} 1' in page
+    assert (
+        'runtime_latency_bucket{model_name="digits",API="Predict",runtime="TF1",le="+Inf"} 1'
+        in page
+    )
+    from prometheus_client import parser
+
+    families = {family.name for family in parser.text_string_to_metric_families(page)}
+    assert ":tensorflow:serving:request_latency" in families
+
+
+def test_browsers_elsewhere_are_let_in_only_when_asked_for(start, base_path):
+    running = start(base_path)
+    assert "access-control-allow-origin" not in running.http.get("/v1/models/digits").headers
+    open_to_all = start(base_path, "--rest_api_enable_cors_support=true")
+    response = open_to_all.http.get("/v1/models/digits")
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert open_to_all.http.options("/v1/models/digits:predict").status_code == 200
+
+
+def test_the_same_seed_gives_the_same_digit_whatever_the_batch(start, base_path):
+    running = start(base_path)
+    rows = [{"seed": seed, "label": -1} for seed in range(20)]
+    together = running.predict("digits", {"signature_name": "generate", "instances": rows})
+    alone = running.predict("digits", {"signature_name": "generate", "instances": rows[13:14]})
+    assert together.json()["predictions"][13] == alone.json()["predictions"][0]
+
+
+def test_a_first_model_that_does_not_load_ends_the_start(base_path):
+    (base_path / "1" / "saved_model.pb").unlink()
+    grpc_port, rest_port = free_ports(2)
+    parsed = flags.parse(
+        [
+            f"--model_base_path={base_path}",
+            f"--port={grpc_port}",
+            f"--rest_api_port={rest_port}",
+            "--max_num_load_retries=0",
+        ]
+    )
+    server = ModelServer(parsed)
+    try:
+        with pytest.raises(ServingError, match="Some models did not become available"):
+            server.start()
+    finally:
+        server.stop()
