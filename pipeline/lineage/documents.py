@@ -384,8 +384,10 @@ def _origin(store: Store, found: Trace) -> dict:
     runs_of = sorted((store.run_named(name) for name in names), key=lambda run: run.created)
     made = {i for e in found.inputs for i in found.made(e)}
     facts = _facts(executions, [found.artifacts[i] for i in sorted(made) if i in found.artifacts])
-    # The run that trained or made the last of it tells the settings and versions.
+    # The run that made the last of it tells the settings and versions.
     noted = runs_of[-1].properties if runs_of else {}
+    versions = _versions(noted) or facts["versions"]
+    facts["config"] = _untold(facts["config"], facts["data"], versions)
     return {
         "data": facts["data"],
         "seed": next(
@@ -398,7 +400,7 @@ def _origin(store: Store, found: Trace) -> dict:
         "dataset_note": noted.get("dataset_note") or None,
         "config": facts["config"],
         "source": facts["source"],
-        "versions": _versions(noted) or facts["versions"],
+        "versions": versions,
         "metrics": facts["metrics"],
         "verdict": facts["verdict"],
         "runs": [{"run": run.name, "started": iso(run.created)} for run in runs_of],
@@ -444,7 +446,19 @@ def _facts(executions: dict[str, Execution], made: list[Artifact]) -> dict[str, 
             facts["verdict"] |= properties
         if version := artifact.properties.get("tfx_version"):
             facts["versions"]["tfx"] = version
+    facts["verdict"] = _untold(facts["verdict"], facts["metrics"])
     return facts
+
+
+def _untold(facts: dict, *told: dict) -> dict:
+    """Those of `facts` that `told` does not hold already, under the same last names."""
+    known = [(f".{key}", json.dumps(value)) for one in told for key, value in one.items()]
+
+    def is_new(key: str, value: object) -> bool:
+        text = json.dumps(value)
+        return not any(text == other and f".{key}".endswith(name) for name, other in known)
+
+    return {key: value for key, value in facts.items() if is_new(key, value)}
 
 
 def _is_noise(key: str) -> bool:
@@ -476,6 +490,12 @@ def diff(store: Store, name_a: str, name_b: str) -> dict:
       NotFoundError: nothing answers to one of them.
     """
     sides = [_described(store, find(store, name)[0]) for name in (name_a, name_b)]
+    both = sides[0]["nodes"].keys() & sides[1]["nodes"].keys()
+    for side in sides:
+        # What a node was told says nothing where the other side did not come to that node.
+        alone = tuple(f"{node}." for node in side["nodes"].keys() - both)
+        for section in ("config", "source", "artifacts"):
+            side[section] = {k: v for k, v in side[section].items() if not k.startswith(alone)}
     sections = {}
     for section in sides[0]:
         a, b = (side[section] for side in sides)
@@ -506,19 +526,23 @@ def _true_producers(store: Store, executions: list[Execution]) -> list[Execution
 
 
 def _described(store: Store, what: Artifact | Execution | Run) -> dict[str, dict]:
+    """The facts about a run, or about what made an artifact; `nodes` are states by node."""
     if isinstance(what, Run):
         noted = what.properties
-        executions = _true_producers(store, store.executions_of_run(what))
+        own = store.executions_of_run(what)
+        nodes = {node: e.state for node, e in _by_node(store, own).items()}
+        executions = _true_producers(store, own)
     else:
         roots = [what.id]
         if isinstance(what, Execution):
-            roots = [i for ids in _channels(store, [what.id])[what.id]["outputs"].values()
-                     for i in ids]  # fmt: skip
+            channels = _channels(store, [what.id])[what.id]["outputs"]
+            roots = [i for ids in channels.values() for i in ids]
         found = graph.trace(store, roots)
         executions = [found.executions[i] for i in found.inputs]
         newest = max(executions, key=lambda e: e.id, default=None)
         run = newest and store.place_of(newest.id)[1]
         noted = store.run_named(run).properties if run else {}
+        nodes = {node: e.state for node, e in _by_node(store, executions).items()}
     by_node = _by_node(store, executions)
     channels = _channels(store, [execution.id for execution in executions])
     outputs = {
@@ -528,9 +552,15 @@ def _described(store: Store, what: Artifact | Execution | Run) -> dict[str, dict
     }
     artifacts = store.artifacts({i for ids in outputs.values() for i in ids})
     facts = _facts(by_node, list(artifacts.values()))
-    # What the run noted covers nodes that it did not come to.
-    for key, section in (("settings", "config"), ("data", "data")):
-        if isinstance(noted.get(key), dict):
-            facts[section] |= flatten(noted[key], key)
     facts["versions"] |= _versions(noted)
-    return {**facts, "artifacts": outputs}
+    # What a run noted about itself covers nodes that it did not come to; what these then were
+    # told repeats it.
+    settings, data = (
+        flatten(noted[key]) if isinstance(noted.get(key), dict) else {}
+        for key in ("settings", "data")
+    )
+    facts["data"] |= _untold(data, facts["data"])
+    facts["config"] = settings | _untold(
+        facts["config"], settings, facts["data"], facts["versions"]
+    )
+    return {"nodes": nodes, **facts, "artifacts": outputs}

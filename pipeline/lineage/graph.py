@@ -12,6 +12,7 @@ import os
 import pathlib
 import urllib.parse
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import ml_metadata as mlmd
 from google.protobuf import json_format
@@ -145,8 +146,7 @@ class Run(_Node):
         self.created: int = record.create_time_since_epoch
 
 
-@dataclasses.dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """An execution read or wrote an artifact.
 
     Attributes:
@@ -166,8 +166,8 @@ class Store:
 
     Args:
       client: the open ML Metadata store.
-      home: the folder that holds the store's file, where it is one. Files that are gone from
-        where they were written are looked for here, so a workspace may be moved or copied.
+      home: the folder that holds the store's file, where it is one. Files are looked for here
+        before they are looked for where they were written: a workspace may be moved or copied.
     """
 
     def __init__(self, client: mlmd.MetadataStore, home: pathlib.Path | None = None):
@@ -264,13 +264,14 @@ class Store:
     def path_of(self, uri: str) -> pathlib.Path | None:
         """Where the files of `uri` lie on this machine; None for what lies elsewhere.
 
-        The path need not exist.
+        Files beside the store come first: of a copied workspace it is the copy that is meant. The
+        path need not exist.
         """
         scheme, _, rest = uri.partition("://")
         if rest and scheme != "file":
             return None
         path = pathlib.Path(rest or uri)
-        if self.home is not None and not path.exists():
+        if self.home is not None:
             for folder in ("pipeline_root", "serving"):
                 if folder in path.parts:
                     moved = self.home.joinpath(*path.parts[path.parts.index(folder) :])
@@ -363,10 +364,11 @@ def _parsed(value):
 def _events(events: Iterable[pb.Event]) -> list[Event]:
     return [
         Event(
-            execution=event.execution_id,
-            artifact=event.artifact_id,
-            kind=_KINDS[event.type],
-            keys=tuple(step.key for step in event.path.steps if step.WhichOneof("value") == "key"),
+            event.execution_id,
+            event.artifact_id,
+            _KINDS[event.type],
+            # Steps are keys and indices; no channel's key is empty.
+            tuple(step.key for step in event.path.steps if step.key),
         )
         for event in events
         if event.type in _KINDS

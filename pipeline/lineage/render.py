@@ -21,7 +21,7 @@ _STATE_COLORS = {
     "FAILED": "red",
     "CANCELED": "red",
 }
-_LONGEST_VALUE = 100
+_LONGEST_VALUE = 300
 
 
 def runs(document: dict) -> Iterator[str]:
@@ -148,7 +148,8 @@ def _origin(origin: dict) -> Iterator[str]:
             "settings": {
                 "preset": origin["preset"],
                 "seed": origin["seed"],
-                **origin["config"],
+                # TFX's own components write down their private switches too.
+                **{k: v for k, v in origin["config"].items() if "._" not in k},
             },
             "source": origin["source"],
             "versions": origin["versions"],
@@ -181,7 +182,7 @@ def diff(document: dict) -> Iterator[str]:
     for section, content in document["sections"].items():
         title = style(section, bold=True)
         for row in content["different"]:
-            rows.append((title, row["name"], _short(row["a"]), _short(row["b"])))
+            rows.append((title, row["name"], _short(row["a"], 80), _short(row["b"], 80)))
             title = ""
         if not content["different"]:
             rows.append((title, style(f"all {content['same']} the same", dim=True), "", ""))

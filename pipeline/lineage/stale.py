@@ -49,7 +49,9 @@ def stale(store: Store, pipeline_root: pathlib.Path | None, alive: bool | None =
             )
     folders = []
     if pipeline_root is not None and pipeline_root.is_dir():
-        busy = {execution.id for execution in running} if alive is not False else set()
+        # An execution that ended well has recorded what it made; one that runs is about to.
+        spared = {"COMPLETE", "CACHED"} | ({"RUNNING"} if alive is not False else set())
+        busy = {execution.id for execution in executions.values() if execution.state in spared}
         for path in _folders_of_nobody(store, artifacts.values(), pipeline_root):
             if int(path.name) not in busy:
                 files, size = _size(path)
