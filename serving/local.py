@@ -147,27 +147,19 @@ def ten_of_each(contract: GeneratorContract, seed: int, count: int = 10) -> tupl
     return labels, [seed + i for i in range(len(labels))]
 
 
-def contact_sheet(images: np.ndarray, columns: int, scale: int = 2, gap: int = 2):
+def contact_sheet(images: np.ndarray, columns: int, scale: int = 2):
     """Lays images out row by row on a white sheet.
 
     Args:
-      images: uint8 [N, height, width, 1 or 3].
+      images: uint8 [N, 28, 28, 1].
       columns: images in a row.
       scale: every pixel becomes scale x scale.
-      gap: white pixels between the images.
 
     Returns:
       A `PIL.Image.Image`.
     """
     from PIL import Image
 
-    count, height, width, channels = images.shape
-    columns = max(1, min(columns, count))
-    rows = -(-count // columns)
-    cell_height, cell_width = height * scale + gap, width * scale + gap
-    sheet = np.full((rows * cell_height + gap, columns * cell_width + gap, channels), 255, np.uint8)
-    for i, image in enumerate(images):
-        top, left = i // columns * cell_height + gap, i % columns * cell_width + gap
-        big = image.repeat(scale, axis=0).repeat(scale, axis=1)
-        sheet[top : top + height * scale, left : left + width * scale] = big
-    return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    from metrics.pictures import tile
+
+    return Image.fromarray(tile(images, min(columns, len(images)), scale=scale))

@@ -18,7 +18,7 @@ class JudgeConfig(pydantic.BaseModel):
 
     num_fakes: int = Field(
         default=10_000,
-        ge=50,
+        ge=100,
         description="images drawn from the generator; at most as many as the train split holds",
     )
     extractor: str | None = Field(
@@ -45,6 +45,37 @@ class JudgeConfig(pydantic.BaseModel):
         le=1,
         description="bar: the rarest class's share of the fakes over its share of the reference",
     )
+    min_coverage: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="bar: coverage, as a share of what real train images reach",
+    )
+    min_recall: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="bar: recall, as a share of what real train images reach",
+    )
+    max_copies: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description=(
+            "bar: share of fakes nearer to a train image, in pixels, than 99 % of real test images"
+        ),
+    )
+    cas_fakes: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "train a classifier on this many fakes and test it on real images; 0 leaves it out "
+            "(60000 takes a minute and a half)"
+        ),
+    )
+    min_cas: float = Field(
+        default=0.0, ge=0, le=1, description="bar: that classifier's accuracy on real images"
+    )
     max_regression: float = Field(
         default=0.05,
         ge=0,
@@ -65,8 +96,19 @@ PRESETS: dict[str, dict] = {
         "max_fid_ratio": 1e6,
         "min_accuracy": 0.0,
         "min_class_share": 0.0,
+        "min_coverage": 0.0,
+        "min_recall": 0.0,
+        "max_copies": 1.0,
         "max_regression": 1e6,
     },
     "standard": {},
-    "quality": {"max_fid_ratio": 3.0, "min_accuracy": 0.98, "min_class_share": 0.7},
+    "quality": {
+        "max_fid_ratio": 3.0,
+        "min_accuracy": 0.98,
+        "min_class_share": 0.7,
+        "min_coverage": 0.9,
+        "min_recall": 0.8,
+        "cas_fakes": 60_000,
+        "min_cas": 0.95,
+    },
 }

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import pathlib
 import shutil
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_beam_executor
@@ -19,6 +21,8 @@ from tfx.utils import path_utils
 from components.evaluator import generation, judge, pictures, reference
 from components.evaluator.config import JudgeConfig
 from metrics import checks
+from metrics.cas import classification_accuracy_score
+from metrics.pictures import digit_grid
 from serving import local, versions
 from serving.contract import ContractError, GeneratorContract, to_uint8
 
@@ -56,8 +60,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         seconds: dict[str, float] = {}
 
         with _timed(seconds, "reference"):
-            extractor, _ = generation.extractors(config.extractor)
-            real = reference.load(examples, extractor, config.num_fakes, _cache_dir(evaluation.uri))
+            real = reference.load(
+                examples,
+                *generation.extractors(config.extractor),
+                config.num_fakes,
+                _cache_dir(evaluation.uri),
+            )
         baseline = _single(input_dict.get("baseline_model"))
         baseline_facts = None
         if baseline is not None:
@@ -69,20 +77,35 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             models["baseline"] = _model_dir(baseline)
         with _timed(seconds, "generation"):
             fakes = self._draw(config, real, models, exec_properties["seed"], evaluation.uri)
+        contract = _contract(model_dir)
+        conditional = contract is None or contract.conditional
+        cas = None
+        if config.cas_fakes and fakes["model"].total.kept:
+            with _timed(seconds, "cas"):
+                cas = _cas(config, real, model_dir, exec_properties["seed"], conditional)
         with _timed(seconds, "measuring"):
-            contract = _contract(model_dir)
-            document = judge.judge(
+            document, neighbours = judge.judge(
                 real,
                 fakes["model"],
                 config,
-                conditional=contract is None or contract.conditional,
+                conditional=conditional,
                 baseline=fakes.get("baseline"),
                 baseline_facts=baseline_facts,
+                cas=cas,
                 force=exec_properties.get("force_bless") or "",
             )
+        folder = pathlib.Path(evaluation.uri)
         with _timed(seconds, "pictures"):
-            _draw_pictures(pathlib.Path(evaluation.uri), real, fakes["model"])
-            _draw_samples(pathlib.Path(evaluation.uri), model_dir)
+            shown = "difference" in (document["baseline"] or {})
+            pictures.draw(
+                folder,
+                document,
+                real,
+                fakes["model"],
+                neighbours,
+                baseline=fakes["baseline"] if shown else None,
+            )
+            _draw_samples(folder, model_dir)
         document |= {
             "preset": exec_properties.get("preset") or None,
             "seed": exec_properties["seed"],
@@ -108,6 +131,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             labels=generation.ordered_labels(counts, seed),
             first_seed=generation.first_seed(seed),
             image_shape=real.images.shape[1:],
+            num_classes=real.data.num_classes,
         )
         # In the artifact's folder, because workers elsewhere can write there too.
         os.makedirs(folder, exist_ok=True)
@@ -183,10 +207,27 @@ def _incomparable(blessing: types.Artifact | None, real: reference.Reference) ->
     return {}
 
 
-def _draw_pictures(folder: pathlib.Path, real: reference.Reference, fakes) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    if len(fakes.sample.images):
-        pictures.real_above_fake(real, fakes).save(folder / "real_above_fake.png")
+def _cas(
+    config: JudgeConfig, real: reference.Reference, model_dir: str, seed: int, conditional: bool
+) -> float | None:
+    """The classification accuracy score; NaN where the generator can't give the fakes.
+
+    None for an unconditional generator: its fakes have no labels to train on.
+    """
+    if not conditional:
+        return None
+    counts = reference.apportion(real.class_counts(), config.cas_fakes)
+    asked = generation.ordered_labels(counts, seed)
+    # Behind the seeds of the other fakes: nothing is judged twice on the same images.
+    seeds = generation.first_seed(seed) + real.num_fakes + np.arange(len(asked))
+    try:
+        images = to_uint8(local.Generator(model_dir).draw(seeds, asked))
+    except ValueError as error:
+        _log.warning("no classification accuracy score: %s", error)
+        return math.nan
+    return classification_accuracy_score(
+        images, asked, real.images, real.labels, real.data.num_classes, seed=seed
+    ).accuracy
 
 
 def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
@@ -198,7 +239,8 @@ def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
     except ValueError as error:
         _log.warning("no sample picture: %s", error)
         return
-    local.contact_sheet(images, columns=10).save(folder / SAMPLES_FILE)
+    names = [local.class_title(generator.contract, c) for c in generator.contract.classes_present]
+    digit_grid(folder / SAMPLES_FILE, images, 10, row_names=names)
 
 
 def _contract(model_dir: str) -> GeneratorContract | None:

@@ -19,14 +19,17 @@ import apache_beam as beam
 import numpy as np
 from tfx.dsl.io import fileio
 
+from components.evaluator import reference
 from metrics import features as features_lib
 from metrics import frechet
+from metrics import labels as labels_lib
 from serving import local
 from serving.contract import ContractError, GeneratorContract, to_uint8
 
 BLOCK = 250  # images that are drawn at a time
 GROUPS = 40  # disjoint parts of the fakes, from whose halves FID's interval is made
-SAMPLE = 10_000  # fakes whose images and features are kept, for what moments can't tell
+# Fakes whose images and features are kept, for what moments can't tell.
+SAMPLE = reference.MANIFOLD_SAMPLE
 
 _progress = logging.getLogger("mnist_gan.progress")
 
@@ -40,7 +43,7 @@ class Task:
       extractor: file of another extractor, None for the pinned one.
       labels: int64 [n], the class asked for, in order.
       first_seed: image i is drawn from seed first_seed + i.
-      image_shape: of the data's images.
+      image_shape, num_classes: of the data.
     """
 
     models: dict[str, str]
@@ -48,6 +51,7 @@ class Task:
     labels: np.ndarray
     first_seed: int
     image_shape: tuple[int, ...]
+    num_classes: int
 
     @property
     def block(self) -> int:
@@ -67,17 +71,21 @@ class Tally:
       drawn: images that the generator gave.
       not_finite: of these, images with NaN or infinity; they are left out of all that follows.
       moments: of the features.
-      predicted: int64 [C], how often the classifier sees each class; C is its number of classes.
-      correct: how often that is the class asked for.
+      confusion: int64 [C, C], how often class i was asked for and class j seen by the classifier;
+        C is the larger of the numbers of classes of the data and of the classifier.
       problems: why images are missing, each said once.
     """
 
     drawn: int
     not_finite: int
     moments: frechet.FeatureStats
-    predicted: np.ndarray
-    correct: int
+    confusion: np.ndarray
     problems: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        """Images that everything was measured on."""
+        return self.drawn - self.not_finite
 
 
 @dataclasses.dataclass
@@ -123,8 +131,7 @@ def merge(left: Tally, right: Tally) -> Tally:
         drawn=left.drawn + right.drawn,
         not_finite=left.not_finite + right.not_finite,
         moments=frechet.FeatureStats.combined([left.moments, right.moments]),
-        predicted=left.predicted + right.predicted,
-        correct=left.correct + right.correct,
+        confusion=left.confusion + right.confusion,
         problems=tuple(dict.fromkeys(left.problems + right.problems)),
     )
 
@@ -137,37 +144,37 @@ def extractors(spec: str | None):
     return extractor, classifier
 
 
-def look(images: np.ndarray, spec: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Features [N, D] and class probabilities [N, C], float32, of uint8 images."""
-    extractor, classifier = extractors(spec)
-    if extractor is classifier:
-        return extractor.features_and_probabilities(images)
-    return extractor.features(images), classifier.features_and_probabilities(images)[1]
-
-
-def tally(seeds: np.ndarray, asked: np.ndarray, images: np.ndarray, spec: str | None):
+def tally(
+    seeds: np.ndarray,
+    asked: np.ndarray,
+    images: np.ndarray,
+    num_classes: int,
+    extractor: str | None,
+) -> tuple[Tally, Sample]:
     """Counts one block of images.
 
     Args:
-      seeds, asked: int64 [N].
-      images: float [N, ...] in [-1, 1] as a generator gives them, or uint8.
-      spec: of the extractor.
+      seeds: int64 [N].
+      asked: int64 [N], the classes asked for.
+      images: float [N, height, width, channels] in [-1, 1] as a generator gives them, or uint8.
+      num_classes: of the data.
+      extractor: file of another extractor, None for the pinned one.
 
     Returns:
-      A Tally and the Sample of all of them.
+      the tally, and all of the block as a sample.
     """
     drawn = len(images)
     if images.dtype != np.uint8:
         finite = np.isfinite(images).all(axis=(1, 2, 3))
         seeds, asked, images = seeds[finite], asked[finite], to_uint8(images[finite])
-    features, probabilities = look(images, spec)
-    predicted = probabilities.argmax(axis=1)
+    features, probabilities = reference.look(images, *extractors(extractor))
     counted = Tally(
         drawn=drawn,
         not_finite=drawn - len(images),
         moments=frechet.FeatureStats.of(features),
-        predicted=np.bincount(predicted, minlength=probabilities.shape[1]),
-        correct=int(np.sum(predicted == asked)),
+        confusion=labels_lib.confusion(
+            asked, probabilities.argmax(axis=1), max(num_classes, probabilities.shape[1])
+        ),
     )
     return counted, Sample(seeds, asked, images, features, probabilities)
 
@@ -210,7 +217,11 @@ class _DrawBlocks(beam.DoFn):
             started = time.monotonic()
             images, problems = self._draw(role, seeds, asked)
             counted, sample = tally(
-                seeds[: len(images)], asked[: len(images)], images, task.extractor
+                seeds[: len(images)],
+                asked[: len(images)],
+                images,
+                task.num_classes,
+                task.extractor,
             )
             counted.problems = problems
             seconds = max(time.monotonic() - started, 1e-9)

@@ -22,8 +22,9 @@ def judge(
     conditional: bool = True,
     baseline: Fakes | None = None,
     baseline_facts: dict | None = None,
+    cas: float | None = None,
     force: str = "",
-) -> dict:
+) -> tuple[dict, measure.Neighbours | None]:
     """Measures and decides.
 
     Args:
@@ -34,35 +35,39 @@ def judge(
       baseline: fakes of the latest blessed generator, from the same seeds and labels.
       baseline_facts: what is known of the baseline (`uri`, `id`), and under `ignored` why it can't
         be compared with; None when there is none.
+      cas: accuracy on real images of a classifier trained on fakes; None where it was not asked
+        for.
       force: reason to bless in spite of missed bars.
 
     Returns:
       The parts of `evaluation.json` that the measuring decides: `protocol`, `num_fakes`,
       `num_reference`, `extractor`, `data`, `metrics`, `classes`, `baseline`, `bars`, `checks`,
-      `blessed`, `forced`, `force_reason`, `reason`. Every number in it is finite or None.
+      `blessed`, `forced`, `force_reason`, `reason`. Every number in it is finite or None. And
+      the nearest train images of the fakes, None where nothing could be measured.
     """
     total = fakes.total
-    checks = [verdict.works(total.problems, total.drawn, total.not_finite, reference.num_fakes)]
+    checks = [
+        verdict.enough_reference(len(reference.labels)),
+        verdict.works(total.problems, total.drawn, total.not_finite, reference.num_fakes),
+    ]
     figures: dict = {}
     rows: list[dict] = []
+    neighbours = None
     baseline_facts = dict(baseline_facts) if baseline_facts else None
-    if checks[0].passed:
+    if all(check.passed for check in checks):
         figures = measure.fid_figures(fakes, reference, config.confidence)
-        class_figures, rows = measure.class_figures(fakes, reference)
-        figures |= class_figures
-        checks += verdict.bars(
-            config,
-            figures,
-            conditional=conditional,
-            knows_classes=measure.knows_classes(reference),
-        )
+        figures |= measure.variety_figures(fakes, reference)
+        class_figures, rows = measure.class_figures(fakes, reference, conditional)
+        memory_figures, neighbours = measure.memory_figures(fakes, reference)
+        figures |= class_figures | memory_figures
+        figures |= measure.pixel_figures(fakes, reference, conditional)
+        if cas is not None:
+            figures["cas"] = cas
+        checks += verdict.bars(config, figures)
         if baseline is not None and "ignored" not in baseline_facts:
-            baseline_total = baseline.total
+            found = baseline.total
             usable = verdict.works(
-                baseline_total.problems,
-                baseline_total.drawn,
-                baseline_total.not_finite,
-                reference.num_fakes,
+                found.problems, found.drawn, found.not_finite, reference.num_fakes
             )
             if usable.passed:
                 comparison = measure.compare(fakes, baseline, reference, config.confidence)
@@ -71,7 +76,7 @@ def judge(
             else:
                 baseline_facts["ignored"] = usable.sentence
     decision = verdict.decide(checks, figures, _notes(baseline_facts), force)
-    return _finite_only(
+    document = _finite_only(
         {
             "schema_version": SCHEMA_VERSION,
             "protocol": measure.protocol(reference.num_fakes),
@@ -92,6 +97,7 @@ def judge(
             "force_reason": force or None,
         }
     )
+    return document, neighbours
 
 
 def _notes(baseline_facts: dict | None) -> list[str]:

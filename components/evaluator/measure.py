@@ -1,16 +1,35 @@
-"""From tallies of fakes and the real reference to figures. NumPy only."""
+"""From tallies of fakes and the real reference to figures. NumPy only.
 
+`figures` gathers what `evaluation.json` calls `metrics`; every name is explained in
+`components/evaluator/README.md`.
+"""
+
+import dataclasses
 import math
 
 import numpy as np
 
+from components.evaluator import reference as reference_lib
 from components.evaluator.generation import Fakes
 from components.evaluator.reference import Reference
-from metrics import frechet
+from metrics import frechet, kernel, labels, memorisation, pixels
 
 # Below this accuracy on real reference images the classifier does not know these classes (it was
 # made for other data), and nothing that it says about classes is reported.
 KNOWS_CLASSES = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbours:
+    """The train image nearest to each fake of the sample, in pixels.
+
+    Attributes:
+      distances: float64 [N].
+      indices: int64 [N], rows of the reference's train images.
+    """
+
+    distances: np.ndarray
+    indices: np.ndarray
 
 
 def protocol(num_fakes: int) -> str:
@@ -19,9 +38,12 @@ def protocol(num_fakes: int) -> str:
     return f"fid_{num_fakes // 1000}k_test" if thousands else f"fid_{num_fakes}_test"
 
 
-def knows_classes(reference: Reference) -> bool:
+def knows_classes(reference: Reference, fakes: Fakes) -> bool:
     """Whether the classifier's classes are those of the data."""
-    return reference.accuracy >= KNOWS_CLASSES
+    return (
+        fakes.sample.probabilities.shape[1] == reference.data.num_classes
+        and reference.accuracy >= KNOWS_CLASSES
+    )
 
 
 def fid_figures(fakes: Fakes, reference: Reference, confidence: float) -> dict:
@@ -39,40 +61,93 @@ def fid_figures(fakes: Fakes, reference: Reference, confidence: float) -> dict:
     }
 
 
-def class_figures(fakes: Fakes, reference: Reference) -> tuple[dict, list[dict]]:
+def variety_figures(fakes: Fakes, reference: Reference) -> dict:
+    """KID, precision, recall, density and coverage, with what real train images reach."""
+    sample = fakes.sample.features
+    kid, kid_error = kernel.kernel_distance(sample, reference.features)
+    found = reference_lib.manifold_figures(reference.features, sample, reference.radii)
+    real = {f"real_{name}": reference.real_figures[name] for name in found}
+    return {"kid": kid, "kid_error": kid_error, **found, **real}
+
+
+def memory_figures(fakes: Fakes, reference: Reference) -> tuple[dict, Neighbours]:
+    """Whether fakes repeat train images, in features and in pixels."""
+    by_features, _ = memorisation.nearest(fakes.sample.features, reference.train_features)
+    by_pixels, indices = memorisation.nearest(
+        memorisation.pixel_rows(fakes.sample.images),
+        memorisation.pixel_rows(reference.train_images),
+    )
+    feature = memorisation.memorisation(by_features, reference.to_train)
+    pixel = memorisation.memorisation(by_pixels, reference.to_train_pixels)
+    return {
+        "copies": pixel.suspect_share,
+        "copies_features": feature.suspect_share,
+        "nearest_ratio": pixel.ratio,
+        "nearest_ratio_features": feature.ratio,
+    }, Neighbours(by_pixels, indices)
+
+
+def pixel_figures(fakes: Fakes, reference: Reference, conditional: bool) -> dict:
+    """What the ancestors of this project print: MSE (conditional generators only) and KLD."""
+    sample = fakes.sample
+    found = {
+        "pixel_kld": pixels.intensity_kld(
+            pixels.intensity_histogram(reference.images), pixels.intensity_histogram(sample.images)
+        )
+    }
+    if conditional:
+        found["pixel_mse"] = pixels.mse_to_nearest(
+            sample.images,
+            sample.asked,
+            reference.images,
+            reference.labels,
+            reference.data.num_classes,
+        ).mse
+    return found
+
+
+def class_figures(fakes: Fakes, reference: Reference, conditional: bool) -> tuple[dict, list[dict]]:
     """What the classifier says about the fakes' classes: figures, and one row a class.
 
-    Empty where the classifier does not know the data's classes.
+    Both empty where the classifier does not know the data's classes.
     """
-    if not knows_classes(reference):
+    if not knows_classes(reference, fakes):
         return {}, []
-    total = fakes.total
-    finite = total.drawn - total.not_finite
-    counts = reference.class_counts()
+    num_classes = reference.data.num_classes
+    counts, sample = fakes.total.confusion, fakes.sample
     # Real images go through the same classifier, so that its own habits cancel out.
-    real = np.bincount(reference.predicted, minlength=len(total.predicted)) / len(reference.labels)
-    shares = total.predicted / max(finite, 1)
-    sample = fakes.sample
-    guesses = sample.probabilities.argmax(axis=1)
-    rows = []
-    for label in np.flatnonzero(counts):
-        asked = sample.asked == label
-        rows.append(
-            {
-                "label": int(label),
-                "name": reference.data.class_names[label],
-                "share": float(shares[label]),
-                "reference_share": float(real[label]),
-                "accuracy": float(np.mean(guesses[asked] == label)) if asked.any() else None,
-            }
-        )
-    return {
-        "accuracy": total.correct / max(finite, 1),
+    balance = labels.class_balance(
+        counts.sum(axis=0), labels.label_histogram(reference.predicted, num_classes)
+    )
+    figures = {
         "reference_accuracy": reference.accuracy,
-        "class_share": min(
-            row["share"] / row["reference_share"] for row in rows if row["reference_share"] > 0
-        ),
-    }, rows
+        "class_kl": balance.kl,
+        "class_share": balance.smallest_ratio,
+        "classifier_score": labels.classifier_score(sample.probabilities),
+    }
+    accuracy: dict[int, float] = {}
+    if conditional:
+        asked = labels.asked_accuracy(counts)
+        accuracy = asked.per_class
+        figures["accuracy"] = asked.accuracy
+        figures["worst_class_accuracy"] = accuracy[asked.worst_class]
+    group = sample.asked if conditional else sample.probabilities.argmax(axis=1)
+    distances = labels.per_class_frechet(
+        labels.class_stats(reference.features, reference.labels, num_classes),
+        labels.class_stats(sample.features, group, num_classes),
+    )
+    rows = [
+        {
+            "label": int(label),
+            "name": reference.data.class_names[label],
+            "share": balance.shares[label],
+            "reference_share": balance.reference_shares[label],
+            "accuracy": accuracy.get(int(label)),
+            "fid": distances.get(int(label)),
+        }
+        for label in np.flatnonzero(reference.class_counts())
+    ]
+    return figures, rows
 
 
 def compare(fakes: Fakes, baseline: Fakes, reference: Reference, confidence: float) -> dict:

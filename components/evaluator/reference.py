@@ -16,9 +16,11 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
-from metrics import checks, frechet
+from metrics import checks, frechet, manifold, memorisation
 
 CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
+NEIGHBOURS = 5  # k of precision, recall, density and coverage
+MANIFOLD_SAMPLE = 10_000  # rows at most: these metrics compare all with all
 _FORMAT = 1  # of the cache files; raise it when their content changes
 
 _log = logging.getLogger(__name__)
@@ -73,8 +75,13 @@ class Reference:
       predicted: int64 [M], the classes that the extractor sees.
       num_fakes: how many fakes this reference is for: what the config asks for, at most as many
         as the train split holds.
-      floor: FID of `num_fakes` real train images, classes as in the fakes, against the test split.
       train_images, train_labels, train_features: the train split.
+      radii: float64 [M], squared distance of each reference image's features to the NEIGHBOURS-th
+        nearest other.
+      to_train, to_train_pixels: float64 [M], distance of each reference image to the nearest train
+        image, in features and in pixels.
+      real_figures: what `num_fakes` real train images, classes as in the fakes, score against the
+        reference: `fid` (the floor), `precision`, `recall`, `density`, `coverage`.
     """
 
     data: Dataset
@@ -85,10 +92,24 @@ class Reference:
     features: np.ndarray
     predicted: np.ndarray
     num_fakes: int
-    floor: float
     train_images: np.ndarray
     train_labels: np.ndarray
     train_features: np.ndarray
+    radii: np.ndarray
+    to_train: np.ndarray
+    to_train_pixels: np.ndarray
+    real_figures: dict[str, float]
+
+    @property
+    def real_sample(self) -> np.ndarray:
+        """Features of the real train images that the floor is measured on, [num_fakes, D]."""
+        rows = _floor_rows(self.train_labels, self.class_counts(), self.num_fakes)
+        return self.train_features[rows]
+
+    @property
+    def floor(self) -> float:
+        """FID of real train images against the reference."""
+        return self.real_figures["fid"]
 
     @property
     def accuracy(self) -> float:
@@ -136,20 +157,25 @@ def read_split(examples: standard_artifacts.Examples, split: str) -> RealSplit:
 
 
 def load(
-    examples: standard_artifacts.Examples, extractor, num_fakes: int, cache_dir: str | None
+    examples: standard_artifacts.Examples,
+    extractor,
+    classifier,
+    num_fakes: int,
+    cache_dir: str | None,
 ) -> Reference:
     """The reference for `num_fakes` fakes, from the cache where it is there.
 
     Args:
       examples: artifact with the splits `train` and `test`.
-      extractor: as `metrics.features.load_extractor` returns it.
+      extractor: gives the features; as `metrics.features.load_extractor` returns it.
+      classifier: gives the classes; the same where that one knows any.
       num_fakes: as the config asks; lowered to the size of the train split.
       cache_dir: folder for the cache, None for none.
     """
     data = Dataset.of(examples)
     path = None
     if cache_dir and data.fingerprint:
-        key = f"{_FORMAT} {data.fingerprint} {extractor.digest} {num_fakes}"
+        key = f"{_FORMAT} {data.fingerprint} {extractor.digest} {classifier.digest} {num_fakes}"
         name = hashlib.sha256(key.encode()).hexdigest()[:24]
         path = pathlib.Path(cache_dir, f"reference-{name}.npz")
         if (arrays := _read_cache(path)) is not None:
@@ -157,25 +183,25 @@ def load(
                 data=data,
                 extractor_name=extractor.name,
                 extractor_digest=extractor.digest,
-                num_fakes=int(arrays.pop("num_fakes")),
-                floor=float(arrays.pop("floor")),
                 **arrays,
             )
     test, train = read_split(examples, "test"), read_split(examples, "train")
-    reference = build(data, extractor, test, train, num_fakes)
+    reference = build(data, extractor, classifier, test, train, num_fakes)
     if path is not None:
         _write_cache(path, reference)
     return reference
 
 
-def build(data: Dataset, extractor, test: RealSplit, train: RealSplit, num_fakes: int) -> Reference:
-    """Computes a Reference from images."""
+def build(
+    data: Dataset, extractor, classifier, test: RealSplit, train: RealSplit, num_fakes: int
+) -> Reference:
+    """Computes a Reference from images; arguments as in `load`."""
     num_fakes = min(num_fakes, len(train.labels))
-    features, probabilities = extractor.features_and_probabilities(test.images)
+    features, probabilities = look(test.images, extractor, classifier)
     train_features = extractor.features(train.images)
     counts = np.bincount(test.labels, minlength=data.num_classes)
-    sample = stratified_sample(train.labels, apportion(counts, num_fakes), seed=0)
-    floor = frechet.frechet_distance_from_features(train_features[sample], features)
+    sample = train_features[_floor_rows(train.labels, counts, num_fakes)]
+    radii = manifold.squared_radii(features, NEIGHBOURS)
     return Reference(
         data=data,
         extractor_name=extractor.name,
@@ -185,11 +211,39 @@ def build(data: Dataset, extractor, test: RealSplit, train: RealSplit, num_fakes
         features=features,
         predicted=probabilities.argmax(axis=1).astype(np.int64),
         num_fakes=num_fakes,
-        floor=floor,
         train_images=train.images,
         train_labels=train.labels,
         train_features=train_features,
+        radii=radii,
+        to_train=memorisation.nearest(features, train_features)[0],
+        to_train_pixels=memorisation.nearest(
+            memorisation.pixel_rows(test.images), memorisation.pixel_rows(train.images)
+        )[0],
+        real_figures={
+            "fid": frechet.frechet_distance_from_features(sample, features),
+            **manifold_figures(features, sample[:MANIFOLD_SAMPLE], radii),
+        },
     )
+
+
+def _floor_rows(train_labels: np.ndarray, counts: np.ndarray, num_fakes: int) -> np.ndarray:
+    return stratified_sample(train_labels, apportion(counts, num_fakes), seed=0)
+
+
+def look(images: np.ndarray, extractor, classifier) -> tuple[np.ndarray, np.ndarray]:
+    """Features [N, D] and class probabilities [N, C], float32, of uint8 images."""
+    if extractor is classifier:
+        return extractor.features_and_probabilities(images)
+    return extractor.features(images), classifier.features_and_probabilities(images)[1]
+
+
+def manifold_figures(real: np.ndarray, fake: np.ndarray, radii: np.ndarray) -> dict[str, float]:
+    """Precision, recall, density and coverage of features, all with k = NEIGHBOURS.
+
+    Kynkäänniemi et al. print precision and recall with k = 3; one k for all four costs half.
+    """
+    scores = manifold.manifold_scores(real, fake, NEIGHBOURS, real_radii=radii)
+    return dataclasses.asdict(scores)
 
 
 def apportion(counts: np.ndarray, total: int) -> np.ndarray:
@@ -231,18 +285,23 @@ _ARRAYS = (
     "labels",
     "features",
     "predicted",
-    "num_fakes",
-    "floor",
     "train_images",
     "train_labels",
     "train_features",
+    "radii",
+    "to_train",
+    "to_train_pixels",
 )
 
 
 def _read_cache(path: pathlib.Path) -> dict | None:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in _ARRAYS}
+            return {
+                **{name: archive[name] for name in _ARRAYS},
+                "num_fakes": int(archive["num_fakes"]),
+                "real_figures": json.loads(str(archive["real_figures"])),
+            }
     except FileNotFoundError:
         return None
     except Exception as error:  # a cache that can't be read is made anew, whatever is wrong with it
@@ -253,6 +312,11 @@ def _read_cache(path: pathlib.Path) -> dict | None:
 def _write_cache(path: pathlib.Path, reference: Reference) -> None:
     try:
         with checks.atomic_path(path) as temporary:
-            np.savez(temporary, **{name: getattr(reference, name) for name in _ARRAYS})
+            np.savez(
+                temporary,
+                num_fakes=reference.num_fakes,
+                real_figures=json.dumps(reference.real_figures),
+                **{name: getattr(reference, name) for name in _ARRAYS},
+            )
     except OSError as error:
         _log.warning("the judge's reference could not be kept in %s: %s", path, error)

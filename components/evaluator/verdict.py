@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from components.evaluator.config import JudgeConfig
 
+FEWEST_REFERENCE = 100  # real images; below that every figure is noise
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -70,29 +72,63 @@ def works(problems: Sequence[str], drawn: int, not_finite: int, asked: int) -> C
     return Check("works", good, asked, good == asked > 0 and not problems, sentence, False)
 
 
-def bars(
-    config: JudgeConfig, figures: dict, *, conditional: bool, knows_classes: bool
-) -> list[Check]:
-    """The absolute bars, each where it applies."""
+def enough_reference(count: int) -> Check:
+    """The check that there are real images enough to measure anything by."""
+    passed = count >= FEWEST_REFERENCE
+    what = f"there are {count:,} real test images to measure by"
+    sentence = what if passed else f"{what}, fewer than {FEWEST_REFERENCE:,}"
+    return Check("enough_reference", count, FEWEST_REFERENCE, passed, sentence, False)
+
+
+def bars(config: JudgeConfig, figures: dict) -> list[Check]:
+    """The absolute bars, each where its figure applies.
+
+    `figures` lacks what does not apply (classes that the classifier does not know, the class asked
+    for of an unconditional generator); what applies and could not be measured is not finite.
+    """
     checks = [
-        at_most("fid_ratio", figures.get("fid_ratio"), config.max_fid_ratio, "FID over the floor")
+        at_most("fid_ratio", figures["fid_ratio"], config.max_fid_ratio, "FID over the floor"),
+        at_least(
+            "coverage",
+            _over(figures["coverage"], figures["real_coverage"]),
+            config.min_coverage,
+            "coverage over that of real images",
+        ),
+        at_least(
+            "recall",
+            _over(figures["recall"], figures["real_recall"]),
+            config.min_recall,
+            "recall over that of real images",
+        ),
+        at_most(
+            "copies", figures["copies"], config.max_copies, "share of near copies of train images"
+        ),
     ]
-    if knows_classes:
-        if conditional:
-            checks.append(
-                at_least(
-                    "accuracy",
-                    _over(figures.get("accuracy"), figures.get("reference_accuracy")),
-                    config.min_accuracy,
-                    "accuracy on the class asked for, over that on real images,",
-                )
-            )
+    if "class_share" in figures:
         checks.append(
             at_least(
                 "class_share",
-                figures.get("class_share"),
+                figures["class_share"],
                 config.min_class_share,
-                "share of the rarest class, over that of real images,",
+                "share of the rarest class over that of real images",
+            )
+        )
+    if "accuracy" in figures:
+        checks.append(
+            at_least(
+                "accuracy",
+                _over(figures["accuracy"], figures["reference_accuracy"]),
+                config.min_accuracy,
+                "accuracy on the class asked for over that on real images",
+            )
+        )
+    if "cas" in figures:
+        checks.append(
+            at_least(
+                "cas",
+                figures["cas"],
+                config.min_cas,
+                "accuracy on real images of a classifier trained on fakes",
             )
         )
     return checks

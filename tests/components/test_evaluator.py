@@ -212,6 +212,7 @@ def test_the_result_is_the_same_bit_for_bit_whatever_the_sharding(digits, models
         labels=np.arange(1500) % 10,
         first_seed=generation.first_seed(SEED),
         image_shape=(28, 28, 1),
+        num_classes=10,
     )
     found = []
     for shards in (1, 2, 7, None):
@@ -237,8 +238,7 @@ def test_tallies_merge_the_same_in_any_order_and_grouping():
             drawn=5,
             not_finite=0,
             moments=generation.frechet.FeatureStats.of(random.normal(size=(5, 3)) * 10**i),
-            predicted=np.ones(2, int),
-            correct=1,
+            confusion=np.ones((2, 2), int),
         )
         for i in range(13)
     ]
@@ -258,16 +258,16 @@ def test_tallies_merge_the_same_in_any_order_and_grouping():
 def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     examples, tmp_path, monkeypatch
 ):
-    extractor, _ = generation.extractors(None)
-    first = reference.load(examples, extractor, 600, str(tmp_path))
+    eyes = generation.extractors(None)
+    first = reference.load(examples, *eyes, 600, str(tmp_path))
     monkeypatch.setattr(reference, "read_split", None)  # would fail if it were read again
-    again = reference.load(examples, extractor, 600, str(tmp_path))
+    again = reference.load(examples, *eyes, 600, str(tmp_path))
     assert again.floor == first.floor
     np.testing.assert_array_equal(again.features, first.features)
     monkeypatch.undo()
     (cached,) = tmp_path.glob("reference-*.npz")
     cached.write_bytes(cached.read_bytes()[:1000])
-    assert reference.load(examples, extractor, 600, str(tmp_path)).floor == first.floor
+    assert reference.load(examples, *eyes, 600, str(tmp_path)).floor == first.floor
 
 
 def test_fakes_have_the_classes_of_the_reference():

@@ -73,8 +73,7 @@ def test_ten_of_each_class_present(model):
 
 
 def test_a_contact_sheet_has_the_images_row_by_row():
-    images = np.stack([np.full((3, 4, 1), v, np.uint8) for v in (10, 20, 30)])
-    sheet = np.asarray(local.contact_sheet(images, columns=2, scale=2, gap=1))
-    assert sheet.shape == (2 * 7 + 1, 2 * 9 + 1)
-    assert sheet[1, 1] == 10 and sheet[1, 10] == 20 and sheet[8, 1] == 30
-    assert sheet[0, 0] == sheet[8, 10] == 255
+    images = np.stack([np.full((28, 28, 1), v, np.uint8) for v in (10, 20, 30)])
+    sheet = np.asarray(local.contact_sheet(images, columns=2, scale=1))
+    assert sheet[5, 5] == 10 and sheet[5, 35] == 20 and sheet[35, 5] == 30
+    assert sheet[0, 0] == sheet[35, 35] == 255

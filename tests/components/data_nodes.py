@@ -1,0 +1,95 @@
+"""Runs the executors between ExampleGen and Transform on artifacts in temporary folders."""
+
+import json
+import pathlib
+
+import tensorflow_data_validation as tfdv
+from tfx import types
+from tfx.components.example_validator import executor as example_validator
+from tfx.components.schema_gen import executor as schema_gen
+from tfx.components.statistics_gen import executor as statistics_gen
+from tfx.dsl.components.base import base_beam_executor
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from components.data_gate import executor as data_gate
+from components.data_gate.component import DataGateReport
+from components.example_schema import executor as example_schema
+from components.mnist_example_gen import executor as example_gen
+from components.mnist_example_gen.component import MnistExampleGen
+from components.mnist_example_gen.source import DataSource
+
+BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+EXCLUDE_NOTHING = {"exclude_splits": "null"}
+
+
+def beam_executor(
+    executor_class: type, folder: pathlib.Path
+) -> base_beam_executor.BaseBeamExecutor:
+    """An executor that runs Beam in memory."""
+    context = base_beam_executor.BaseBeamExecutor.Context(
+        beam_pipeline_args=BEAM_ARGS, tmp_dir=str(folder / "tmp"), unique_id="1"
+    )
+    return executor_class(context)
+
+
+def artifact(artifact_class: type, folder: pathlib.Path) -> types.Artifact:
+    """An empty output artifact in `folder`."""
+    result = artifact_class()
+    result.uri = str(folder)
+    return result
+
+
+def exec_properties(node: MnistExampleGen) -> dict:
+    """A node's execution properties as an executor gets them."""
+    return {
+        key: proto_utils.proto_to_json(value) if hasattr(value, "DESCRIPTOR") else value
+        for key, value in node.spec.exec_properties.items()
+        if value is not None
+    }
+
+
+def generate_examples(source: DataSource, folder: pathlib.Path) -> types.Artifact:
+    """What MnistExampleGen makes of `source`."""
+    examples = artifact(standard_artifacts.Examples, folder / "examples")
+    properties = exec_properties(MnistExampleGen(source))
+    executor = beam_executor(example_gen.Executor, folder)
+    executor.Do({}, {"examples": [examples]}, properties)
+    return examples
+
+
+def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.Artifact]:
+    """StatisticsGen, SchemaGen, ExampleSchema and ExampleValidator, as the pipeline runs them."""
+    made = {
+        "statistics": artifact(standard_artifacts.ExampleStatistics, folder / "statistics"),
+        "inferred_schema": artifact(standard_artifacts.Schema, folder / "inferred"),
+        "schema": artifact(standard_artifacts.Schema, folder / "schema"),
+        "anomalies": artifact(standard_artifacts.ExampleAnomalies, folder / "anomalies"),
+        "examples": examples,
+    }
+
+    def channel(*keys: str, **renamed: str) -> dict[str, list[types.Artifact]]:
+        return {key: [made[renamed.get(key, key)]] for key in (*keys, *renamed)}
+
+    options = tfdv.StatsOptions(schema=example_schema.statistics_schema()).to_json()
+    beam_executor(statistics_gen.Executor, folder).Do(
+        channel("examples"),
+        channel("statistics"),
+        {**EXCLUDE_NOTHING, "stats_options_json": options},
+    )
+    schema_gen.Executor().Do(
+        channel("statistics"), channel(schema="inferred_schema"), EXCLUDE_NOTHING
+    )
+    example_schema.Executor().Do(channel("inferred_schema", "examples"), channel("schema"), {})
+    example_validator.Executor().Do(
+        channel("statistics", "schema"), channel("anomalies"), EXCLUDE_NOTHING
+    )
+    return made
+
+
+def pass_gate(made: dict[str, types.Artifact], folder: pathlib.Path) -> dict:
+    """What DataGate writes about the artifacts of `validate`."""
+    report = artifact(DataGateReport, folder / "gate")
+    inputs = {key: [made[key]] for key in ("examples", "statistics", "anomalies")}
+    data_gate.Executor().Do(inputs, {data_gate.EXAMPLES_OK_KEY: [report]}, {})
+    return json.loads(pathlib.Path(report.uri, data_gate.REPORT_FILE).read_text())

@@ -1,0 +1,448 @@
+"""MnistExampleGen: the data that was asked for, checked, or one message that says what is wrong."""
+
+import dataclasses
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.mnist_example_gen import digits, executor, png, source, tfds_store
+from components.mnist_example_gen.component import MnistExampleGen
+from components.mnist_example_gen.config import DataConfig
+from components.mnist_example_gen.source import DataSource
+from components.mnist_example_gen.tfds_store import DataError
+from tests.components import data_nodes, sketches
+from tests.conftest import MNIST_FILES, REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def tfds_dir(tmp_path_factory) -> pathlib.Path:
+    """A folder in which sets once prepared stay prepared for this file's tests."""
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture(scope="module")
+def digits_source(tfds_dir) -> DataSource:
+    """The embedded digits, prepared."""
+    return source.resolve(DataConfig(dataset="digits"), tfds_dir)
+
+
+@pytest.fixture(scope="module")
+def mnist_source(tfds_dir, mnist_dir) -> DataSource:
+    """All of MNIST, prepared from the original files."""
+    return source.resolve(DataConfig(dataset="mnist", data_dir=mnist_dir), tfds_dir)
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Nothing answers, and nothing waits for it."""
+
+    def refuse(*args, **kwargs):
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+
+
+def read_split(examples, split: str) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
+    """Images, labels and ids of a split, read without this project's own code."""
+    files = sorted(pathlib.Path(examples.uri, f"Split-{split}").iterdir())
+    records = [
+        tf.train.Example.FromString(record).features.feature
+        for record in tf.data.TFRecordDataset(
+            [str(file) for file in files], "GZIP"
+        ).as_numpy_iterator()
+    ]
+    images = np.stack([tf.io.decode_png(r["image"].bytes_list.value[0]).numpy() for r in records])
+    labels = np.array([r["label"].int64_list.value[0] for r in records])
+    return images, labels, [r["id"].bytes_list.value[0] for r in records]
+
+
+# --- which data
+
+
+def test_mnist_splits_are_those_of_the_house(mnist_source):
+    assert mnist_source.split_slices == {
+        "train": "train[0:50000]",
+        "eval": "train[50000:60000]",
+        "test": "test[0:10000]",
+    }
+    assert mnist_source.split_counts == {"train": 50_000, "eval": 10_000, "test": 10_000}
+    assert (mnist_source.name, mnist_source.version) == ("mnist", "3.0.1")
+    assert set(mnist_source.checksums) == set(MNIST_FILES)
+
+
+def test_prepared_mnist_is_the_original_pixel_for_pixel(mnist_source, mnist_dir):
+    def original(name: str, offset: int) -> np.ndarray:
+        content = gzip.decompress((mnist_dir / name).read_bytes())
+        return np.frombuffer(content, np.uint8, offset=offset)
+
+    images = original("t10k-images-idx3-ubyte.gz", 16).reshape(-1, 784)
+    expected = sorted(
+        (image.tobytes(), int(label))
+        for image, label in zip(images, original("t10k-labels-idx1-ubyte.gz", 8), strict=True)
+    )
+    found = []
+    for record in executor.read_examples(str(mnist_source.prepared_dir), "test[0:10000]"):
+        feature = tf.train.Example.FromString(record).features.feature
+        image = tf.io.decode_png(feature["image"].bytes_list.value[0]).numpy()
+        found.append((image.tobytes(), feature["label"].int64_list.value[0]))
+    assert sorted(found) == expected
+
+
+def test_a_second_call_finds_everything_prepared(digits_source, tfds_dir):
+    begin = time.monotonic()
+    again = source.resolve(DataConfig(dataset="digits"), tfds_dir)
+    assert time.monotonic() - begin < 1.0
+    assert again == digits_source
+
+
+def test_caps_take_the_start_of_each_split(digits_source, tfds_dir):
+    capped = source.resolve(
+        DataConfig(dataset="digits", train_examples=100, eval_examples=20, test_examples=9999),
+        tfds_dir,
+    )
+    start = digits_source.split_counts["train"]
+    assert capped.split_slices == {
+        "train": "train[0:100]",
+        "eval": f"train[{start}:{start + 20}]",
+        "test": "test[0:257]",
+    }
+    assert capped.fingerprint != digits_source.fingerprint
+
+
+def test_a_set_with_345_classes_and_no_test_split_is_cut_from_train_alone(tmp_path):
+    found = source.resolve(DataConfig(dataset="sketches"), tmp_path)
+    total = sketches.CLASSES * sketches.PER_CLASS
+    assert found.num_classes == len(found.class_names) == 345
+    assert found.class_names[344] == "thing 344"
+    assert sum(found.split_counts.values()) == total
+    assert found.split_slices == {
+        "train": "train[0:1725]",
+        "eval": "train[1725:2070]",
+        "test": "train[2070:2415]",
+    }
+    (name,) = found.checksums  # TFDS knows no originals, so it is the prepared file's
+    content = (found.prepared_dir / name).read_bytes()
+    assert found.checksums[name] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_huge_train_split_is_capped_with_a_message(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(source, "MAX_TRAIN_EXAMPLES", 1000)
+    with caplog.at_level("WARNING", "mnist_gan.progress"):
+        found = source.resolve(DataConfig(dataset="sketches"), tmp_path)
+    assert found.split_counts["train"] == 1000
+    assert "first 1,000 of 1,725" in caplog.text
+    more = source.resolve(DataConfig(dataset="sketches", train_examples=1500), tmp_path)
+    assert more.split_counts["train"] == 1500
+
+
+def test_auto_takes_the_original_files_then_what_is_prepared(mnist_source, mnist_dir, tmp_path):
+    with_files = source.resolve(DataConfig(data_dir=mnist_dir), pathlib.Path(mnist_source.tfds_dir))
+    assert with_files == dataclasses.replace(mnist_source, requested="auto")
+
+
+def test_auto_takes_prepared_mnist_without_files_and_network(mnist_source, no_network):
+    found = source.resolve(DataConfig(), pathlib.Path(mnist_source.tfds_dir))
+    assert (found.name, found.fallback_reason) == ("mnist", "")
+    assert found.fingerprint == mnist_source.fingerprint
+
+
+def test_auto_falls_back_to_digits_and_says_why(tmp_path, no_network, caplog):
+    with caplog.at_level("WARNING", "mnist_gan.progress"):
+        found = source.resolve(DataConfig(), tmp_path)
+    assert (found.requested, found.name) == ("auto", "digits")
+    assert "MNIST is not at hand" in found.fallback_reason
+    assert found.fallback_reason in caplog.text
+
+
+def test_without_network_a_named_set_gives_one_message_at_once(tmp_path, no_network):
+    with pytest.raises(DataError) as error:
+        source.resolve(DataConfig(dataset="fashion_mnist"), tmp_path)
+    assert "fashion_mnist is not in" in str(error.value)
+    assert "does not answer" in str(error.value) and "--dataset digits" in str(error.value)
+    assert not (tmp_path / "fashion_mnist").exists()
+
+
+def test_a_folder_of_mnist_is_not_taken_for_that_of_fashion_mnist(mnist_dir, tmp_path, no_network):
+    with pytest.raises(DataError, match="does not answer"):
+        source.resolve(DataConfig(dataset="fashion_mnist", data_dir=mnist_dir), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mnst", "did you mean 'mnist'"),
+        ("emnist/lettrs", "it has 'letters'"),
+        ("mnist/letters", "it has none"),
+        ("mnist:1.0.0", "in version 3.0.1, not 1.0.0"),
+        ("somebody:mnist", "no data set called 'somebody'"),
+        ("colours", "28x28x1, these are 28x28x3"),
+        ("wikipedia", "it has none"),
+    ],
+)
+def test_a_name_that_can_not_be_used_says_why(name, message, tmp_path):
+    with pytest.raises(DataError, match=message):
+        source.resolve(DataConfig(dataset=name), tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+# --- the original files
+
+
+@pytest.fixture
+def copied_mnist(mnist_dir, tmp_path) -> pathlib.Path:
+    folder = tmp_path / "originals"
+    shutil.copytree(mnist_dir, folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    return folder
+
+
+def test_an_altered_file_is_named_with_both_checksums(copied_mnist, tmp_path):
+    path = copied_mnist / MNIST_FILES[0]
+    expected = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = bytearray(path.read_bytes())
+    content[5_000_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        source.resolve(DataConfig(dataset="mnist", data_dir=copied_mnist), tmp_path / "tfds")
+    message = str(error.value)
+    assert str(path) in message and "altered" in message
+    assert expected in message and hashlib.sha256(content).hexdigest() in message
+    assert not (tmp_path / "tfds").exists()
+
+
+def test_a_truncated_file_is_named_even_if_mnist_is_prepared(copied_mnist, mnist_source):
+    path = copied_mnist / MNIST_FILES[3]
+    os.truncate(path, 1000)
+    with pytest.raises(DataError, match=f"{MNIST_FILES[3]} is not the original.*truncated"):
+        source.resolve(
+            DataConfig(dataset="auto", data_dir=copied_mnist), pathlib.Path(mnist_source.tfds_dir)
+        )
+
+
+def test_missing_files_are_named(tmp_path):
+    for name in MNIST_FILES[:2]:
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError) as error:
+        source.resolve(DataConfig(dataset="mnist", data_dir=tmp_path), tmp_path / "tfds")
+    assert all(name in str(error.value) for name in MNIST_FILES[2:])
+    assert not any(name in str(error.value) for name in MNIST_FILES[:2])
+
+
+def test_a_data_folder_that_does_not_exist_is_an_error_for_auto_too(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        source.resolve(DataConfig(data_dir=tmp_path / "nowhere"), tmp_path)
+
+
+# --- preparing
+
+KILLED_HALFWAY = """
+import os, pathlib, signal, sys
+from components.mnist_example_gen import config, png, source
+encode, done = png.encode_png, []
+def encode_some(image):
+    if len(done) == 700:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done.append(image)
+    return encode(image)
+png.encode_png = encode_some
+source.resolve(config.DataConfig(dataset="digits"), pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_preparation_leaves_nothing_in_the_way(tmp_path, digits_source):
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_HALFWAY, str(tmp_path)], cwd=REPOSITORY, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.name.partition(".")[0] for path in (tmp_path / "digits").iterdir()] == [
+        "incomplete"
+    ]
+    found = source.resolve(DataConfig(dataset="digits"), tmp_path)
+    assert [path.name for path in (tmp_path / "digits").iterdir()] == ["1.0.0"]
+    assert found.fingerprint == digits_source.fingerprint
+
+
+def test_nothing_is_printed_on_stdout(tmp_path, capfd):
+    source.resolve(DataConfig(dataset="digits"), tmp_path)
+    assert capfd.readouterr().out == ""
+
+
+def test_a_failure_inside_tfds_is_one_line(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(png, "encode_png", full)
+    with pytest.raises(DataError) as error:
+        source.resolve(DataConfig(dataset="digits"), tmp_path)
+    assert "could not prepare digits" in str(error.value)
+    assert "No space left on device" in str(error.value)
+    assert not (tmp_path / "digits" / "1.0.0").exists()
+
+
+def test_encoded_images_are_png_files_of_the_same_pixels():
+    random = np.random.default_rng(0)
+    for shape in ((28, 28, 1), (1, 1, 1), (3, 17, 1)):
+        image = random.integers(0, 256, shape, dtype=np.uint8)
+        data = png.encode_png(image)
+        np.testing.assert_array_equal(tf.io.decode_png(data).numpy(), image)
+        assert png.is_png(data, shape[0], shape[1])
+        assert not png.is_png(data[:-1], shape[0], shape[1])
+        assert not png.is_png(data, shape[0] + 1, shape[1])
+        assert not png.is_png(b"GIF" + data, shape[0], shape[1])
+
+
+@pytest.mark.parametrize("image", [np.zeros((28, 28), np.uint8), np.zeros((28, 28, 1))])
+def test_only_grey_bytes_are_encoded(image):
+    with pytest.raises(ValueError, match="need uint8"):
+        png.encode_png(image)
+
+
+def test_digits_are_drawn_as_mnist_draws_its_own():
+    from sklearn.datasets import load_digits
+
+    drawn = np.stack([digits.as_mnist(image) for image in load_digits().images])[..., 0]
+    rows, columns = drawn.any(axis=2).sum(axis=1), drawn.any(axis=1).sum(axis=1)
+    assert rows.max() <= 20 and columns.max() <= 20
+    weights = drawn / drawn.sum(axis=(1, 2), keepdims=True)
+    centres = np.stack(
+        [
+            (weights.sum(axis=2) * np.arange(28)).sum(axis=1),
+            (weights.sum(axis=1) * np.arange(28)).sum(axis=1),
+        ]
+    )
+    assert np.abs(centres - 13.5).max() <= 0.5
+    assert len(np.unique(drawn)) > 200  # antialiased, not 17 levels in blocks
+
+
+# --- the node
+
+
+def test_the_node_writes_every_example_once_with_its_facts(digits_source, tmp_path):
+    examples = data_nodes.generate_examples(digits_source, tmp_path)
+    ids = []
+    for split, count in digits_source.split_counts.items():
+        images, labels, found = read_split(examples, split)
+        assert images.shape == (count, 28, 28, 1)
+        assert set(labels) == set(range(10))
+        ids += found
+    assert len(set(ids)) == 1797
+    assert json.loads(examples.split_names) == ["train", "eval", "test"]
+    assert examples.get_string_custom_property("dataset") == "digits"
+    assert examples.get_string_custom_property("dataset_version") == "1.0.0"
+    assert examples.get_int_custom_property("num_classes") == 10
+    assert examples.get_string_custom_property("fingerprint") == digits_source.fingerprint
+    for name in ("class_names", "split_slices", "split_counts", "checksums"):
+        value = getattr(digits_source, name)
+        value = list(value) if isinstance(value, tuple) else value
+        assert json.loads(examples.get_string_custom_property(name)) == value
+    facts = json.loads(pathlib.Path(examples.uri, executor.DATASET_FILE).read_text())
+    assert facts["split_counts"] == digits_source.split_counts
+    assert facts["num_classes"] == 10
+
+
+def test_two_runs_write_the_same_bytes(digits_source, tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, "_EXAMPLES_PER_FILE", 300)  # several files a split
+    written = []
+    for name in ("first", "second"):
+        examples = data_nodes.generate_examples(digits_source, tmp_path / name)
+        folder = pathlib.Path(examples.uri)
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        written.append([(path.relative_to(folder), path.read_bytes()) for path in files])
+    assert written[0] == written[1]
+    assert len(written[0]) == 5 + 1 + 1 + 1  # train, eval, test, dataset.json
+
+
+def test_the_reason_of_a_fallback_is_on_the_artifact(digits_source, tmp_path):
+    fallback = dataclasses.replace(digits_source, fallback_reason="MNIST is not at hand")
+    examples = data_nodes.generate_examples(fallback, tmp_path)
+    assert examples.get_string_custom_property("fallback_reason") == "MNIST is not at hand"
+
+
+def test_345_classes_pass_through_the_node(tmp_path):
+    found = source.resolve(DataConfig(dataset="sketches"), tmp_path / "tfds")
+    examples = data_nodes.generate_examples(found, tmp_path)
+    labels = np.concatenate([read_split(examples, split)[1] for split in found.split_slices])
+    np.testing.assert_array_equal(np.bincount(labels), np.full(345, sketches.PER_CLASS))
+
+
+def damage_flip(path: pathlib.Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def damage_truncate(path: pathlib.Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def damage_whole_records(path: pathlib.Path) -> None:
+    records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records[:-10]:
+            writer.write(record)
+
+
+def damage_image(path: pathlib.Path) -> None:
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        feature = {
+            "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"no picture"])),
+            "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[3])),
+        }
+        example = tf.train.Example(features=tf.train.Features(feature=feature))
+        for _ in range(1540):
+            writer.write(example.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_flip, damage_truncate, damage_whole_records, damage_image, os.remove]
+)
+def test_a_damaged_prepared_file_is_named_with_the_cure(damage, digits_source, tmp_path):
+    shutil.copytree(digits_source.prepared_dir, tmp_path / "digits" / "1.0.0")
+    damaged = dataclasses.replace(digits_source, tfds_dir=str(tmp_path))
+    path = damaged.prepared_dir / "digits-train.tfrecord-00000-of-00001"
+    damage(path)
+    with pytest.raises(DataError) as error:
+        data_nodes.generate_examples(damaged, tmp_path)
+    message = str(error.value)
+    assert message.startswith(str(path)) and "\n" not in message
+    assert f"Delete the folder {damaged.prepared_dir}" in message
+
+
+def test_the_cache_key_holds_the_content_and_not_the_way_to_it(digits_source):
+    def key(**changes) -> dict:
+        return data_nodes.exec_properties(
+            MnistExampleGen(dataclasses.replace(digits_source, **changes))
+        )
+
+    assert key(requested="auto") == key()
+    assert key(data_dir="/somewhere/else") == key()
+    assert key(checksums={"digits.csv.gz": "0" * 64}) != key()
+    assert key(version="1.0.1") != key()
+    assert key(split_slices={**digits_source.split_slices, "test": "test[0:100]"}) != key()
+
+
+def test_a_source_survives_json(digits_source):
+    assert DataSource.from_json(digits_source.to_json()) == digits_source
+    moved = dataclasses.replace(digits_source, tfds_dir="/elsewhere", data_dir="/originals")
+    assert moved.fingerprint == digits_source.fingerprint
+
+
+def test_the_network_is_asked_before_tfds_waits_for_it(tmp_path, no_network, monkeypatch):
+    builder = tfds_store.get_builder("kmnist", tmp_path)
+    monkeypatch.setattr(
+        builder, "download_and_prepare", lambda **_: pytest.fail("TFDS was left to find out")
+    )
+    with pytest.raises(DataError, match=r"codh\.rois\.ac\.jp does not answer"):
+        tfds_store.prepare(builder, None)
