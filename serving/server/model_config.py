@@ -15,6 +15,9 @@ from serving.server.errors import invalid_argument, not_found
 from serving.server.versions_manager import PLATFORM, version_folders
 
 FILE_NAME = "models.config"
+# Where TF Serving's image expects models. The local server puts the folder that it was given in
+# its place, so one file with labels serves both.
+IMAGE_FOLDER = "/models"
 
 
 def single_model(
@@ -72,7 +75,7 @@ def set_label(
       ServingError: there is no such version or label, or the file that is there can't be read.
     """
     path = pathlib.Path(base_path, FILE_NAME)
-    config = read(path) if path.is_file() else single_model(name, base_path)
+    config = read(path) if path.is_file() else single_model(name, f"{IMAGE_FOLDER}/{name}")
     model = config.model_config_list.config[0]
     if version is None:
         if label not in model.version_labels:

@@ -116,7 +116,6 @@ class ModelServer:
         labels = pathlib.Path(flags.model_base_path, model_config.FILE_NAME)
         if self._watch_labels and labels.is_file():
             config = model_config.read(labels)
-            # A workspace may have been moved since.
             for model in config.model_config_list.config:
                 model.base_path = os.path.abspath(flags.model_base_path)
             return config

@@ -1,0 +1,418 @@
+"""The local server against calling the SavedModel in process, and under a load that never rests.
+
+    python -m benchmarks.serving [--model DIR] [--rounds 30] [--requests 50000] [--clients 32]
+
+Server and client share one machine; what counts are the ratios within one run. Three parts:
+
+1. Latency (p50, p99) and digits/s at batch 1, 8 and 64: in process, gRPC, REST, for floats
+   (`generate`) and PNG (`generate_png`). The ways take turns, so that whatever else the machine
+   does falls on all of them.
+2. A load of mixed requests from many clients while versions are pushed, rolled back and removed:
+   every answer is compared with what the models give in process; the server's memory is read
+   before and after.
+3. Mutated requests: JSON, protobuf messages, bytes on a socket.
+
+`--model` takes an exported generator; without it a fresh one with the default's networks is made,
+which costs the same time.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import pathlib
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from serving.client import GeneratorClient, ServerError
+
+BATCHES = (1, 8, 64)
+MODEL = "digits"
+
+
+# A server in a process of its own.
+
+
+@contextlib.contextmanager
+def local_server(base_path: pathlib.Path, *arguments: str) -> Iterator["Server"]:
+    """Starts `python -m serving.server` on free ports and stops it afterwards."""
+    with socket.socket() as one, socket.socket() as other:
+        for listener in (one, other):
+            listener.bind(("127.0.0.1", 0))
+        grpc_port, rest_port = one.getsockname()[1], other.getsockname()[1]
+    command = [sys.executable, "-m", "serving.server", f"--model_base_path={base_path}"]
+    command += [f"--model_name={MODEL}", f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
+    process = subprocess.Popen([*command, *arguments], stderr=subprocess.DEVNULL)
+    server = Server(process, grpc_port, rest_port)
+    try:
+        server.wait()
+        yield server
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@dataclasses.dataclass
+class Server:
+    """A running server's process and doors."""
+
+    process: subprocess.Popen
+    grpc_port: int
+    rest_port: int
+
+    @property
+    def grpc_url(self) -> str:
+        return f"grpc://127.0.0.1:{self.grpc_port}"
+
+    @property
+    def rest_url(self) -> str:
+        return f"http://127.0.0.1:{self.rest_port}"
+
+    def wait(self) -> None:
+        """Waits until it answers."""
+        with GeneratorClient(self.rest_url, model=MODEL, retries=0) as client:
+            for _ in range(600):
+                with contextlib.suppress(ServerError):
+                    client.versions()
+                    return
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.2)
+        raise RuntimeError("the server did not start")
+
+    def memory_mib(self) -> float:
+        """Resident memory of the process, MiB."""
+        pages = int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+# Part 1.
+
+
+def latencies(server: Server, model_dir: pathlib.Path, rounds: int) -> list[dict]:
+    """Times of one client, way by way.
+
+    Returns:
+      One row for each signature and batch size: `ways` maps in process, grpc and rest to seconds.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(model_dir))
+    rows = []
+    with (
+        GeneratorClient(server.grpc_url, model=MODEL) as grpc_client,
+        GeneratorClient(server.rest_url, model=MODEL) as rest_client,
+    ):
+        for signature, output in (("generate", "image"), ("generate_png", "image_bytes")):
+            function = loaded.signatures[signature]
+
+            def in_process(inputs, function=function, output=output):
+                tensors = {name: tf.constant(value) for name, value in inputs.items()}
+                return function(**tensors)[output].numpy()
+
+            ways = {
+                "in process": in_process,
+                "gRPC": lambda inputs, s=signature: grpc_client.predict(inputs, s),
+                "REST": lambda inputs, s=signature: rest_client.predict(inputs, s),
+            }
+            for batch in BATCHES:
+                inputs = {
+                    "seed": np.arange(batch, dtype=np.int64),
+                    "label": np.arange(batch, dtype=np.int64) % 10,
+                }
+                times = {way: [] for way in ways}
+                for turn in range(rounds + 3):
+                    for way, call in ways.items():
+                        begun = time.perf_counter()
+                        call(inputs)
+                        if turn >= 3:  # the first ones warm up
+                            times[way].append(time.perf_counter() - begun)
+                rows.append({"signature": signature, "batch": batch, "ways": times})
+    return rows
+
+
+def print_latencies(rows: list[dict]) -> None:
+    """A table in Markdown."""
+    print("| signature | batch | way | p50 ms | p99 ms | digits/s | p50 over in process |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
+    for row in rows:
+        base = np.median(row["ways"]["in process"])
+        for way, times in row["ways"].items():
+            middle, high = np.percentile(times, [50, 99])
+            print(
+                f"| {row['signature']} | {row['batch']} | {way} | {middle * 1e3:.2f} "
+                f"| {high * 1e3:.2f} | {row['batch'] / middle:,.0f} | {middle / base:.2f} |"
+            )
+
+
+# Part 2.
+
+
+@dataclasses.dataclass
+class LoadResult:
+    """What a load came to.
+
+    Attributes:
+      requests: answers and failures together.
+      failed: what went wrong, as text.
+      wrong: answers that no served version gives.
+      pushes: versions pushed, rolled back and removed meanwhile.
+      seconds: from the first to the last request.
+      answered: requests by the version's model that answered.
+    """
+
+    requests: int
+    failed: list[str]
+    wrong: list[str]
+    pushes: int
+    seconds: float
+    answered: dict[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Question:
+    signature: str
+    inputs: dict[str, np.ndarray]
+
+
+def questions(latent_dim: int, count: int = 24) -> list[_Question]:
+    """A fixed mix: floats, PNG and latents, in batches of 1 to 8."""
+    chance = np.random.default_rng(0)
+    found = []
+    for i in range(count):
+        batch = int(chance.integers(1, 9))
+        label = chance.integers(0, 10, batch)
+        if i % 3 == 2:
+            latent = chance.normal(size=(batch, latent_dim)).astype(np.float32)
+            found.append(_Question("serving_default", {"latent": latent, "label": label}))
+        else:
+            seed = chance.integers(0, 10**6, batch)
+            name = ("generate", "generate_png")[i % 3]
+            found.append(_Question(name, {"seed": seed, "label": label}))
+    return found
+
+
+def answers(model_dir: pathlib.Path, asked: list[_Question]) -> list[np.ndarray]:
+    """What a SavedModel says to each question, in process."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(model_dir))
+    found = []
+    for question in asked:
+        tensors = {name: tf.constant(value) for name, value in question.inputs.items()}
+        (value,) = loaded.signatures[question.signature](**tensors).values()
+        found.append(value.numpy())
+    return found
+
+
+def run_load(
+    grpc_url: str,
+    rest_url: str,
+    base_path: pathlib.Path,
+    models: list[pathlib.Path],
+    *,
+    latent_dim: int,
+    requests: int,
+    clients: int,
+    pause: float = 1.0,
+    first_version: int = 1,
+) -> LoadResult:
+    """Asks from many threads while the versions under `base_path` change.
+
+    Args:
+      grpc_url: one door.
+      rest_url: the other; clients take turns.
+      base_path: what the server polls, with a version of one of `models` in it.
+      models: different SavedModels to push.
+      latent_dim: length of their latents.
+      requests: how many in all.
+      clients: threads that ask.
+      pause: seconds between two changes of the versions.
+      first_version: the ones that are pushed have higher numbers.
+
+    Returns:
+      What came of it.
+    """
+    asked = questions(latent_dim)
+    expected = [answers(model, asked) for model in models]
+    lock, left = threading.Lock(), iter(range(requests))
+    failed: list[str] = []
+    wrong: list[str] = []
+    answered = dict.fromkeys(range(len(models)), 0)
+    done = threading.Event()
+
+    def ask(number: int) -> None:
+        chance = random.Random(number)
+        url = grpc_url if number % 2 else rest_url
+        with GeneratorClient(url, model=MODEL, retries=0, timeout=60) as client:
+            while True:
+                with lock:
+                    if next(left, None) is None:
+                        return
+                which = chance.randrange(len(asked))
+                question = asked[which]
+                try:
+                    (value,) = client.predict(question.inputs, question.signature).values()
+                except ServerError as error:
+                    with lock:
+                        failed.append(str(error))
+                    continue
+                givers = [i for i, known in enumerate(expected) if _same(value, known[which])]
+                with lock:
+                    if not givers:
+                        wrong.append(f"{question.signature} {question.inputs}")
+                    for giver in givers[:1]:
+                        answered[giver] += 1
+
+    pushes = 0
+
+    def change() -> None:
+        nonlocal pushes
+        version = first_version
+        while not done.wait(pause):
+            version += 1
+            staged = base_path / f".tmp-{version}"
+            shutil.copytree(models[version % len(models)], staged)
+            os.rename(staged, base_path / str(version))
+            pushes += 1
+            if done.wait(pause):
+                return
+            there = sorted(int(p.name) for p in base_path.iterdir() if p.name.isdigit())
+            # Every third time the newest is taken back, else the old ones are cleared away.
+            doomed = there[-1:] if version % 3 == 0 and len(there) > 1 else there[:-2]
+            for old in doomed:
+                _remove(base_path / str(old))
+                pushes += 1
+
+    begun = time.perf_counter()
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(clients)]
+    changer = threading.Thread(target=change)
+    for thread in [*threads, changer]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - begun
+    done.set()
+    changer.join()
+    return LoadResult(requests, failed, wrong, pushes, seconds, answered)
+
+
+def _same(value: np.ndarray, known: np.ndarray) -> bool:
+    if known.dtype == object:
+        return value.tolist() == known.tolist()
+    return value.shape == known.shape and np.allclose(value, known, atol=1e-5)
+
+
+def _remove(version: pathlib.Path) -> None:
+    # Out of sight first: a server must not find half of it.
+    hidden = version.with_name(f".tmp-removed-{version.name}")
+    os.rename(version, hidden)
+    shutil.rmtree(hidden)
+
+
+# The command.
+
+
+def fresh_generator(folder: pathlib.Path, seed: int) -> pathlib.Path:
+    """An untrained generator with the default's networks, exported as the Trainer exports."""
+    import keras
+
+    from serving.contract import GeneratorContract
+    from trainer.config import TrainingConfig
+    from trainer.export import export_generator
+    from trainer.models import float32_generator
+
+    config = TrainingConfig()
+    keras.utils.set_random_seed(seed)
+    contract = GeneratorContract(
+        model="cdcgan",
+        latent_dim=config.latent_dim,
+        latent_distribution="normal",
+        image_shape=(28, 28, 1),
+        value_range=(-1.0, 1.0),
+        num_classes=10,
+        class_names=tuple("0123456789"),
+        classes_present=tuple(range(10)),
+        conditional=True,
+        training={"seed": seed},
+    )
+    export_generator(float32_generator(config, 10), contract, folder)
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", type=pathlib.Path, help="an exported generator")
+    parser.add_argument("--rounds", type=int, default=200, help="requests for each latency")
+    parser.add_argument("--requests", type=int, default=50_000, help="of the load; 0 for none")
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--mutations", type=int, default=10_000, help="0 for none")
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+    from serving.contract import GeneratorContract
+
+    with tempfile.TemporaryDirectory() as temporary:
+        root = pathlib.Path(temporary)
+        first = options.model or fresh_generator(root / "first", 1)
+        second = fresh_generator(root / "second", 2)
+        latent_dim = GeneratorContract.load(first).latent_dim
+        if GeneratorContract.load(second).latent_dim != latent_dim:
+            parser.error("--model has other latents than the default's networks")
+        base_path = root / "models"
+        shutil.copytree(first, base_path / "1")
+        with local_server(base_path) as server:
+            print_latencies(latencies(server, first, options.rounds))
+            if options.requests:
+                _load_part(server, base_path, [first, second], latent_dim, options)
+            if options.mutations:
+                _mutation_part(server, options.mutations)
+
+
+def _load_part(server, base_path, models, latent_dim, options) -> None:
+    common = {"latent_dim": latent_dim, "clients": options.clients}
+    urls = server.grpc_url, server.rest_url
+    # A tenth first: the memory of a server that has been used and has changed versions.
+    run_load(*urls, base_path, models, requests=options.requests // 10, **common)
+    before = server.memory_mib()
+    result = run_load(
+        *urls, base_path, models, requests=options.requests, first_version=10**6, **common
+    )
+    after = server.memory_mib()
+    rate = result.requests / result.seconds
+    print(
+        f"\nload: {result.requests:,} requests from {options.clients} clients in "
+        f"{result.seconds:.0f} s ({rate:,.0f}/s) while versions changed {result.pushes} times: "
+        f"{len(result.failed)} failed, {len(result.wrong)} wrong; "
+        f"memory {before:.0f} -> {after:.0f} MiB"
+    )
+    for line in [*result.failed, *result.wrong][:5]:
+        print(f"  {line}")
+
+
+def _mutation_part(server: Server, count: int) -> None:
+    from tests.serving.server import fuzz
+    from tests.serving.server.conftest import Running
+
+    running = Running(server.grpc_port, server.rest_port)
+    generator = random.Random(0)
+    begun = time.perf_counter()
+    fuzz.mutate_rest(running, generator, count // 2)
+    fuzz.mutate_grpc(running, generator, count * 4 // 10)
+    fuzz.mutate_http(running, generator, count // 10)
+    running.close()
+    seconds = time.perf_counter() - begun
+    print(f"\n{count:,} mutated requests in {seconds:.0f} s: the server stayed up and right")
+
+
+if __name__ == "__main__":
+    main()
