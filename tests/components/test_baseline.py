@@ -56,9 +56,7 @@ class Runs:
             model=trainer.outputs["model"],
             baseline_model=resolver.outputs["model"],
             baseline_blessing=resolver.outputs["model_blessing"],
-            judge_config=config.JudgeConfig(
-                num_fakes=200, max_fid_ratio=50, min_accuracy=0, min_class_share=0
-            ),
+            judge_config=config.JudgeConfig(**{**config.PRESETS["smoke"], "num_fakes": 200}),
             seed=1,
             **evaluator,
         )

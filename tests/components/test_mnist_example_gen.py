@@ -352,16 +352,23 @@ def test_the_node_writes_every_example_once_with_its_facts(digits_source, tmp_pa
     assert facts["num_classes"] == 10
 
 
-def test_two_runs_write_the_same_bytes(digits_source, tmp_path, monkeypatch):
+def test_two_runs_write_the_same_examples_in_the_same_places(digits_source, tmp_path, monkeypatch):
     monkeypatch.setattr(executor, "_EXAMPLES_PER_FILE", 300)  # several files a split
     written = []
     for name in ("first", "second"):
         examples = data_nodes.generate_examples(digits_source, tmp_path / name)
-        folder = pathlib.Path(examples.uri)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        written.append([(path.relative_to(folder), path.read_bytes()) for path in files])
+        files = sorted(pathlib.Path(examples.uri, "Split-train").iterdir())
+        records = [tf.data.TFRecordDataset(str(f), "GZIP").as_numpy_iterator() for f in files]
+        ids = [
+            [
+                tf.train.Example.FromString(r).features.feature["id"].bytes_list.value[0]
+                for r in part
+            ]
+            for part in records
+        ]
+        written.append(dict(zip([file.name for file in files], ids, strict=True)))
     assert written[0] == written[1]
-    assert len(written[0]) == 5 + 1 + 1 + 1  # train, eval, test, dataset.json
+    assert [len(ids) for ids in written[0].values()] == [300, 300, 300, 300, 84]
 
 
 def test_the_reason_of_a_fallback_is_on_the_artifact(digits_source, tmp_path):
@@ -405,19 +412,33 @@ def damage_image(path: pathlib.Path) -> None:
             writer.write(example.SerializeToString())
 
 
+@pytest.fixture
+def copied_digits(digits_source, tmp_path) -> DataSource:
+    """The prepared digits, free to be damaged."""
+    shutil.copytree(digits_source.prepared_dir, tmp_path / "digits" / "1.0.0")
+    return dataclasses.replace(digits_source, tfds_dir=str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "damage", [damage_flip, damage_truncate, damage_whole_records, damage_image, os.remove]
 )
-def test_a_damaged_prepared_file_is_named_with_the_cure(damage, digits_source, tmp_path):
-    shutil.copytree(digits_source.prepared_dir, tmp_path / "digits" / "1.0.0")
-    damaged = dataclasses.replace(digits_source, tfds_dir=str(tmp_path))
-    path = damaged.prepared_dir / "digits-train.tfrecord-00000-of-00001"
+def test_a_damaged_prepared_file_is_named_with_the_cure(damage, copied_digits):
+    path = copied_digits.prepared_dir / "digits-train.tfrecord-00000-of-00001"
     damage(path)
     with pytest.raises(DataError) as error:
-        data_nodes.generate_examples(damaged, tmp_path)
+        list(executor.read_examples(str(copied_digits.prepared_dir), "train[0:1540]"))
+    assert f"{path}: " in str(error.value)
+    assert f"Delete the folder {copied_digits.prepared_dir}" in str(error.value)
+
+
+def test_the_node_says_what_is_damaged_in_one_line_without_beam(copied_digits, tmp_path):
+    path = copied_digits.prepared_dir / "digits-train.tfrecord-00000-of-00001"
+    damage_truncate(path)
+    with pytest.raises(DataError) as error:
+        data_nodes.generate_examples(copied_digits, tmp_path)
     message = str(error.value)
-    assert message.startswith(str(path)) and "\n" not in message
-    assert f"Delete the folder {damaged.prepared_dir}" in message
+    assert message.startswith(str(path)) and message.endswith("prepared anew")
+    assert "\n" not in message
 
 
 def test_the_cache_key_holds_the_content_and_not_the_way_to_it(digits_source):

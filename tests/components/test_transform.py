@@ -1,0 +1,117 @@
+"""Transform: PNG to [-1, 1] and back, without losing a grey level."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx.components.transform import executor as transform
+from tfx.proto import transform_pb2
+from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
+
+from components.transform import counts, preprocessing
+from serving.contract import to_uint8
+from tests.components import artifacts, data_nodes
+
+LEVELS = np.arange(256, dtype=np.uint8)
+
+
+def run_transform(examples, schema, folder):
+    """The TransformGraph artifact that TFX's Transform makes of the train split."""
+    graph = data_nodes.artifact(standard_artifacts.TransformGraph, folder / "graph")
+    data_nodes.beam_executor(transform.Executor, folder).Do(
+        {"examples": [examples], "schema": [schema]},
+        {"transform_graph": [graph]},
+        {
+            "preprocessing_fn": "components.transform.preprocessing.preprocessing_fn",
+            "custom_config": json.dumps({"source_hash": "0"}),
+            "disable_statistics": 1,
+            "force_tf_compat_v1": 0,
+            "splits_config": proto_utils.proto_to_json(
+                transform_pb2.SplitsConfig(analyze=["train"])
+            ),
+        },
+    )
+    return graph
+
+
+@pytest.fixture(scope="module")
+def transformed(tmp_path_factory):
+    """(images, labels, TransformGraph artifact) of 300 real digits."""
+    folder = tmp_path_factory.mktemp("transform")
+    images, labels = artifacts.real_digits()
+    images, labels = images[:300], labels[:300]
+    splits = {"train": (images, labels), "eval": (images[:50], labels[:50])}
+    examples = artifacts.examples(folder / "examples", splits)
+    schema = data_nodes.validate(examples, folder)["schema"]
+    return images, labels, examples, run_transform(examples, schema, folder)
+
+
+def test_the_round_trip_is_exact_on_all_256_levels():
+    floats = preprocessing.normalise(LEVELS)
+    assert floats.dtype == tf.float32
+    assert floats.numpy().min() == -1.0 and floats.numpy().max() == 1.0
+    np.testing.assert_array_equal(preprocessing.denormalise(floats).numpy(), LEVELS)
+
+
+def test_the_inverse_is_the_one_that_servers_and_judges_use():
+    wild = np.random.default_rng(0).normal(0, 1, 100_000).astype(np.float32)
+    np.testing.assert_array_equal(to_uint8(preprocessing.normalise(LEVELS).numpy()), LEVELS)
+    np.testing.assert_array_equal(preprocessing.denormalise(wild).numpy(), to_uint8(wild))
+
+
+def test_the_saved_graph_gives_the_original_pixels_back(transformed):
+    images, labels, examples, graph = transformed
+    output = tft.TFTransformOutput(graph.uri)
+    layer = output.transform_features_layer()
+    records = list(
+        tf.data.TFRecordDataset(
+            tf.io.gfile.glob(f"{examples.uri}/Split-train/*"), "GZIP"
+        ).as_numpy_iterator()
+    )
+    result = layer(tf.io.parse_example(records, output.raw_feature_spec()))
+    assert result["image"].shape == (300, 28, 28, 1) and result["image"].dtype == tf.float32
+    np.testing.assert_array_equal(to_uint8(result["image"].numpy()), images)
+    np.testing.assert_array_equal(result["label"].numpy(), labels)
+    assert result["id"].numpy()[7] == b"train-00007"
+
+
+def test_the_graph_keeps_exact_counts_of_levels_and_labels(transformed):
+    images, labels, _, graph = transformed
+    found = counts.read_counts(graph.uri)
+    levels, numbers = np.unique(images, return_counts=True)
+    assert found.levels == dict(zip(levels.tolist(), numbers.tolist(), strict=True))
+    assert found.labels == {label: int((labels == label).sum()) for label in range(10)}
+    assert found.pixel_mean == pytest.approx(images.mean(), rel=1e-12)
+    assert found.pixel_standard_deviation == pytest.approx(images.std(), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [(27, 28, 1), (28, 56, 1)])
+def test_an_image_of_another_size_fails(size):
+    wrong = tf.io.encode_png(np.zeros(size, np.uint8))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        tf.function(preprocessing.decode)(tf.stack([wrong]))
+
+
+def test_bytes_that_are_no_image_fail():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="PNG"):
+        preprocessing.decode(tf.constant([b"\x89PNG but nothing else"]))
+
+
+def test_a_damaged_image_stops_the_transform(tmp_path):
+    images, labels = artifacts.real_digits()
+    examples = artifacts.examples(tmp_path / "examples", {"train": (images[:20], labels[:20])})
+    schema = data_nodes.validate(examples, tmp_path)["schema"]
+    (path,) = tf.io.gfile.glob(f"{examples.uri}/Split-train/*")
+    records = list(tf.data.TFRecordDataset(path, "GZIP").as_numpy_iterator())
+    damaged = tf.train.Example.FromString(records[3])
+    image = damaged.features.feature["image"].bytes_list
+    image.value[0] = image.value[0][:40]
+    records[3] = damaged.SerializeToString()
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        for record in records:
+            writer.write(record)
+    with pytest.raises(Exception, match="Invalid PNG"):
+        run_transform(examples, schema, tmp_path)
