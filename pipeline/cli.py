@@ -14,6 +14,7 @@ import traceback
 
 import click
 
+from pipeline.lineage.commands import lineage
 from pipeline.options import FAILED, Failure, json_option, workspace_option
 from pipeline.workspace import WorkspaceBusyError
 
@@ -179,6 +180,26 @@ def _write_png(sheet, path: pathlib.Path) -> None:
         raise Failure(f"{path} could not be written: {error.strerror}") from None
 
 
+@main.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+@workspace_option
+@click.argument("flags", nargs=-1, type=click.UNPROCESSED)
+def serve(workspace, flags) -> None:
+    """Serve the pushed versions: TF Serving's API and flags, REST on 8501, gRPC on 8500.
+
+    `mnist-gan serve --help` lists the flags.
+    """
+    from serving import versions
+    from serving.server.main import main as serve_main
+
+    told = any(flag.lstrip("-").startswith(("model_", "help", "h", "version")) for flag in flags)
+    if not told and not versions.list_versions(workspace.serving):
+        raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
+    sys.exit(serve_main(list(flags), workspace.serving))
+
+
 @main.command()
 @workspace_option
 @click.option("--port", default=6006, show_default=True, help="Port to serve on.")
@@ -205,3 +226,6 @@ def _print_settings(rows: list[dict], as_json: bool) -> None:
     for row in rows:
         table.add_row(row["name"], row["value"], row["takes"], row["description"])
     Console().print(table)
+
+
+main.add_command(lineage)

@@ -18,6 +18,19 @@ from rich.table import Table
 
 PROGRESS_LOGGER = "mnist_gan.progress"
 
+# What the closing table shows of the metrics; `--json` has all.
+HEADLINES = {
+    "fid": "FID",
+    "fid_floor": "FID of real images",
+    "fid_ratio": "FID / that floor",
+    "kid": "KID",
+    "accuracy": "asked class drawn",
+    "precision": "precision",
+    "recall": "recall",
+    "coverage": "coverage",
+    "cas": "CAS",
+}
+
 _MARKS = {
     "COMPLETE": "[green]✓[/]",
     "CACHED": "[cyan]=[/]",
@@ -175,8 +188,9 @@ def print_run(console: Console, run: dict) -> None:
     facts.add_row("data set", f"{run['dataset']} {run['dataset_note'] or ''}")
     facts.add_row("preset", str(run["preset"]))
     facts.add_row("state", run["state"] + _total(run))
-    for name, value in (run["metrics"] or {}).items():
-        facts.add_row(name.replace("_", " "), f"{value:.4g}")
+    metrics = run["metrics"] or {}
+    for name in [name for name in HEADLINES if name in metrics]:
+        facts.add_row(HEADLINES[name], f"{metrics[name]:.4g}")
     if run["blessed"] is not None:
         word = "[green]blessed[/]" if run["blessed"] else "[red]not blessed[/]"
         facts.add_row("verdict", word)

@@ -26,6 +26,7 @@ from components.mnist_example_gen import source as data_source
 from pipeline import pipeline as pipeline_lib
 from pipeline import provenance, store
 from pipeline.configs import Settings
+from pipeline.lineage import digests
 from pipeline.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -177,6 +178,9 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         if shown:
             state = store.state_of(execution)
             self._view.node_ended(name, state, time.monotonic() - begun, None)
+        if execution is not None and store.state_of(execution) == "COMPLETE":
+            with metadata.Metadata(self._connection) as handle:
+                digests.note_digests(handle.store, execution.id)
         if execution is None or store.state_of(execution) == "FAILED":
             # TFX publishes a failure of input resolution and goes on; what follows has no input.
             self._note_error(name, "its inputs could not be resolved")

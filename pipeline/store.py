@@ -114,8 +114,8 @@ def _verdict(store: mlmd.MetadataStore, executions) -> dict:
         if artifact.type == "ModelEvaluation":
             verdict["metrics"] = {
                 key: value
-                for key, value in facts.items()
-                if isinstance(value, int | float) and not key.startswith("is_")
+                for key, value in sorted(facts.items())
+                if isinstance(value, int | float)
             }
         elif artifact.type == "ModelBlessing" and "blessed" in facts:
             verdict["blessed"] = facts["blessed"] == 1

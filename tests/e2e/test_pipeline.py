@@ -26,6 +26,7 @@ NODES = [
     "MnistExampleGen",
     "StatisticsGen",
     "SchemaGen",
+    "ExampleSchema",
     "ExampleValidator",
     "DataGate",
     "Transform",

@@ -1,0 +1,96 @@
+"""The DAG: what depends on what, and what is part of the cache key."""
+
+import json
+import pathlib
+
+import pytest
+from tfx.orchestration.pipeline import Pipeline
+
+from components.mnist_example_gen.source import DataSource
+from pipeline import configs
+from pipeline.pipeline import LOOKUPS, create_pipeline
+
+DATA = DataSource(
+    requested="auto",
+    name="letters",
+    version="1.0.0",
+    split_slices={"train": "train[0:60]", "eval": "train[60:70]", "test": "test[0:10]"},
+    split_counts={"train": 60, "eval": 10, "test": 10},
+    num_classes=26,
+    class_names=tuple("abcdefghijklmnopqrstuvwxyz"),
+    checksums={"letters.gz": "0" * 64},
+    tfds_dir="tfds",
+)
+
+
+def make(tmp_path: pathlib.Path, data: DataSource = DATA, **overrides: str) -> Pipeline:
+    return create_pipeline(
+        settings=configs.load("smoke", overrides),
+        data=data,
+        metadata_path=tmp_path / "metadata.sqlite",
+        pipeline_root=tmp_path / "root",
+        serving_base=tmp_path / "serving",
+        checkpoint_root=tmp_path / "checkpoints",
+        tensorboard_root=tmp_path / "tensorboard",
+    )
+
+
+@pytest.fixture
+def nodes(tmp_path):
+    return {component.id: component for component in make(tmp_path).components}
+
+
+def test_making_the_pipeline_touches_nothing(tmp_path):
+    make(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_trained_before_the_gate_let_the_data_pass(nodes):
+    assert nodes["DataGate"] in nodes["Transform"].upstream_nodes
+    assert nodes["Transform"] in nodes["Trainer"].upstream_nodes
+
+
+def test_the_push_depends_on_the_verdict(nodes):
+    assert nodes["Evaluator"] in nodes["Pusher"].upstream_nodes
+
+
+def test_only_resolvers_are_left_out_of_a_report(nodes):
+    resolvers = {name for name, node in nodes.items() if type(node).__name__ == "Resolver"}
+    assert resolvers == LOOKUPS
+
+
+def test_every_node_that_runs_our_code_has_the_hash_of_it(nodes):
+    stock = {"StatisticsGen", "SchemaGen", "ExampleValidator"}
+    for name, node in nodes.items():
+        if name in LOOKUPS | stock:
+            continue
+        properties = node.exec_properties
+        custom = json.loads(properties.get("custom_config") or "{}")
+        assert len(properties.get("source_hash") or custom.get("source_hash") or "") == 16, name
+
+
+def test_training_settings_reach_the_trainer_alone(tmp_path, nodes):
+    changed = {c.id: c for c in make(tmp_path, steps="7").components}
+    assert _differing(nodes, changed) == {"Trainer"}
+
+
+def test_bars_reach_the_evaluator_alone(tmp_path, nodes):
+    changed = {c.id: c for c in make(tmp_path, max_fid_ratio="7").components}
+    assert _differing(nodes, changed) == {"Evaluator"}
+
+
+def test_the_number_of_classes_is_the_data_sets(nodes):
+    custom = json.loads(nodes["Trainer"].exec_properties["custom_config"])
+    assert custom["data"]["num_classes"] == 26
+    assert custom["data"]["fingerprint"] == DATA.fingerprint
+
+
+def _differing(before, after) -> set[str]:
+    """Nodes whose parameters are others."""
+    return {
+        name
+        for name in before
+        if name not in LOOKUPS
+        and {k: str(v) for k, v in before[name].exec_properties.items()}
+        != {k: str(v) for k, v in after[name].exec_properties.items()}
+    }
