@@ -14,7 +14,7 @@ from metrics.classifier import train
 from metrics.features import ClassifierExtractor
 from metrics.labels import asked_accuracy, confusion
 
-EPOCHS = 4
+EPOCHS = 3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -337,6 +337,8 @@ def test_intervals_of_too_few_or_unlike_groups_are_refused():
         frechet_interval(grouped(rows, 4), reference)
     with pytest.raises(ValueError, match="as many rows in every group"):
         frechet_interval(grouped(rows, 8), reference, baseline=grouped(rows[:100], 8))
+    with pytest.raises(ValueError, match="groups must have the reference's width 3, got"):
+        frechet_interval(grouped(rows[:, :2], 8), reference)
     with pytest.raises(ValueError, match="level must lie between"):
         frechet_interval(grouped(rows, 8), reference, level=1.5)
     with pytest.raises(ValueError, match="count must be at least 1"):

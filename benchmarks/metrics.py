@@ -1,0 +1,286 @@
+"""Each metric beside the libraries that people know, on the same features, in one process.
+
+    python -m benchmarks.metrics [--count 10000] [--dim 128] [--features FILE.npz] [--json]
+
+The libraries (torch-fidelity, torchmetrics, clean-fid, prdc, scikit-learn, SciPy) are for this
+comparison alone; one that is not installed is named and left out. They may live in an environment
+without TensorFlow: `--save-features FILE.npz` in one with TensorFlow keeps the features of real
+digits for `--features FILE.npz` in the other. Without either the features are made up: rectified
+and correlated, as a classifier's are.
+
+Each time is the best of `--repeat`, in seconds. "differs" is the relative difference of the values.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from metrics import kernel, labels, manifold
+from metrics.distances import nearest
+from metrics.frechet import (
+    FeatureStats,
+    frechet_distance,
+    frechet_distance_from_features,
+    frechet_interval,
+    grouped,
+)
+
+
+def made_up(count: int, dim: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Two clouds of rectified, correlated features a little apart, and probabilities."""
+    random = np.random.default_rng(seed)
+    mixing = random.normal(size=(dim // 2, dim)) / np.sqrt(dim / 2)
+    offset = random.normal(size=dim) * 0.5
+
+    def cloud(scale: float) -> np.ndarray:
+        hidden = random.normal(size=(count, dim // 2)) * scale
+        noise = 0.1 * random.normal(size=(count, dim))
+        return np.maximum(hidden @ mixing + offset + noise, 0).astype(np.float32)
+
+    logits = 4 * random.normal(size=(count, 10))
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    return {"real": cloud(1.0), "fake": cloud(1.05), "probabilities": probabilities}
+
+
+def of_digits(count: int, data_dir: str) -> dict[str, np.ndarray]:
+    """The pinned features of test pictures and of train pictures with a little salt on them."""
+    from metrics.features import load_extractor
+    from metrics.train_classifier import load_splits
+
+    splits, _, _ = load_splits("mnist:3.0.1", data_dir, None)
+    extractor = load_extractor()
+    fakes = splits["train"][0][:count].copy()
+    fakes[np.random.default_rng(0).random(fakes.shape) < 0.003] = 255
+    features, probabilities = extractor.features_and_probabilities(fakes)
+    real = extractor.features(splits["test"][0][:count])
+    return {"real": real, "fake": features, "probabilities": probabilities}
+
+
+class Table:
+    """Runs functions, keeps their values and times, and prints them as they come."""
+
+    def __init__(self, repeat: int, quiet: bool):
+        self.repeat, self.quiet, self.rows = repeat, quiet, []
+
+    def run(self, metric: str, who: str, function: Callable[[], float | tuple]) -> None:
+        """Times `function`; a library that is not installed is noted instead."""
+        row = {"metric": metric, "who": who, "value": None, "seconds": None, "differs": None}
+        try:
+            seconds = []
+            for _ in range(self.repeat):
+                started = time.perf_counter()
+                value = function()
+                seconds.append(time.perf_counter() - started)
+            row["value"] = np.atleast_1d(np.asarray(value, np.float64)).tolist()
+            row["seconds"] = min(seconds)
+            ours = next((r for r in self.rows if r["metric"] == metric), row)["value"]
+            pairs = zip(ours, row["value"], strict=False)
+            row["differs"] = max(abs(a - b) / max(abs(a), 1e-300) for a, b in pairs)
+        except ImportError as error:
+            row["note"] = f"not installed: {error.name}"
+        self.rows.append(row)
+        if not self.quiet:
+            print(self.line(row), flush=True)
+
+    @staticmethod
+    def line(row: dict) -> str:
+        start = f"{row['metric']:<30} {row['who']:<26}"
+        if "note" in row:
+            return f"{start} {row['note']}"
+        values = " ".join(f"{value:.6g}" for value in row["value"])
+        differs = "" if row["who"].startswith("ours") else f"{row['differs']:.1e}"
+        return f"{start} {values:<36} {row['seconds']:>9.3f} {differs:>9}"
+
+
+def library(name: str):
+    """Imports a library, before its time is taken."""
+    return importlib.import_module(name)
+
+
+def deferred(module: str, call: Callable) -> Callable:
+    """`call(module)`, the import of which may fail in `Table.run` and is not timed twice."""
+    return lambda: call(library(module))
+
+
+def compare(data: dict[str, np.ndarray], table: Table) -> None:
+    """All comparisons, the project's own first."""
+    real, fake = data["real"].astype(np.float64), data["fake"].astype(np.float64)
+    moments = [np.mean(fake, 0), np.cov(fake.T), np.mean(real, 0), np.cov(real.T)]
+    torch = tensors = tensor_moments = None
+    try:
+        torch = library("torch")
+        tensors = [torch.from_numpy(array) for array in (fake, real)]
+        tensor_moments = [torch.from_numpy(array) for array in moments]
+    except ImportError:
+        pass  # the rows that need it say so
+
+    fid = "FID from features"
+    table.run(fid, "ours", lambda: frechet_distance_from_features(data["fake"], data["real"]))
+
+    def fidelity_fid(module):
+        stats = [module.fid_features_to_statistics(rows) for rows in tensors]
+        return next(iter(module.fid_statistics_to_metric(*stats, False).values()))
+
+    table.run(fid, "torch-fidelity", deferred("torch_fidelity.metric_fid", fidelity_fid))
+
+    fid = "FID from moments"
+    table.run(fid, "ours", lambda: frechet_distance(*moments))
+    table.run(
+        fid, "clean-fid", deferred("cleanfid.fid", lambda module: module.frechet_distance(*moments))
+    )
+    table.run(
+        fid,
+        "torchmetrics",
+        deferred(
+            "torchmetrics.image.fid", lambda module: float(module._compute_fid(*tensor_moments))
+        ),
+    )
+
+    def textbook(module):
+        root = module.sqrtm(moments[1] @ moments[3])
+        shift = moments[0] - moments[2]
+        return shift @ shift + np.trace(moments[1] + moments[3] - 2 * np.real(root))
+
+    table.run(fid, "textbook formula, SciPy", deferred("scipy.linalg", textbook))
+
+    groups, reference = grouped(data["fake"]), FeatureStats.of(data["real"])
+
+    def interval():
+        found = frechet_interval(groups, reference)
+        return found.estimate, found.low, found.high
+
+    table.run("FID with 95 % interval", "ours", interval)
+
+    size = min(1000, len(real))
+    one_block = f"KID, one block of {size}"
+    table.run(
+        one_block,
+        "ours",
+        lambda: kernel.kernel_distance(fake[:size], real[:size], block_size=size)[0],
+    )
+    table.run(
+        one_block,
+        "torch-fidelity",
+        deferred(
+            "torch_fidelity.metric_kid",
+            lambda module: module.kernel_mmd(
+                fake[:size], real[:size], kid_kernel="poly", kid_kernel_poly_degree=3
+            ),
+        ),
+    )
+    table.run(
+        one_block,
+        "clean-fid",
+        deferred(
+            "cleanfid.fid",
+            lambda module: module.kernel_distance(fake[:size], real[:size], 1, size),
+        ),
+    )
+    table.run(
+        one_block,
+        "torchmetrics",
+        deferred(
+            "torchmetrics.image.kid",
+            lambda module: float(module.poly_mmd(tensors[0][:size], tensors[1][:size])),
+        ),
+    )
+    blocks = len(real) // size
+    every_row = f"KID, {blocks} blocks of {size}"
+    table.run(every_row, "ours", lambda: kernel.kernel_distance(fake, real, block_size=size))
+    table.run(
+        every_row,
+        "clean-fid, random blocks",
+        deferred("cleanfid.fid", lambda module: module.kernel_distance(fake, real, blocks, size)),
+    )
+
+    four = "prec. recall dens. cover., k=5"
+
+    def ours_four():
+        scores = manifold.manifold_scores(data["real"], data["fake"], 5)
+        return scores.precision, scores.recall, scores.density, scores.coverage
+
+    def prdc_four(module):
+        scores = module.compute_prdc(real, fake, 5)
+        return [float(scores[key]) for key in ("precision", "recall", "density", "coverage")]
+
+    table.run(four, "ours", ours_four)
+    table.run(four, "prdc", deferred("prdc", prdc_four))
+    two = "precision recall, k=3"
+    table.run(two, "ours", lambda: manifold.precision_recall(data["real"], data["fake"], 3))
+
+    def fidelity_two(module):
+        scores = module.prc_features_to_metric(
+            *tensors, prc_neighborhood=3, prc_batch_size=10_000, save_cpu_ram=False, verbose=False
+        )
+        return scores["precision"], scores["recall"]
+
+    table.run(two, "torch-fidelity", deferred("torch_fidelity.metric_prc", fidelity_two))
+
+    score = "classifier score"
+    table.run(score, "ours", lambda: labels.classifier_score(data["probabilities"]))
+
+    def fidelity_score(module):
+        logits = np.log(np.maximum(data["probabilities"].astype(np.float64), 1e-300))
+        return module.isc_features_to_metric(torch.from_numpy(logits), splits=1)[
+            "inception_score_mean"
+        ]
+
+    table.run(score, "torch-fidelity", deferred("torch_fidelity.metric_isc", fidelity_score))
+
+    neighbours = "mean distance to nearest"
+    table.run(neighbours, "ours", lambda: nearest(data["fake"], data["real"])[0].mean())
+
+    def sklearn_neighbours(module):
+        search = module.NearestNeighbors(n_neighbors=1, algorithm="brute").fit(real)
+        return search.kneighbors(fake)[0].mean()
+
+    table.run(neighbours, "scikit-learn", deferred("sklearn.neighbors", sklearn_neighbours))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.metrics", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("--count", type=int, default=10_000, help="pictures on either side")
+    parser.add_argument("--dim", type=int, default=128, help="width of made-up features")
+    parser.add_argument("--data-dir", default=os.environ.get("MNIST_GAN_DATA_DIR"))
+    parser.add_argument("--features", help="an .npz that --save-features wrote")
+    parser.add_argument("--save-features", help="keep the features of digits, compare nothing")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args(arguments)
+
+    if options.features:
+        data, source = dict(np.load(options.features)), options.features
+    elif options.data_dir:
+        data, source = of_digits(options.count, options.data_dir), "real digits, pinned classifier"
+    else:
+        data, source = made_up(options.count, options.dim), "made up"
+    if options.save_features:
+        np.savez(options.save_features, **data)
+        return
+    table = Table(options.repeat, quiet=options.json)
+    if not options.json:
+        counts = (
+            f"{len(data['fake'])} fakes, {len(data['real'])} reals, {data['real'].shape[1]} wide"
+        )
+        print(f"features: {source} ({counts}); {platform.processor()} {os.cpu_count()} cores")
+        print(f"{'metric':<30} {'who':<26} {'value':<36} {'seconds':>9} {'differs':>9}")
+    compare(data, table)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if options.json:
+        print(json.dumps({"features": source, "rows": table.rows, "peak_gib": peak}, indent=2))
+    else:
+        print(f"highest memory of the process: {peak:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
