@@ -1,9 +1,9 @@
 """Executor of the Evaluator: from artifacts to artifacts; what it decides is in `judge.py`."""
 
 import contextlib
+import functools
 import json
 import logging
-import math
 import os
 import pathlib
 import shutil
@@ -11,17 +11,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.evaluator import generation, judge, pictures, reference
+from components.evaluator import generation, judge, measure, pictures, reference
 from components.evaluator.config import JudgeConfig
 from metrics import checks
-from metrics.cas import classification_accuracy_score
 from metrics.pictures import digit_grid
 from serving import local, versions
 from serving.contract import ContractError, GeneratorContract, to_uint8
@@ -61,7 +59,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         with _timed(seconds, "reference"):
             real = reference.load(
-                examples,
+                reference.Dataset.of(examples),
+                functools.partial(reference.read_split, examples),
                 *generation.extractors(config.extractor),
                 config.num_fakes,
                 _cache_dir(evaluation.uri),
@@ -80,9 +79,15 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         contract = _contract(model_dir)
         conditional = contract is None or contract.conditional
         cas = None
-        if config.cas_fakes and fakes["model"].total.kept:
+        # Without labels there is nothing to train a classifier on.
+        if config.cas_fakes and conditional and fakes["model"].total.kept:
             with _timed(seconds, "cas"):
-                cas = _cas(config, real, model_dir, exec_properties["seed"], conditional)
+                cas = measure.classification_score(
+                    lambda seeds, asked: local.load(model_dir).draw(seeds, asked),
+                    real,
+                    config.cas_fakes,
+                    exec_properties["seed"],
+                )
         with _timed(seconds, "measuring"):
             document, neighbours = judge.judge(
                 real,
@@ -103,6 +108,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 real,
                 fakes["model"],
                 neighbours,
+                conditional=conditional,
                 baseline=fakes["baseline"] if shown else None,
             )
             _draw_samples(folder, model_dir)
@@ -205,29 +211,6 @@ def _incomparable(blessing: types.Artifact | None, real: reference.Reference) ->
     if blessing.get_int_custom_property("num_fakes") != real.num_fakes:
         return {"ignored": "it was judged on another number of fakes"}
     return {}
-
-
-def _cas(
-    config: JudgeConfig, real: reference.Reference, model_dir: str, seed: int, conditional: bool
-) -> float | None:
-    """The classification accuracy score; NaN where the generator can't give the fakes.
-
-    None for an unconditional generator: its fakes have no labels to train on.
-    """
-    if not conditional:
-        return None
-    counts = reference.apportion(real.class_counts(), config.cas_fakes)
-    asked = generation.ordered_labels(counts, seed)
-    # Behind the seeds of the other fakes: nothing is judged twice on the same images.
-    seeds = generation.first_seed(seed) + real.num_fakes + np.arange(len(asked))
-    try:
-        images = to_uint8(local.Generator(model_dir).draw(seeds, asked))
-    except ValueError as error:
-        _log.warning("no classification accuracy score: %s", error)
-        return math.nan
-    return classification_accuracy_score(
-        images, asked, real.images, real.labels, real.data.num_classes, seed=seed
-    ).accuracy
 
 
 def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -55,8 +55,8 @@ class Task:
 
     @property
     def block(self) -> int:
-        """Images in a block: small draws too give the interval its groups."""
-        return max(1, min(BLOCK, -(-len(self.labels) // GROUPS)))
+        """Images in a block."""
+        return block_size(len(self.labels))
 
     @property
     def num_blocks(self) -> int:
@@ -106,6 +106,10 @@ class Sample:
     features: np.ndarray
     probabilities: np.ndarray
 
+    def classes(self, conditional: bool) -> np.ndarray:
+        """int64 [N]: the class asked for, or the one seen where the generator takes no wishes."""
+        return self.asked if conditional else self.probabilities.argmax(axis=1)
+
 
 @dataclasses.dataclass
 class Fakes:
@@ -122,7 +126,12 @@ class Fakes:
     @functools.cached_property
     def total(self) -> Tally:
         """The tally of all groups together."""
-        return functools.reduce(merge, self.groups)
+        return merge_all(self.groups)
+
+
+def block_size(count: int) -> int:
+    """Images in a block of `count`: small draws too must give the interval its groups."""
+    return max(1, min(BLOCK, -(-count // GROUPS)))
 
 
 def merge(left: Tally, right: Tally) -> Tally:
@@ -134,6 +143,11 @@ def merge(left: Tally, right: Tally) -> Tally:
         confusion=left.confusion + right.confusion,
         problems=tuple(dict.fromkeys(left.problems + right.problems)),
     )
+
+
+def merge_all(tallies: Iterable[Tally]) -> Tally:
+    """The tally of all of them, merged from left to right; at least one."""
+    return functools.reduce(merge, tallies)
 
 
 @functools.lru_cache(maxsize=2)
@@ -287,7 +301,7 @@ class _MergeInOrder(beam.CombineFn):
     def extract_output(self, accumulator: dict) -> Tally:
         # Left to right: a subtree's first leaf is index * 2**level.
         ordered = sorted(accumulator.items(), key=lambda item: item[0][1] << item[0][0])
-        return functools.reduce(merge, (counted for _, counted in ordered))
+        return merge_all(counted for _, counted in ordered)
 
     @staticmethod
     def _add(nodes: dict, node: tuple[int, int], counted: Tally) -> dict:

@@ -1,18 +1,24 @@
-"""From tallies of fakes and the real reference to figures. NumPy only.
+"""From tallies of fakes and the real reference to figures.
 
 `figures` gathers what `evaluation.json` calls `metrics`; every name is explained in
 `components/evaluator/README.md`.
 """
 
 import dataclasses
+import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from components.evaluator import reference as reference_lib
-from components.evaluator.generation import Fakes
-from components.evaluator.reference import Reference
+from components.evaluator.generation import Fakes, first_seed, ordered_labels
+from components.evaluator.reference import Reference, apportion
 from metrics import frechet, kernel, labels, memorisation, pixels
+from metrics.cas import classification_accuracy_score
+from serving.contract import to_uint8
+
+_log = logging.getLogger(__name__)
 
 # Below this accuracy on real reference images the classifier does not know these classes (it was
 # made for other data), and nothing that it says about classes is reported.
@@ -131,10 +137,9 @@ def class_figures(fakes: Fakes, reference: Reference, conditional: bool) -> tupl
         accuracy = asked.per_class
         figures["accuracy"] = asked.accuracy
         figures["worst_class_accuracy"] = accuracy[asked.worst_class]
-    group = sample.asked if conditional else sample.probabilities.argmax(axis=1)
     distances = labels.per_class_frechet(
         labels.class_stats(reference.features, reference.labels, num_classes),
-        labels.class_stats(sample.features, group, num_classes),
+        labels.class_stats(sample.features, sample.classes(conditional), num_classes),
     )
     rows = [
         {
@@ -148,6 +153,33 @@ def class_figures(fakes: Fakes, reference: Reference, conditional: bool) -> tupl
         for label in np.flatnonzero(reference.class_counts())
     ]
     return figures, rows
+
+
+def classification_score(
+    draw: Callable[[np.ndarray, np.ndarray], np.ndarray], real: Reference, count: int, seed: int
+) -> float:
+    """Accuracy on the real reference of a classifier that was trained on fakes (CAS).
+
+    Args:
+      draw: (seeds, classes asked for) -> float images in [-1, 1].
+      real: what it is tested on; its classes' shares are those of the fakes.
+      count: fakes to train on.
+      seed: of the judge.
+
+    Returns:
+      0..1; NaN where the generator can't give the fakes.
+    """
+    asked = ordered_labels(apportion(real.class_counts(), count), seed)
+    # Behind the seeds of the other fakes: nothing is judged twice on the same images.
+    seeds = first_seed(seed) + real.num_fakes + np.arange(count)
+    try:
+        images = to_uint8(draw(seeds, asked))
+    except ValueError as error:
+        _log.warning("no classification accuracy score: %s", error)
+        return math.nan
+    return classification_accuracy_score(
+        images, asked, real.images, real.labels, real.data.num_classes, seed=seed
+    ).accuracy
 
 
 def compare(fakes: Fakes, baseline: Fakes, reference: Reference, confidence: float) -> dict:

@@ -22,6 +22,8 @@ def draw(
     reference: Reference,
     fakes: Fakes,
     neighbours: Neighbours | None,
+    *,
+    conditional: bool = True,
     baseline: Fakes | None = None,
 ) -> None:
     """Writes the pictures that there is something to show on.
@@ -35,22 +37,24 @@ def draw(
       document: what `judge` returned.
       reference, fakes: what it was made from.
       neighbours: nearest train images of the fakes, as `judge` returned them.
+      conditional: whether the fakes are of the class asked for.
       baseline: fakes of the generator that it was compared with.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sample = fakes.sample
     if not len(sample.images):
         return
+    classes = sample.classes(conditional)
     pictures.real_above_fake(
         folder / "real_above_fake.png",
         reference.images[_in_columns(reference.labels)],
-        sample.images[_in_columns(sample.asked)],
+        sample.images[_in_columns(classes)],
         columns=_COLUMNS,
     )
     if neighbours is None:
         return
-    _draw_extremes(folder / "worst_and_best.png", reference, fakes)
-    _draw_neighbours(folder / "nearest_train.png", reference, fakes, neighbours)
+    _draw_extremes(folder / "worst_and_best.png", reference, fakes, classes)
+    _draw_neighbours(folder / "nearest_train.png", reference, fakes, neighbours, classes)
     _draw_classes(folder, document)
     _draw_variety(folder, document["metrics"])
     shown = {"this generator": fakes}
@@ -68,11 +72,13 @@ def draw(
     )
 
 
-def _draw_extremes(path: pathlib.Path, reference: Reference, fakes: Fakes) -> None:
+def _draw_extremes(
+    path: pathlib.Path, reference: Reference, fakes: Fakes, classes: np.ndarray
+) -> None:
     # How far a fake lies from the real images, in the features that FID looks at.
     distances, _ = memorisation.nearest(fakes.sample.features, reference.features)
     order = np.argsort(distances, kind="stable")
-    best = _shared_out(order, fakes.sample.asked, _EXTREMES)
+    best = _shared_out(order, classes, _EXTREMES)
     worst = order[::-1][: len(best)]
     rows = -(-len(best) // _COLUMNS)
     blank = np.full((rows * _COLUMNS - len(best), *fakes.sample.images.shape[1:]), 255, np.uint8)
@@ -87,10 +93,14 @@ def _draw_extremes(path: pathlib.Path, reference: Reference, fakes: Fakes) -> No
 
 
 def _draw_neighbours(
-    path: pathlib.Path, reference: Reference, fakes: Fakes, neighbours: Neighbours
+    path: pathlib.Path,
+    reference: Reference,
+    fakes: Fakes,
+    neighbours: Neighbours,
+    classes: np.ndarray,
 ) -> None:
     order = np.argsort(neighbours.distances, kind="stable")
-    chosen = _shared_out(order, fakes.sample.asked, _PAIRS)
+    chosen = _shared_out(order, classes, _PAIRS)
     pictures.pairs(
         path,
         fakes.sample.images[chosen],

@@ -10,13 +10,14 @@ import json
 import logging
 import os
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
-from metrics import checks, frechet, manifold, memorisation
+from metrics import checks, features, frechet, manifold, memorisation
 
 CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
@@ -28,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """What the Examples artifact says about itself."""
+    """Which data set the real images are of."""
 
     dataset: str
     dataset_version: str
@@ -131,20 +132,29 @@ def read_split(examples: standard_artifacts.Examples, split: str) -> RealSplit:
         raise ValueError(f"the examples have no split {split!r}, only {examples.split_names}")
     folder = artifact_utils.get_split_uri([examples], split)
     files = sorted(os.path.join(folder, name) for name in fileio.listdir(folder) if ".gz" in name)
+    records = tf.data.TFRecordDataset(files, compression_type="GZIP", num_parallel_reads=2)
+    return decode(records, split)
+
+
+def decode(records: tf.data.Dataset, split: str) -> RealSplit:
+    """Images and labels of serialized examples, in the order of their ids.
+
+    Raises:
+      ValueError: there are none; `split` names them.
+    """
     features = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
         "id": tf.io.FixedLenFeature([], tf.string),
     }
 
-    def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         example = tf.io.parse_single_example(serialized, features)
         example["image"] = tf.io.decode_png(example["image"], channels=1)
         return example
 
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP", num_parallel_reads=2)
     batches = list(
-        records.map(decode, num_parallel_calls=tf.data.AUTOTUNE).batch(1000).as_numpy_iterator()
+        records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).batch(1000).as_numpy_iterator()
     )
     if not batches:
         raise ValueError(f"the split {split!r} of the examples is empty")
@@ -157,22 +167,23 @@ def read_split(examples: standard_artifacts.Examples, split: str) -> RealSplit:
 
 
 def load(
-    examples: standard_artifacts.Examples,
-    extractor,
-    classifier,
+    data: Dataset,
+    read: Callable[[str], RealSplit],
+    extractor: features.Extractor,
+    classifier: features.Extractor,
     num_fakes: int,
     cache_dir: str | None,
 ) -> Reference:
     """The reference for `num_fakes` fakes, from the cache where it is there.
 
     Args:
-      examples: artifact with the splits `train` and `test`.
-      extractor: gives the features; as `metrics.features.load_extractor` returns it.
+      data: which data set.
+      read: gives the splits "test" and "train"; not called where the cache has the result.
+      extractor: gives the features.
       classifier: gives the classes; the same where that one knows any.
       num_fakes: as the config asks; lowered to the size of the train split.
       cache_dir: folder for the cache, None for none.
     """
-    data = Dataset.of(examples)
     path = None
     if cache_dir and data.fingerprint:
         key = f"{_FORMAT} {data.fingerprint} {extractor.digest} {classifier.digest} {num_fakes}"
@@ -185,43 +196,47 @@ def load(
                 extractor_digest=extractor.digest,
                 **arrays,
             )
-    test, train = read_split(examples, "test"), read_split(examples, "train")
-    reference = build(data, extractor, classifier, test, train, num_fakes)
+    reference = build(data, extractor, classifier, read("test"), read("train"), num_fakes)
     if path is not None:
         _write_cache(path, reference)
     return reference
 
 
 def build(
-    data: Dataset, extractor, classifier, test: RealSplit, train: RealSplit, num_fakes: int
+    data: Dataset,
+    extractor: features.Extractor,
+    classifier: features.Extractor,
+    test: RealSplit,
+    train: RealSplit,
+    num_fakes: int,
 ) -> Reference:
     """Computes a Reference from images; arguments as in `load`."""
     num_fakes = min(num_fakes, len(train.labels))
-    features, probabilities = look(test.images, extractor, classifier)
+    seen, probabilities = look(test.images, extractor, classifier)
     train_features = extractor.features(train.images)
     counts = np.bincount(test.labels, minlength=data.num_classes)
     sample = train_features[_floor_rows(train.labels, counts, num_fakes)]
-    radii = manifold.squared_radii(features, NEIGHBOURS)
+    radii = manifold.squared_radii(seen, NEIGHBOURS)
     return Reference(
         data=data,
         extractor_name=extractor.name,
         extractor_digest=extractor.digest,
         images=test.images,
         labels=test.labels,
-        features=features,
+        features=seen,
         predicted=probabilities.argmax(axis=1).astype(np.int64),
         num_fakes=num_fakes,
         train_images=train.images,
         train_labels=train.labels,
         train_features=train_features,
         radii=radii,
-        to_train=memorisation.nearest(features, train_features)[0],
+        to_train=memorisation.nearest(seen, train_features)[0],
         to_train_pixels=memorisation.nearest(
             memorisation.pixel_rows(test.images), memorisation.pixel_rows(train.images)
         )[0],
         real_figures={
-            "fid": frechet.frechet_distance_from_features(sample, features),
-            **manifold_figures(features, sample[:MANIFOLD_SAMPLE], radii),
+            "fid": frechet.frechet_distance_from_features(sample, seen),
+            **manifold_figures(seen, sample[:MANIFOLD_SAMPLE], radii),
         },
     )
 
@@ -230,7 +245,9 @@ def _floor_rows(train_labels: np.ndarray, counts: np.ndarray, num_fakes: int) ->
     return stratified_sample(train_labels, apportion(counts, num_fakes), seed=0)
 
 
-def look(images: np.ndarray, extractor, classifier) -> tuple[np.ndarray, np.ndarray]:
+def look(
+    images: np.ndarray, extractor: features.Extractor, classifier: features.Extractor
+) -> tuple[np.ndarray, np.ndarray]:
     """Features [N, D] and class probabilities [N, C], float32, of uint8 images."""
     if extractor is classifier:
         return extractor.features_and_probabilities(images)

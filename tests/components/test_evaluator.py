@@ -230,7 +230,7 @@ def test_a_baseline_judged_otherwise_is_ignored_and_the_reason_says_so(judge, mo
     document, _, _ = judge(models("good"), models("worse"), blessing)
     assert document["blessed"]
     assert "other data" in document["baseline"]["ignored"] and "other data" in document["reason"]
-    real = reference.load(examples, *generation.extractors(None), 400, None)
+    real = load_reference(examples, 400, None)
     blessing.set_string_custom_property("fingerprint", real.data.fingerprint)
     assert executor._incomparable(blessing, real) == {}
     blessing.set_int_custom_property("num_fakes", 100)
@@ -289,19 +289,28 @@ def test_tallies_merge_the_same_in_any_order_and_grouping():
         assert merged.drawn == 65
 
 
+def load_reference(examples, num_fakes: int, cache_dir: str | None) -> reference.Reference:
+    return reference.load(
+        reference.Dataset.of(examples),
+        lambda split: reference.read_split(examples, split),
+        *generation.extractors(None),
+        num_fakes,
+        cache_dir,
+    )
+
+
 def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     examples, tmp_path, monkeypatch
 ):
-    eyes = generation.extractors(None)
-    first = reference.load(examples, *eyes, 300, str(tmp_path))
+    first = load_reference(examples, 300, str(tmp_path))
     monkeypatch.setattr(reference, "read_split", None)  # would fail if it were read again
-    again = reference.load(examples, *eyes, 300, str(tmp_path))
+    again = load_reference(examples, 300, str(tmp_path))
     assert again.floor == first.floor
     np.testing.assert_array_equal(again.features, first.features)
     monkeypatch.undo()
     (cached,) = tmp_path.glob("reference-*.npz")
     cached.write_bytes(cached.read_bytes()[:1000])
-    assert reference.load(examples, *eyes, 300, str(tmp_path)).floor == first.floor
+    assert load_reference(examples, 300, str(tmp_path)).floor == first.floor
 
 
 def test_fakes_have_the_classes_of_the_reference():
