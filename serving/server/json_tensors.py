@@ -8,7 +8,7 @@ import base64
 import binascii
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -366,6 +366,8 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
     Raises:
       ServingError: an output has no rows, or not as many as another.
     """
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
     rows = None
     for name, array in outputs.items():
         if not array.ndim:
@@ -378,18 +380,27 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
                 f"expecting: {rows}"
             )
         rows = array.shape[0]
-    values = _values(outputs)
-    if len(values) == 1:
-        (answer,) = values.values()
-    else:
-        answer = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
-    return dump({"predictions": answer})
+    if len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        return _encode('{"predictions":' + _array_text(name, array) + "}")
+    entries = [
+        _object_text({name: _array_text(name, array[i]) for name, array in sorted(outputs.items())})
+        for i in range(rows or 0)
+    ]
+    return _encode('{"predictions":[' + ",".join(entries) + "]}")
 
 
 def columns(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """The answer to `inputs`: whole tensors, by name where there are several."""
-    values = _values(outputs)
-    return dump({"outputs": next(iter(values.values())) if len(values) == 1 else values})
+    """The answer to `inputs`: whole tensors, by name where there are several.
+
+    Raises:
+      ServingError: there is no output, or one of a type that JSON has no form of.
+    """
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
+    texts = {name: _array_text(name, array) for name, array in sorted(outputs.items())}
+    answer = next(iter(texts.values())) if len(texts) == 1 else _object_text(texts)
+    return _encode('{"outputs":' + answer + "}")
 
 
 def classifications(result: classification_pb2.ClassificationResult) -> bytes:
@@ -415,26 +426,66 @@ def regressions(result: regression_pb2.RegressionResult) -> bytes:
 
 
 def dump(document: object, indent: int | None = None) -> bytes:
-    """JSON as bytes; byte strings that were no UTF-8 leave as they came."""
+    """A document of lists and dictionaries as JSON."""
     separators = (",", ":") if indent is None else None
-    text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
+    return _encode(json.dumps(document, ensure_ascii=False, indent=indent, separators=separators))
+
+
+def _encode(text: str) -> bytes:
+    # Byte strings that were no UTF-8 leave as they came.
     return text.encode("utf-8", "surrogateescape")
 
 
-def _values(outputs: Mapping[str, np.ndarray]) -> dict[str, object]:
-    if not outputs:
-        raise invalid_argument("Cannot convert empty tensor map to JSON")
-    return {name: _nested(name, array) for name, array in sorted(outputs.items())}
+def _object_text(texts: Mapping[str, str]) -> str:
+    members = [f"{json.dumps(name, ensure_ascii=False)}:{text}" for name, text in texts.items()]
+    return "{" + ",".join(members) + "}"
 
 
-def _nested(name: str, array: np.ndarray) -> object:
-    if array.dtype == np.float32:
-        return shortest_decimals(array).tolist()
-    if array.dtype == np.float64 or array.dtype == np.bool_ or array.dtype in _INTEGERS:
-        return array.tolist()
+def _array_text(name: str, array: np.ndarray) -> str:
+    """An array as JSON.
+
+    By joining the texts of its values. A nested list for `json.dumps` would be 50,000 small lists
+    for 64 digits: more time to make and walk than to write, and enough to set off full garbage
+    collections one after the other.
+    """
+    array = np.asarray(array)
+    leaves = _leaf_texts(name, array)
+    if not array.ndim:
+        return leaves[0]
+    if not leaves:
+        return json.dumps(array.tolist())
+    # How many lists end after each value.
+    ends = np.zeros(array.size, np.int64)
+    for axis in range(1, array.ndim):
+        block = int(np.prod(array.shape[axis:]))
+        ends[block - 1 :: block] += 1
+    between = ["]" * n + "," + "[" * n for n in range(array.ndim)]
+    parts = [""] * (2 * array.size)
+    parts[0::2] = leaves
+    parts[1::2] = [between[n] for n in ends.tolist()]
+    parts[-1] = "]" * array.ndim
+    return "[" * array.ndim + "".join(parts)
+
+
+def _leaf_texts(name: str, array: np.ndarray) -> list[str]:
+    if array.dtype in (np.float32, np.float64):
+        wide = shortest_decimals(array) if array.dtype == np.float32 else array
+        texts = list(map(repr, wide.ravel().tolist()))
+        for i in np.flatnonzero(~np.isfinite(wide)).tolist():
+            texts[i] = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[texts[i]]
+        return texts
+    if array.dtype == np.bool_:
+        return ["true" if value else "false" for value in array.ravel().tolist()]
+    if array.dtype in _INTEGERS:
+        return list(map(repr, array.ravel().tolist()))
     if array.dtype.kind in "OS":
-        convert = _to_base64 if name.endswith("_bytes") else _to_text
-        return _map_leaves(convert, array.tolist())
+        if name.endswith("_bytes"):
+            return [
+                '{"b64":"' + base64.b64encode(value).decode("ascii") + '"}'
+                for value in array.ravel().tolist()
+            ]
+        texts = [value.decode("utf-8", "surrogateescape") for value in array.ravel().tolist()]
+        return [json.dumps(text, ensure_ascii=False) for text in texts]
     kind = tf.as_dtype(array.dtype).as_datatype_enum
     raise invalid_argument(f"Failed to write JSON value for tensor type: {_name(kind)}")
 
@@ -471,20 +522,6 @@ def shortest_decimals(array: np.ndarray) -> np.ndarray:
 
 def _floats32(values: list[float]) -> list[float]:
     return shortest_decimals(np.array(values, np.float32)).tolist()
-
-
-def _to_base64(value: bytes) -> dict[str, str]:
-    return {"b64": base64.b64encode(value).decode("ascii")}
-
-
-def _to_text(value: bytes) -> str:
-    return value.decode("utf-8", "surrogateescape")
-
-
-def _map_leaves(convert: Callable[[bytes], object], value: object) -> object:
-    if isinstance(value, list):
-        return [_map_leaves(convert, item) for item in value]
-    return convert(value)
 
 
 # Wording.

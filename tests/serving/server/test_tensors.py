@@ -109,6 +109,20 @@ def test_every_float_comes_back_from_json(array):
     np.testing.assert_array_equal(np.array(document["outputs"], np.float32), array)
 
 
+@settings(max_examples=200, deadline=None)
+@given(hnp.arrays(st.sampled_from(["int64", "bool", "float64"]),
+                  hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=3)))  # fmt: skip
+def test_every_shape_comes_back_from_json(array):
+    def nested(value):
+        return json.loads(json.dumps(value))  # NaN is not equal to itself, its text is
+
+    answer = json.loads(json_tensors.columns({"x": array}))["outputs"]
+    assert repr(answer) == repr(nested(array.tolist()))
+    if array.ndim and len(array):
+        rows = json.loads(json_tensors.predictions({"x": array, "y": array}))["predictions"]
+        assert repr([row["y"] for row in rows]) == repr(nested(array.tolist()))
+
+
 def test_floats_are_written_as_short_as_tf_serving_writes_them():
     array = np.array([0.2, 1, -0.1, 1 / 3, 1e-8, 123456.7, 16777217, 0], np.float32)
     text = json_tensors.columns({"x": array}).decode()
