@@ -183,11 +183,11 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         examples_utils.set_file_format(
             examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
         )
-        _describe(examples, source)
+        describe(examples, source)
         _LOG.info("wrote %s", source.split_counts)
 
 
-def _describe(examples: types.Artifact, source: DataSource) -> None:
+def describe(examples: types.Artifact, source: DataSource) -> None:
     """Puts what the examples are on the artifact and into its folder."""
     facts = {
         "dataset": source.name,

@@ -67,8 +67,8 @@ class DataSource:
         return pathlib.Path(self.tfds_dir, self.name, self.version)
 
     def to_json(self) -> str:
-        """All fields as one line of JSON."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """All fields as one line of JSON, splits in their order."""
+        return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "DataSource":

@@ -4,13 +4,14 @@ import json
 import pathlib
 
 import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
 from tfx.components.example_validator import executor as example_validator
 from tfx.components.schema_gen import executor as schema_gen
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
-from tfx.utils import proto_utils
+from tfx.utils import io_utils, proto_utils
 
 from components.data_gate import executor as data_gate
 from components.data_gate.component import DataGateReport
@@ -56,6 +57,14 @@ def generate_examples(source: DataSource, folder: pathlib.Path) -> types.Artifac
     executor = beam_executor(example_gen.Executor, folder)
     executor.Do({}, {"examples": [examples]}, properties)
     return examples
+
+
+def write_schema(num_classes: int, folder: pathlib.Path) -> types.Artifact:
+    """The schema that ExampleSchema makes of examples without further features."""
+    schema = artifact(standard_artifacts.Schema, folder)
+    constrained = example_schema.constrain(schema_pb2.Schema(), num_classes)
+    io_utils.write_pbtxt_file(str(folder / "schema.pbtxt"), constrained)
+    return schema
 
 
 def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.Artifact]:

@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from tfx.types import standard_artifacts
 
 from components.mnist_example_gen import digits, executor, png, source, tfds_store
 from components.mnist_example_gen.component import MnistExampleGen
@@ -329,8 +330,26 @@ def test_digits_are_drawn_as_mnist_draws_its_own():
 # --- the node
 
 
-def test_the_node_writes_every_example_once_with_its_facts(digits_source, tmp_path):
-    examples = data_nodes.generate_examples(digits_source, tmp_path)
+@pytest.fixture(scope="module")
+def generate(digits_source, tmp_path_factory):
+    """Runs the node on the digits, with several files to the train split."""
+
+    def run():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(executor, "_EXAMPLES_PER_FILE", 300)
+            return data_nodes.generate_examples(digits_source, tmp_path_factory.mktemp("node"))
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def generated(generate):
+    """The examples of one run."""
+    return generate()
+
+
+def test_the_node_writes_every_example_once_with_its_facts(digits_source, generated):
+    examples = generated
     ids = []
     for split, count in digits_source.split_counts.items():
         images, labels, found = read_split(examples, split)
@@ -352,11 +371,8 @@ def test_the_node_writes_every_example_once_with_its_facts(digits_source, tmp_pa
     assert facts["num_classes"] == 10
 
 
-def test_two_runs_write_the_same_examples_in_the_same_places(digits_source, tmp_path, monkeypatch):
-    monkeypatch.setattr(executor, "_EXAMPLES_PER_FILE", 300)  # several files a split
-    written = []
-    for name in ("first", "second"):
-        examples = data_nodes.generate_examples(digits_source, tmp_path / name)
+def test_two_runs_write_the_same_examples_in_the_same_places(generated, generate):
+    def places(examples) -> dict[str, list[bytes]]:
         files = sorted(pathlib.Path(examples.uri, "Split-train").iterdir())
         records = [tf.data.TFRecordDataset(str(f), "GZIP").as_numpy_iterator() for f in files]
         ids = [
@@ -366,22 +382,19 @@ def test_two_runs_write_the_same_examples_in_the_same_places(digits_source, tmp_
             ]
             for part in records
         ]
-        written.append(dict(zip([file.name for file in files], ids, strict=True)))
-    assert written[0] == written[1]
-    assert [len(ids) for ids in written[0].values()] == [300, 300, 300, 300, 84]
+        return dict(zip([file.name for file in files], ids, strict=True))
+
+    assert places(generated) == places(generate())
+    assert [len(ids) for ids in places(generated).values()] == [300, 300, 300, 300, 84]
 
 
 def test_the_reason_of_a_fallback_is_on_the_artifact(digits_source, tmp_path):
-    fallback = dataclasses.replace(digits_source, fallback_reason="MNIST is not at hand")
-    examples = data_nodes.generate_examples(fallback, tmp_path)
-    assert examples.get_string_custom_property("fallback_reason") == "MNIST is not at hand"
-
-
-def test_345_classes_pass_through_the_node(tmp_path):
-    found = source.resolve(DataConfig(dataset="sketches"), tmp_path / "tfds")
-    examples = data_nodes.generate_examples(found, tmp_path)
-    labels = np.concatenate([read_split(examples, split)[1] for split in found.split_slices])
-    np.testing.assert_array_equal(np.bincount(labels), np.full(345, sketches.PER_CLASS))
+    examples = data_nodes.artifact(standard_artifacts.Examples, tmp_path)
+    reason = "MNIST is not at hand"
+    executor.describe(examples, dataclasses.replace(digits_source, fallback_reason=reason))
+    assert examples.get_string_custom_property("fallback_reason") == reason
+    facts = json.loads((tmp_path / executor.DATASET_FILE).read_text())
+    assert facts["fallback_reason"] == reason
 
 
 def damage_flip(path: pathlib.Path) -> None:

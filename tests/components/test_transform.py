@@ -18,8 +18,9 @@ from tests.components import artifacts, data_nodes
 LEVELS = np.arange(256, dtype=np.uint8)
 
 
-def run_transform(examples, schema, folder):
+def run_transform(examples, folder):
     """The TransformGraph artifact that TFX's Transform makes of the train split."""
+    schema = data_nodes.write_schema(10, folder / "schema")
     graph = data_nodes.artifact(standard_artifacts.TransformGraph, folder / "graph")
     data_nodes.beam_executor(transform.Executor, folder).Do(
         {"examples": [examples], "schema": [schema]},
@@ -45,8 +46,7 @@ def transformed(tmp_path_factory):
     images, labels = images[:300], labels[:300]
     splits = {"train": (images, labels), "eval": (images[:50], labels[:50])}
     examples = artifacts.examples(folder / "examples", splits)
-    schema = data_nodes.validate(examples, folder)["schema"]
-    return images, labels, examples, run_transform(examples, schema, folder)
+    return images, labels, examples, run_transform(examples, folder)
 
 
 def test_the_round_trip_is_exact_on_all_256_levels():
@@ -103,7 +103,6 @@ def test_bytes_that_are_no_image_fail():
 def test_a_damaged_image_stops_the_transform(tmp_path):
     images, labels = artifacts.real_digits()
     examples = artifacts.examples(tmp_path / "examples", {"train": (images[:20], labels[:20])})
-    schema = data_nodes.validate(examples, tmp_path)["schema"]
     (path,) = tf.io.gfile.glob(f"{examples.uri}/Split-train/*")
     records = list(tf.data.TFRecordDataset(path, "GZIP").as_numpy_iterator())
     damaged = tf.train.Example.FromString(records[3])
@@ -114,4 +113,4 @@ def test_a_damaged_image_stops_the_transform(tmp_path):
         for record in records:
             writer.write(record)
     with pytest.raises(Exception, match="Invalid PNG"):
-        run_transform(examples, schema, tmp_path)
+        run_transform(examples, tmp_path)
