@@ -116,7 +116,7 @@ def make_store(path: pathlib.Path, runs: int, root: str = "/synthetic") -> None:
                     if cached:
                         places[node, key] = {"id": made[node, key]}
                     else:
-                        artifact = _artifact(types[name], name, index, root)
+                        artifact = _artifact(types[name], key, index, root)
                         artifact.uri = f"{root}/pipeline_root/{node}/{key}/{index}"
                         artifacts.append(artifact)
                         run_of.append(run_ids[index])
@@ -174,22 +174,22 @@ def _execution(type_id: int, node: str, index: int, cached: bool) -> pb.Executio
     return execution
 
 
-def _artifact(type_id: int, name: str, index: int, root: str) -> pb.Artifact:
+def _artifact(type_id: int, key: str, index: int, root: str) -> pb.Artifact:
     artifact = pb.Artifact(type_id=type_id, state=pb.Artifact.LIVE)
     facts = artifact.custom_properties
     facts["tfx_version"].string_value = "1.16.0"
     blessed = index % 10 != 9
-    if name == "Examples":
+    if key == "examples":
         facts["dataset"].string_value = "mnist"
         facts["dataset_version"].string_value = "3.0.1"
         facts["checksums"].string_value = json.dumps({"train-images-idx3-ubyte.gz": "0" * 64})
         facts["fingerprint"].string_value = "f" * 32
-    elif name == "ModelEvaluation":
+    elif key == "evaluation":
         facts["fid"].double_value = 1.0 + index / 1000
-    elif name == "ModelBlessing":
+    elif key == "blessing":
         facts["blessed"].int_value = int(blessed)
         facts["reason"].string_value = "FID is low enough" if blessed else "FID is too high"
-    elif name == "PushedModel":
+    elif key == "pushed_model":
         facts["pushed"].int_value = int(blessed)
         if blessed:
             facts["pushed_version"].string_value = str(FIRST_VERSION + index)

@@ -287,10 +287,15 @@ def show(store: Store, name: str, alive: bool | None = None) -> dict:
     return document("show", name=name, matches=matches)
 
 
+def run_row(store: Store, run: Run, alive: bool | None = None) -> dict:
+    """One run, as a row of `runs`."""
+    [row] = _run_rows(store, [run], alive, store.runs()[0].id)
+    return row
+
+
 def run_document(store: Store, run: Run, alive: bool | None = None) -> dict:
     """One run with its settings and executions."""
-    newest = store.runs()[0].id
-    [row] = _run_rows(store, [run], alive, newest)
+    row = run_row(store, run, alive)
     executions = store.executions_of_run(run)
     channels = _channels(store, [execution.id for execution in executions])
     known = ("state", "seconds", "preset", "dataset", "dataset_note", "nodes")

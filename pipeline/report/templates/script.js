@@ -1,0 +1,68 @@
+"use strict";
+document.documentElement.classList.add("js");
+
+// A node of the graph opens the panel with its properties, and says which one is open.
+function openPanel(hash) {
+  const panel = hash.startsWith("#node-") && document.getElementById(hash.slice(1));
+  if (!panel) return false;
+  for (const other of panel.parentElement.querySelectorAll("details[open]")) {
+    if (other !== panel) other.open = false;
+  }
+  panel.open = true;
+  for (const node of document.querySelectorAll("svg.graph .node")) {
+    if (node.getAttribute("href") === hash) node.setAttribute("aria-current", "true");
+    else node.removeAttribute("aria-current");
+  }
+  panel.querySelector("summary").focus({ preventScroll: true });
+  panel.scrollIntoView({ block: "nearest" });
+  return true;
+}
+document.addEventListener("click", (event) => {
+  const node = event.target.closest("svg.graph .node");
+  if (node && openPanel(node.getAttribute("href"))) event.preventDefault();
+});
+openPanel(location.hash);
+
+// The same latents through time: one picture at a time, under a slider.
+for (const player of document.querySelectorAll(".player")) {
+  const frames = document.getElementById(player.dataset.frames);
+  const pictures = [...frames.children];
+  const slider = player.querySelector("input");
+  const button = player.querySelector("button");
+  let timer = null;
+  function show(index) {
+    pictures.forEach((picture, i) => picture.classList.toggle("shown", i === index));
+    slider.value = index;
+    slider.setAttribute("aria-valuetext", pictures[index].textContent.trim());
+  }
+  function stop() {
+    clearInterval(timer);
+    timer = null;
+    button.textContent = "Play";
+  }
+  slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
+  button.addEventListener("click", () => {
+    if (timer) { stop(); return; }
+    button.textContent = "Stop";
+    let index = Number(slider.value) === pictures.length - 1 ? 0 : Number(slider.value);
+    show(index);
+    timer = setInterval(() => {
+      index += 1;
+      show(index);
+      if (index === pictures.length - 1) stop();
+    }, 400);
+  });
+  frames.classList.add("playing");
+  show(pictures.length - 1);
+}
+
+// Paper can't be opened: all is printed open but the graph's panels and what only repeats them.
+let opened = [];
+window.addEventListener("beforeprint", () => {
+  opened = [...document.querySelectorAll("details:not([open])")].filter(
+    (details) => !details.closest(".panels") && details.dataset.paper !== "closed");
+  for (const details of opened) details.open = true;
+});
+window.addEventListener("afterprint", () => {
+  for (const details of opened) details.open = false;
+});
