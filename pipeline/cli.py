@@ -16,6 +16,7 @@ import click
 
 from pipeline.lineage.commands import lineage
 from pipeline.options import FAILED, Failure, json_option, workspace_option
+from pipeline.report.commands import report
 from pipeline.workspace import WorkspaceBusyError
 
 
@@ -75,6 +76,7 @@ def run(
                 out.print_json(json.dumps(document))
             else:
                 console.print_run(out, document)
+                out.print(f"\nreport  {workspace.report}", markup=False, highlight=False)
                 if document["state"] == "FAILED":
                     out.print(f"the full log: {log}", markup=False, highlight=False)
     except WorkspaceBusyError as error:
@@ -180,6 +182,62 @@ def _write_png(sheet, path: pathlib.Path) -> None:
         raise Failure(f"{path} could not be written: {error.strerror}") from None
 
 
+@main.command()
+@workspace_option
+@click.argument("target", type=click.Path(exists=True), metavar="MODEL_OR_FOLDER")
+@click.option("--dataset", default="auto", show_default=True, help="What it is measured against.")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for the pictures.")
+@click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
+@json_option
+def evaluate(workspace, target, dataset, data_dir, assignments, out, verbose, as_json) -> None:
+    """Measure a generator (SavedModel), a folder of images or an .npz as the judge does."""
+    from pipeline import configs, console
+
+    try:
+        overrides = configs.parse_assignments(assignments) | {"dataset": dataset}
+        if data_dir:
+            overrides["data_dir"] = data_dir
+        settings = configs.load("standard", overrides)
+    except configs.SettingsError as error:
+        raise Failure(str(error)) from None
+    log = workspace.logs / time.strftime("evaluate-%Y%m%d-%H%M%S.log")
+    with console.quiet(log, verbose=verbose) as (stdout, stderr):
+        with console.RunView(stderr) as view:
+            document, rows = _evaluate(settings, workspace, target, out, view, verbose)
+        if as_json:
+            stdout.print_json(json.dumps(document))
+        else:
+            console.print_evaluation(stdout, document, rows)
+
+
+def _evaluate(settings, workspace, target, out, view, verbose) -> tuple[dict, list]:
+    view.phase("starting TensorFlow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        from components.evaluator import evaluate as evaluation
+        from components.mnist_example_gen import source
+
+        view.phase("data")
+        data = source.resolve(settings.data, workspace.tfds)
+        view.phase("measuring")
+        document = evaluation.evaluate(
+            target,
+            data,
+            settings.judge,
+            seed=settings.seed,
+            output_dir=out,
+            cache_dir=workspace.cache,
+        )
+        return document, evaluation.table(document)
+    except ValueError as error:
+        if verbose:
+            raise
+        traceback.print_exc()  # into the log
+        raise Failure(str(error)) from None
+
+
 @main.command(
     add_help_option=False,
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
@@ -229,3 +287,4 @@ def _print_settings(rows: list[dict], as_json: bool) -> None:
 
 
 main.add_command(lineage)
+main.add_command(report)

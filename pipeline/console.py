@@ -202,6 +202,18 @@ def print_run(console: Console, run: dict) -> None:
     console.print(facts, highlight=False)
 
 
+def print_evaluation(console: Console, document: dict, rows: list[tuple[str, str, str]]) -> None:
+    """What `mnist-gan evaluate` found: rows of figure, value and what it is."""
+    table = Table(box=None, pad_edge=False)
+    for column, justify in (("figure", "left"), ("value", "right"), ("", "left")):
+        table.add_column(column, justify=justify, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, highlight=False)
+    for name, why in document["target"]["unreadable"].items():
+        console.print(f"left out: {name}: {why}", style="red", markup=False, highlight=False)
+
+
 def _total(run: dict) -> str:
     return f" in {_duration(run['seconds'])}" if run["seconds"] else ""
 

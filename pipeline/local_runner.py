@@ -24,7 +24,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from components.evaluator import reference
 from components.mnist_example_gen import source as data_source
 from pipeline import pipeline as pipeline_lib
-from pipeline import provenance, store
+from pipeline import provenance, report, store
 from pipeline.configs import Settings
 from pipeline.lineage import digests
 from pipeline.workspace import Workspace
@@ -117,6 +117,8 @@ def run(
         runner.note_facts({"state": state, "seconds": round(time.monotonic() - begun, 2)})
         if state == "FAILED":
             close_interrupted(workspace, "the run was interrupted here")
+    view.phase("report")
+    report.build_after_run(workspace)
     reader = store.connect(workspace.metadata)
     return store.describe_run(reader, workspace, store.latest_run(reader))
 

@@ -113,9 +113,7 @@ def _verdict(store: mlmd.MetadataStore, executions) -> dict:
         facts = {key: _value(value) for key, value in artifact.custom_properties.items()}
         if artifact.type == "ModelEvaluation":
             verdict["metrics"] = {
-                key: value
-                for key, value in sorted(facts.items())
-                if isinstance(value, int | float)
+                key: value for key, value in sorted(facts.items()) if isinstance(value, int | float)
             }
         elif artifact.type == "ModelBlessing" and "blessed" in facts:
             verdict["blessed"] = facts["blessed"] == 1

@@ -85,12 +85,12 @@ def _ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def _text(value: float) -> str:
-    """A tick's label: 1,000 and 0.25, 2.5M and 1e-05."""
-    if value == 0:
-        return "0"
+    """A tick's label: 1,000, 20k, 2.5M and 0.25."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:g}M"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if abs(value) >= 1e4:
+        return f"{value / 1e3:g}k"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
 class _Plot(_Canvas):
@@ -119,6 +119,10 @@ class _Plot(_Canvas):
     def right(self) -> float:
         return self._width - _RIGHT
 
+    @property
+    def bottom(self) -> float:
+        return self._height - _BOTTOM
+
     def x(self, value: float) -> float:
         low, high = self._x
         return _LEFT + (value - low) / (high - low) * (self.right - _LEFT)
@@ -126,8 +130,7 @@ class _Plot(_Canvas):
     def y(self, value: float) -> float:
         low, high = self._y
         value = math.log10(value) if self._log else value
-        bottom = self._height - _BOTTOM
-        return bottom - (value - low) / (high - low) * (bottom - self._top)
+        return self.bottom - (value - low) / (high - low) * (self.bottom - self._top)
 
     def y_axis(self, label: str) -> None:
         low, high = self._y
@@ -145,7 +148,7 @@ class _Plot(_Canvas):
             self.add(
                 "text", _text(value), class_="tick", x=_LEFT - 6, y=place + 4, text_anchor="end"
             )
-        middle = (self._top + self._height - _BOTTOM) / 2
+        middle = (self._top + self.bottom) / 2
         self.add(
             "text",
             label,
@@ -159,12 +162,16 @@ class _Plot(_Canvas):
     def x_axis(self, label: str, ticks: Mapping[float, str] | None = None) -> None:
         if ticks is None:
             ticks = {value: _text(value) for value in _ticks(*self._x)}
-        bottom = self._height - _BOTTOM
         for value, text in ticks.items():
             self.add(
-                "text", text, class_="tick", x=self.x(value), y=bottom + 16, text_anchor="middle"
+                "text",
+                text,
+                class_="tick",
+                x=self.x(value),
+                y=self.bottom + 16,
+                text_anchor="middle",
             )
-        self.add("line", class_="axis", x1=_LEFT, x2=self.right, y1=bottom, y2=bottom)
+        self.add("line", class_="axis", x1=_LEFT, x2=self.right, y1=self.bottom, y2=self.bottom)
         self.add(
             "text",
             label,
@@ -312,7 +319,7 @@ def area(
                 x=left,
                 y=plot.y(counts[edge]),
                 width=max(right - left - 0.5, 0.5),
-                height=max(plot.y(0.8) - plot.y(counts[edge]), 0.0),
+                height=plot.bottom - plot.y(counts[edge]),
             )
     return plot.drawing()
 
@@ -349,19 +356,17 @@ def plane(
 
 
 def history(title: str, runs: Sequence[Mapping], *, y_label: str) -> Drawing:
-    """A value over runs, with its interval where there is one.
+    """A value over runs.
 
     Args:
       title: for screen readers.
-      runs: oldest first: `name`, `value` (> 0, or None), `blessed`, `pushed` and maybe
-        `interval` (low, high).
+      runs: oldest first: `name`, `value` (> 0, or None), `blessed` and `pushed`.
       y_label: name of the value.
     """
     values = [run["value"] for run in runs if run["value"]]
     if not values:
         return Drawing(title, Markup(""))
-    wide = [v for run in runs if run.get("interval") for v in run["interval"] if v > 0]
-    low, high = min([*values, *wide]), max([*values, *wide])
+    low, high = min(values), max(values)
     plot = _Plot(title, (0.5, len(runs) + 0.5), (low, high), log_y=high > 10 * low, legend=True)
     plot.y_axis(y_label)
     every = -(-len(runs) // 12)
@@ -371,9 +376,6 @@ def history(title: str, runs: Sequence[Mapping], *, y_label: str) -> Drawing:
             continue
         kind = "good" if run["blessed"] else "bad"
         x, y = plot.x(number), plot.y(run["value"])
-        if run.get("interval") and run["interval"][0] > 0:
-            ends = [plot.y(value) for value in run["interval"]]
-            plot.add("line", class_=f"line {kind}", x1=x, x2=x, y1=ends[0], y2=ends[1])
         state = ("blessed" if run["blessed"] else "not blessed") + (
             ", pushed" if run["pushed"] else ""
         )

@@ -209,19 +209,20 @@ def _splits(by_split: Mapping) -> list[str]:
 
 
 def history(rows: list[dict]) -> dict:
-    """All runs, oldest first in the drawing and newest first in the table."""
-    drawn = [
-        {
-            "name": row["run"],
-            "value": row["metrics"].get("fid_ratio") or row["metrics"].get("fid"),
-            "blessed": row["blessed"],
-            "pushed": row["pushed_version"] is not None,
-        }
-        for row in reversed(rows)
-    ]
-    over_floor = any("fid_ratio" in row["metrics"] for row in rows)
-    name = "FID over the floor" if over_floor else "FID"
-    return {"chart": drawing.history(f"{name} of each run", drawn, y_label=name), "rows": rows}
+    """All runs, oldest first in the drawings and newest first in the table."""
+    charts = []
+    for key, name, factor in (("fid_ratio", "FID over the floor", 1), ("cas", "CAS, %,", 100)):
+        drawn = [
+            {
+                "name": row["run"],
+                "value": row["metrics"].get(key, 0) * factor,
+                "blessed": row["blessed"],
+                "pushed": row["pushed_version"] is not None,
+            }
+            for row in reversed(rows)
+        ]
+        charts.append(drawing.history(f"{name} of each run", drawn, y_label=name.partition(",")[0]))
+    return {"charts": [chart for chart in charts if chart], "rows": rows}
 
 
 def lineage(store: Store) -> dict:

@@ -119,8 +119,8 @@ def test_what_was_pushed_carries_its_papers(first, workspace):
     assert "smoke" in (extra / "model_card.md").read_text().splitlines()[0]
     record = version.metadata
     assert record["version"] == version.number
-    assert record["training"]["seed"] == 0
-    assert record["training"]["source_hash"] == provenance.source_hash("trainer.run_fn")
+    assert record["seed"] == 0
+    assert record["source_hash"] == provenance.source_hash("trainer.run_fn")
     assert (
         versions.file_digests(version.path)["saved_model.pb"] == record["files"]["saved_model.pb"]
     )
