@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import os
 import pathlib
@@ -44,6 +45,9 @@ class _ServedModel:
         if self._labels:
             self._metrics.mlmd_map.remove(self._labels)
         self.engine.close()
+        # A graph is full of cycles; its memory would wait for the next full collection.
+        self.engine = None
+        gc.collect()
 
 
 class Core:

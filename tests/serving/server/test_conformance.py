@@ -279,8 +279,6 @@ def test_status_lists_each_version_with_64_bit_numbers_as_text(server):
     }
     one = server.http.get("/v1/models/digits/versions/1").json()["model_version_status"]
     assert [status["version"] for status in one] == ["1"]
-    stable = server.http.get("/v1/models/digits/labels/stable").json()["model_version_status"]
-    assert [status["version"] for status in stable] == ["1"]
 
 
 def test_the_folder_00000123_is_version_123(server):
@@ -292,7 +290,6 @@ def test_the_folder_00000123_is_version_123(server):
     [
         ("nobody", 404),
         ("digits/versions/9", 404),
-        ("digits/labels/beta", 400),
         ("", 400),
         ("nobody/metadata", 404),
         ("digits/versions/9/metadata", 404),

@@ -112,6 +112,9 @@ def test_a_label_set_in_a_workspace_reaches_the_running_server(start, digits, ba
     eventually(lambda: running.predict("digits/labels/stable", SEVEN).status_code == 200)
     assert answering_version(running, "digits/labels/stable") == 1
     assert answering_version(running) == 2
+    (status,) = running.http.get("/v1/models/digits/labels/stable").json()["model_version_status"]
+    assert status["version"] == "1"
+    assert running.http.get("/v1/models/digits/labels/beta").status_code == 400
     model_config.set_label(base_path, "digits", "stable", 2)
     eventually(lambda: answering_version(running, "digits/labels/stable") == 2)
     assert model_config.set_label(base_path, "digits", "stable", None) == {}
