@@ -49,7 +49,10 @@ class JudgeConfig(pydantic.BaseModel):
         default=0.5,
         ge=0,
         le=1,
-        description="bar: coverage, as a share of what real train images reach",
+        description=(
+            "bar: coverage, of all and of the least covered class, as a share of what real train "
+            "images reach"
+        ),
     )
     min_recall: float = Field(
         default=0.5,

@@ -94,7 +94,7 @@ def evaluate(
         reference.Dataset(
             data.name, data.version, data.fingerprint, data.num_classes, tuple(data.class_names)
         ),
-        lambda split: _read(data, split),
+        lambda split: read_split(data, split),
         *generation.extractors(config.extractor),
         given,
         os.fspath(cache_dir) if cache_dir else None,
@@ -184,6 +184,7 @@ def table(document: dict) -> list[tuple[str, str, str]]:
     )
     for name in ("precision", "recall", "density", "coverage"):
         add(name, name, real(f"real_{name}"), ".3f")
+    add("coverage of the worst class", "class_coverage", real("real_class_coverage"), ".3f")
     add("accuracy on the class asked for", "accuracy", real("reference_accuracy", ".2%"), ".2%")
     add("  of the worst class", "worst_class_accuracy", form=".2%")
     add("rarest class, share over real share", "class_share", form=".3f")
@@ -198,7 +199,8 @@ def table(document: dict) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _read(data: DataSource, split: str) -> reference.RealSplit:
+def read_split(data: DataSource, split: str) -> reference.RealSplit:
+    """Images and labels of one split of a prepared data set, in the order of the examples' ids."""
     records = list(read_examples(str(data.prepared_dir), data.split_slices[split]))
     return reference.decode(tf.data.Dataset.from_tensor_slices(records), split)
 

@@ -56,7 +56,7 @@ def judge(
     baseline_facts = dict(baseline_facts) if baseline_facts else None
     if all(check.passed for check in checks):
         figures = measure.fid_figures(fakes, reference, config.confidence)
-        figures |= measure.variety_figures(fakes, reference)
+        figures |= measure.variety_figures(fakes, reference, conditional)
         class_figures, rows = measure.class_figures(fakes, reference, conditional)
         memory_figures, neighbours = measure.memory_figures(fakes, reference)
         figures |= class_figures | memory_figures

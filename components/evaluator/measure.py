@@ -67,11 +67,16 @@ def fid_figures(fakes: Fakes, reference: Reference, confidence: float) -> dict:
     }
 
 
-def variety_figures(fakes: Fakes, reference: Reference) -> dict:
+def variety_figures(fakes: Fakes, reference: Reference, conditional: bool) -> dict:
     """KID, precision, recall, density and coverage, with what real train images reach."""
     sample = fakes.sample.features
     kid, kid_error = kernel.kernel_distance(sample, reference.features)
     found = reference_lib.manifold_figures(reference.features, sample, reference.radii)
+    if conditional:
+        within = reference_lib.class_coverage(
+            reference.features, reference.labels, sample, fakes.sample.asked
+        )
+        found["class_coverage"] = min(within.values(), default=math.nan)
     real = {f"real_{name}": reference.real_figures[name] for name in found}
     return {"kid": kid, "kid_error": kid_error, **found, **real}
 

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import os
 import pathlib
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from metrics import checks, features, frechet, manifold, memorisation
 CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 MANIFOLD_SAMPLE = 10_000  # rows at most: these metrics compare all with all
-_FORMAT = 1  # of the cache files; raise it when their content changes
+_FORMAT = 2  # of the cache files; raise it when their content changes
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +83,8 @@ class Reference:
       to_train, to_train_pixels: float64 [M], distance of each reference image to the nearest train
         image, in features and in pixels.
       real_figures: what `num_fakes` real train images, classes as in the fakes, score against the
-        reference: `fid` (the floor), `precision`, `recall`, `density`, `coverage`.
+        reference: `fid` (the floor), `precision`, `recall`, `density`, `coverage`, and
+        `class_coverage`, the least coverage within a class.
     """
 
     data: Dataset
@@ -215,7 +217,9 @@ def build(
     seen, probabilities = look(test.images, extractor, classifier)
     train_features = extractor.features(train.images)
     counts = np.bincount(test.labels, minlength=data.num_classes)
-    sample = train_features[_floor_rows(train.labels, counts, num_fakes)]
+    rows = _floor_rows(train.labels, counts, num_fakes)
+    sample = train_features[rows]
+    within = class_coverage(seen, test.labels, sample, train.labels[rows])
     radii = manifold.squared_radii(seen, NEIGHBOURS)
     return Reference(
         data=data,
@@ -237,6 +241,7 @@ def build(
         real_figures={
             "fid": frechet.frechet_distance_from_features(sample, seen),
             **manifold_figures(seen, sample[:MANIFOLD_SAMPLE], radii),
+            "class_coverage": min(within.values(), default=math.nan),
         },
     )
 
@@ -261,6 +266,26 @@ def manifold_figures(real: np.ndarray, fake: np.ndarray, radii: np.ndarray) -> d
     """
     scores = manifold.manifold_scores(real, fake, NEIGHBOURS, real_radii=radii)
     return dataclasses.asdict(scores)
+
+
+def class_coverage(
+    real: np.ndarray, real_labels: np.ndarray, fake: np.ndarray, fake_labels: np.ndarray
+) -> dict[int, float]:
+    """Coverage within each class: one that collapsed is lost in the coverage of all.
+
+    Returns:
+      class -> coverage, for the classes with more than NEIGHBOURS real images; 0 where there is no
+      fake.
+    """
+    found = {}
+    for label in np.unique(real_labels):
+        mine = real[real_labels == label]
+        if len(mine) > NEIGHBOURS:
+            others = fake[fake_labels == label]
+            found[int(label)] = (
+                manifold.density_coverage(mine, others, NEIGHBOURS)[1] if len(others) else 0.0
+            )
+    return found
 
 
 def apportion(counts: np.ndarray, total: int) -> np.ndarray:

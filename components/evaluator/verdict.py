@@ -104,6 +104,15 @@ def bars(config: JudgeConfig, figures: dict) -> list[Check]:
             "copies", figures["copies"], config.max_copies, "share of near copies of train images"
         ),
     ]
+    if "class_coverage" in figures:
+        checks.append(
+            at_least(
+                "class_coverage",
+                _over(figures["class_coverage"], figures["real_class_coverage"]),
+                config.min_coverage,
+                "coverage of the least covered class over that of real images",
+            )
+        )
     if "class_share" in figures:
         checks.append(
             at_least(

@@ -24,7 +24,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def held_out(data):
     """Real digits that are neither in the train nor in the test split."""
-    split = evaluate._read(data, "eval")
+    split = evaluate.read_split(data, "eval")
     return split.images, split.labels
 
 

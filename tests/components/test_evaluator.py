@@ -164,6 +164,16 @@ def test_a_bad_generator_is_not_blessed_and_the_reason_says_why(judge, models, n
     assert not (pathlib.Path(blessing.uri) / "BLESSED").exists()
 
 
+def test_one_class_that_collapsed_is_seen_without_any_baseline(judge, digits, tmp_path):
+    images, labels = digits["held_out"]
+    one_three = images.copy()
+    one_three[labels == 3] = images[labels == 3][0]
+    generators.export(tmp_path / "model" / "Format-Serving", one_three, labels)
+    document, _, _ = judge(str(tmp_path / "model"))
+    missed = [check["name"] for check in document["checks"] if not check["passed"]]
+    assert "class_coverage" in missed and not document["blessed"]
+
+
 def test_a_model_that_cannot_be_read_is_a_verdict_and_not_a_crash(judge, tmp_path):
     (tmp_path / "broken" / "Format-Serving").mkdir(parents=True)
     document, _, blessing = judge(str(tmp_path / "broken"))
