@@ -109,8 +109,9 @@ def _resolve_named(
 ) -> DataSource:
     builder = tfds_store.get_builder(name, tfds_dir)
     checksums = tfds_store.registered_files(builder)
-    data_dir = config.data_dir.absolute() if config.data_dir and checksums else None
-    if data_dir is not None:
+    data_dir = None
+    if config.data_dir is not None and builder.name != "digits":  # which is embedded
+        data_dir = config.data_dir.absolute()
         # The environment may name MNIST's folder for every run, of other data sets too.
         if builder.name != "mnist" and tfds_store.is_folder_of("mnist", data_dir):
             _PROGRESS.warning("%s holds MNIST, not %s: not used", data_dir, name)

@@ -3,6 +3,7 @@
 import json
 import pathlib
 
+import apache_beam as beam
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx import types
@@ -19,17 +20,22 @@ from components.example_schema import executor as example_schema
 from components.mnist_example_gen import executor as example_gen
 from components.mnist_example_gen.component import MnistExampleGen
 from components.mnist_example_gen.source import DataSource
+from pipeline.pipeline import LOCAL_BEAM
 
-BEAM_ARGS = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
 EXCLUDE_NOTHING = {"exclude_splits": "null"}
 
 
 def beam_executor(
     executor_class: type, folder: pathlib.Path
 ) -> base_beam_executor.BaseBeamExecutor:
-    """An executor that runs Beam in memory."""
+    """An executor that runs Beam in this process.
+
+    With `beam_pipeline_args` in its context it would parse pytest's own command line by absl.
+    """
     context = base_beam_executor.BaseBeamExecutor.Context(
-        beam_pipeline_args=BEAM_ARGS, tmp_dir=str(folder / "tmp"), unique_id="1"
+        make_beam_pipeline_fn=lambda: beam.Pipeline(argv=list(LOCAL_BEAM)),
+        tmp_dir=str(folder / "tmp"),
+        unique_id="1",
     )
     return executor_class(context)
 
