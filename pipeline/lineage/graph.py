@@ -329,6 +329,8 @@ def open_store(location: str | os.PathLike) -> Store:
     try:
         return Store(mlmd.MetadataStore(config), home)
     except (mlmd.errors.StatusError, RuntimeError) as error:
+        if "Concurrent writes" in str(error):  # of the C++ library, without a class of its own
+            raise StoreError(f"{location} is locked by a program that writes to it") from None
         raise StoreError(f"{location} can't be read as ML Metadata: {error}") from None
 
 
