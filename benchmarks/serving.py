@@ -19,6 +19,7 @@ which costs the same time.
 import argparse
 import contextlib
 import dataclasses
+import gc
 import os
 import pathlib
 import random
@@ -107,6 +108,10 @@ def latencies(server: Server, model_dir: pathlib.Path, rounds: int) -> list[dict
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(model_dir))
+    # A client of 64 digits as JSON makes 50,000 lists; collecting them must not walk the objects
+    # of this process' TensorFlow, which a client over REST does not have.
+    gc.collect()
+    gc.freeze()
     rows = []
     with (
         GeneratorClient(server.grpc_url, model=MODEL) as grpc_client,

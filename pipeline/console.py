@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -141,6 +142,8 @@ class RunView(logging.Handler):
         """A progress record: moves the bar; without a terminal, a line every 15 s."""
         facts = getattr(record, "progress", None)
         if facts is None:
+            if record.levelno >= logging.WARNING:  # such as: MNIST can't be had
+                self.note(f"[yellow]![/] {escape(record.getMessage())}")
             return
         if self._console.is_terminal and self._task is not None:
             self._progress.update(

@@ -74,8 +74,6 @@ def run(
     # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
     os.environ.setdefault(reference.CACHE_VARIABLE, str(workspace.cache))
     data = data_source.resolve(settings.data, workspace.tfds)
-    if data.fallback_reason:
-        view.phase(f"data: {data.fallback_reason}")
     pipeline = pipeline_lib.create_pipeline(
         settings=settings,
         data=data,

@@ -113,6 +113,7 @@ def create_pipeline(
         splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
         materialize=False,
         disable_statistics=True,
+        disable_analyzer_cache=True,
         custom_config={"source_hash": provenance.source_hash("components.transform.preprocessing")},
     )
     transform.add_upstream_node(data_gate)

@@ -16,7 +16,7 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Literal["cdcgan"] = Field("cdcgan", description="architecture of both networks")
-    steps: int = Field(3000, ge=1, description="updates of each network")
+    steps: int = Field(4000, ge=1, description="updates of each network")
     batch_size: int = Field(128, ge=2, le=4096, description="real images, and fakes, a step")
     latent_dim: int = Field(64, ge=1, le=4096, description="length of a latent vector")
     generator_channels: int = Field(
@@ -27,13 +27,13 @@ class TrainingConfig(BaseModel):
     )
     loss: Literal["non_saturating", "hinge"] = Field("non_saturating", description="GAN loss")
     learning_rate: float = Field(
-        5e-4, gt=0, le=1, description="the generator's learning rate at the first step"
+        1e-3, gt=0, le=1, description="the generator's learning rate at the first step"
     )
     discriminator_rate_ratio: float = Field(
         1.0, gt=0, le=100, description="the discriminator's learning rate over the generator's"
     )
     final_rate_share: float = Field(
-        0.05,
+        0.0,
         ge=0,
         le=1,
         description="learning rate at the last step as a share of the first; linear between them",
@@ -45,7 +45,9 @@ class TrainingConfig(BaseModel):
     )
     r1_interval: int = Field(16, ge=1, description="steps from one gradient penalty to the next")
     ema_half_life: float = Field(
-        300.0, gt=0, description="steps after which an update counts half in the averaged generator"
+        10_000.0,
+        gt=0,
+        description="steps after which an update counts half in the averaged generator",
     )
     ema_ramp_up: float = Field(
         0.05,
@@ -76,8 +78,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sample_interval": 50,
         "checkpoint_interval": 50,
     },
-    "standard": {"steps": 3000},
-    "quality": {"steps": 36000, "sample_interval": 1000, "checkpoint_interval": 1000},
+    "standard": {"steps": 4000},
+    "quality": {"steps": 45000, "sample_interval": 1000, "checkpoint_interval": 1000},
 }
 
 

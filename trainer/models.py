@@ -10,10 +10,13 @@ from collections.abc import Iterator
 
 import keras
 from keras import layers
+from keras.initializers import RandomNormal
 
 from trainer.config import TrainingConfig
+from trainer.layers import FusedBatchNormalization, LeakyReLU, PixelShuffle, PixelUnshuffle
 
 IMAGE_SHAPE = (28, 28, 1)
+FEATURES = 256  # length of the vector on which the discriminator decides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,23 +54,28 @@ def float32_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
 
 
 def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
-    """The class-conditional DCGAN generator: 7x7, 14x14, 28x28."""
+    """A class-conditional DCGAN generator: 7x7, 14x14, 28x28."""
     channels = config.generator_channels
     latent = keras.Input([config.latent_dim], name="latent")
     label = keras.Input([], dtype="int64", name="label")
 
-    embedding = layers.Embedding(num_classes, config.latent_dim, name="label_embedding")(label)
+    embedding = layers.Embedding(
+        num_classes, 32, embeddings_initializer=RandomNormal(0.0, 1.0), name="label_embedding"
+    )(label)
     x = layers.Concatenate(name="latent_and_label")([latent, embedding])
     x = layers.Dense(7 * 7 * 2 * channels, use_bias=False, name="project")(x)
     x = layers.Reshape([7, 7, 2 * channels], name="to_7x7")(x)
-    x = layers.BatchNormalization(momentum=0.9, name="norm_7x7")(x)
+    x = FusedBatchNormalization(name="norm_7x7")(x)
     x = layers.ReLU(name="relu_7x7")(x)
+    # A kernel of twice the stride: every output pixel is covered equally, no checkerboard
+    # (Odena et al. 2016).
     x = layers.Conv2DTranspose(
         channels, 4, strides=2, padding="same", use_bias=False, name="up_14x14"
     )(x)
-    x = layers.BatchNormalization(momentum=0.9, name="norm_14x14")(x)
+    x = FusedBatchNormalization(name="norm_14x14")(x)
     x = layers.ReLU(name="relu_14x14")(x)
-    x = layers.Conv2DTranspose(1, 4, strides=2, padding="same", name="up_28x28")(x)
+    x = layers.Conv2D(4, 3, padding="same", name="to_blocks")(x)
+    x = PixelShuffle(name="up_28x28")(x)
     image = layers.Activation("tanh", dtype="float32", name="image")(x)
     return keras.Model([latent, label], image, name="generator")
 
@@ -81,15 +89,22 @@ def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model
     image = keras.Input(IMAGE_SHAPE, name="image")
     label = keras.Input([], dtype="int64", name="label")
 
-    x = layers.Conv2D(channels, 4, strides=2, padding="same", name="down_14x14")(image)
-    x = layers.LeakyReLU(0.2, name="leaky_14x14")(x)
+    x = PixelUnshuffle(name="to_blocks")(image)
+    x = layers.Conv2D(channels, 3, padding="same", name="conv_14x14")(x)
+    x = LeakyReLU(name="leaky_14x14")(x)
     x = layers.Conv2D(2 * channels, 4, strides=2, padding="same", name="down_7x7")(x)
-    x = layers.LeakyReLU(0.2, name="leaky_7x7")(x)
+    x = LeakyReLU(name="leaky_7x7")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(256, name="features")(x)
-    features = layers.LeakyReLU(0.2, name="leaky_features")(x)
+    x = layers.Dense(FEATURES, name="features")(x)
+    features = LeakyReLU(name="leaky_features")(x)
     logit = layers.Dense(1, dtype="float32", name="realness")(features)
-    embedding = layers.Embedding(num_classes, 256, dtype="float32", name="label_embedding")(label)
+    embedding = layers.Embedding(
+        num_classes,
+        FEATURES,
+        embeddings_initializer=RandomNormal(0.0, 0.05),
+        dtype="float32",
+        name="label_embedding",
+    )(label)
     projection = layers.Dot(axes=1, dtype="float32", name="projection")([embedding, features])
     logit = layers.Add(dtype="float32", name="logit")([logit, projection])
     return keras.Model([image, label], logit, name="discriminator")

@@ -133,7 +133,7 @@ class Core:
         with self.manager.acquire(spec.name, version, label) as servable:
             yield Handle(servable.name, servable.version, servable.loaded.engine)
 
-    def predict(self, handle: Handle, compute, api: str = "Predict"):
+    def timed(self, handle: Handle, compute, api: str = "Predict"):
         """Runs `compute()` and records how long TensorFlow took."""
         started = time.monotonic()
         result = compute()
@@ -185,7 +185,7 @@ class Core:
 
     def _on_examples(self, work, api: str, spec: model_pb2.ModelSpec, examples, timeout):
         with self.use(spec) as handle:
-            result = self.predict(handle, lambda: work(handle.engine, spec, examples, timeout), api)
+            result = self.timed(handle, lambda: work(handle.engine, spec, examples, timeout), api)
             self.count_examples(handle.name, inference.example_count(examples))
             return handle, result
 

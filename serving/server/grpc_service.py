@@ -47,7 +47,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Runs a signature on tensors."""
         with self._answered(context, request, "Predict") as timeout:
             with self._core.use(request.model_spec) as handle:
-                outputs = self._core.predict(
+                outputs = self._core.timed(
                     handle,
                     lambda: inference.predict_request(
                         handle.engine, request, self._core.flags.max_request_bytes, timeout
@@ -83,7 +83,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         spec = request.tasks[0].model_spec if request.tasks else None
         with self._answered(context, request, "MultiInference", spec) as timeout:
             with self._core.use(spec) as handle:
-                response = self._core.predict(
+                response = self._core.timed(
                     handle,
                     lambda: inference.multi_inference(
                         handle.engine, request, handle.version, timeout

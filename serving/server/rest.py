@@ -153,7 +153,7 @@ def _predict(core: Core, spec: model_pb2.ModelSpec, body: bytes, timeout: float 
         if isinstance(instances, list):
             core.check_rows(len(instances))
         inputs, row_form = json_tensors.predict_inputs(document, infos)
-        outputs = core.predict(
+        outputs = core.timed(
             handle,
             lambda: inference.predict(handle.engine, name, inputs, timeout=timeout),
         )
