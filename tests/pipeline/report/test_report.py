@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -143,7 +142,7 @@ def test_the_command_prints_where_the_page_is(workspace):
     assert "there is no run 'nonsense'" in result.output
 
 
-def test_it_is_quick_and_needs_no_tensorflow(workspace):
+def test_it_needs_no_tensorflow(workspace):
     program = (
         "import sys\n"
         "from pipeline.report.commands import report\n"
@@ -151,9 +150,7 @@ def test_it_is_quick_and_needs_no_tensorflow(workspace):
         f"report(['--workspace', {str(workspace.root)!r}], standalone_mode=False)\n"
         "assert not {'tensorflow', 'tfx', 'keras', 'matplotlib'} & set(sys.modules)\n"
     )
-    begun = time.process_time()
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
-    assert time.process_time() - begun < 5
 
 
 # --- in a browser
