@@ -16,14 +16,14 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Literal["cdcgan"] = Field("cdcgan", description="architecture of both networks")
-    steps: int = Field(4000, ge=1, description="updates of each network")
+    steps: int = Field(7000, ge=1, description="updates of each network")
     batch_size: int = Field(128, ge=2, le=4096, description="real images, and fakes, a step")
     latent_dim: int = Field(64, ge=1, le=4096, description="length of a latent vector")
     generator_channels: int = Field(
         64, ge=1, le=1024, description="channels of the generator at 14x14; twice that at 7x7"
     )
     discriminator_channels: int = Field(
-        64, ge=1, le=1024, description="channels of the discriminator at 14x14; twice that at 7x7"
+        32, ge=1, le=1024, description="channels of the discriminator at 14x14; twice that at 7x7"
     )
     loss: Literal["non_saturating", "hinge"] = Field("non_saturating", description="GAN loss")
     learning_rate: float = Field(
@@ -73,13 +73,13 @@ PRESETS: dict[str, dict[str, Any]] = {
         "steps": 100,
         "batch_size": 64,
         "generator_channels": 32,
-        "discriminator_channels": 32,
+        "discriminator_channels": 16,
         "log_interval": 20,
         "sample_interval": 50,
         "checkpoint_interval": 50,
     },
-    "standard": {"steps": 4000},
-    "quality": {"steps": 45000, "sample_interval": 1000, "checkpoint_interval": 1000},
+    "standard": {"steps": 7000},
+    "quality": {"steps": 80000, "sample_interval": 1000, "checkpoint_interval": 1000},
 }
 
 
