@@ -27,7 +27,7 @@ KNOWS_CLASSES = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-    """The train image nearest to each fake of the sample, in pixels.
+    """The train image nearest to each of the first fakes of the sample, in pixels.
 
     Attributes:
       distances: float64 [N].
@@ -83,9 +83,10 @@ def variety_figures(fakes: Fakes, reference: Reference, conditional: bool) -> di
 
 def memory_figures(fakes: Fakes, reference: Reference) -> tuple[dict, Neighbours]:
     """Whether fakes repeat train images, in features and in pixels."""
-    by_features, _ = memorisation.nearest(fakes.sample.features, reference.train_features)
+    first = slice(reference_lib.MEMORY_SAMPLE)
+    by_features, _ = memorisation.nearest(fakes.sample.features[first], reference.train_features)
     by_pixels, indices = memorisation.nearest(
-        memorisation.pixel_rows(fakes.sample.images),
+        memorisation.pixel_rows(fakes.sample.images[first]),
         memorisation.pixel_rows(reference.train_images),
     )
     feature = memorisation.memorisation(by_features, reference.to_train)

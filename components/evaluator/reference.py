@@ -23,7 +23,8 @@ from metrics import checks, features, frechet, manifold, memorisation
 CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 MANIFOLD_SAMPLE = 10_000  # rows at most: these metrics compare all with all
-_FORMAT = 2  # of the cache files; raise it when their content changes
+MEMORY_SAMPLE = 5_000  # rows at most that are held against all train images
+_FORMAT = 3  # of the cache files; raise it when their content changes
 
 _log = logging.getLogger(__name__)
 
@@ -80,8 +81,8 @@ class Reference:
       train_images, train_labels, train_features: the train split.
       radii: float64 [M], squared distance of each reference image's features to the NEIGHBOURS-th
         nearest other.
-      to_train, to_train_pixels: float64 [M], distance of each reference image to the nearest train
-        image, in features and in pixels.
+      to_train, to_train_pixels: float64 [at most MEMORY_SAMPLE], distance of reference images,
+        evenly spread over the split, to the nearest train image, in features and in pixels.
       real_figures: what `num_fakes` real train images, classes as in the fakes, score against the
         reference: `fid` (the floor), `precision`, `recall`, `density`, `coverage`, and
         `class_coverage`, the least coverage within a class.
@@ -221,6 +222,7 @@ def build(
     sample = train_features[rows]
     within = class_coverage(seen, test.labels, sample, train.labels[rows])
     radii = manifold.squared_radii(seen, NEIGHBOURS)
+    spread = slice(None, None, -(-len(test.labels) // MEMORY_SAMPLE))
     return Reference(
         data=data,
         extractor_name=extractor.name,
@@ -234,9 +236,9 @@ def build(
         train_labels=train.labels,
         train_features=train_features,
         radii=radii,
-        to_train=memorisation.nearest(seen, train_features)[0],
+        to_train=memorisation.nearest(seen[spread], train_features)[0],
         to_train_pixels=memorisation.nearest(
-            memorisation.pixel_rows(test.images), memorisation.pixel_rows(train.images)
+            memorisation.pixel_rows(test.images[spread]), memorisation.pixel_rows(train.images)
         )[0],
         real_figures={
             "fid": frechet.frechet_distance_from_features(sample, seen),
