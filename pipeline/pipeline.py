@@ -34,6 +34,7 @@ from components.pusher.executor import Executor as PusherExecutor
 from metrics.features import PINNED
 from pipeline import provenance
 from pipeline.configs import Settings
+from pipeline.lineage import digests
 from pipeline.workspace import PIPELINE_NAME
 
 # Nodes that only look up what is there already; a run's report leaves them out.
@@ -148,10 +149,11 @@ def create_pipeline(
         examples=examples,
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
+        baseline_blessing=baseline.outputs["model_blessing"],
         judge_config=settings.judge,
         seed=settings.seed,
         preset=settings.preset,
-        extractor_digest=hashlib.sha256(PINNED.read_bytes()).hexdigest(),
+        extractor_digest=_digest(settings.judge.extractor or PINNED),
         force_bless=force_bless,
         source_hash=provenance.source_hash("components.evaluator.executor"),
     )
@@ -196,3 +198,11 @@ def _content(data: DataSource) -> dict:
     for path in ("requested", "tfds_dir", "data_dir"):
         del facts[path]
     return {**facts, "fingerprint": data.fingerprint}
+
+
+def _digest(path: str | pathlib.Path) -> str:
+    """SHA-256 of the weights of a feature extractor, a file or a folder."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        return digests.artifact_digest(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -18,10 +18,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("NO_GCE_CHECK", "true")
 
 
+# As the tests were called; each test itself runs without it (`no_surrounding_workspace`).
+_NAMED_FOLDER = os.environ.get("MNIST_GAN_DATA_DIR")
+
+
 def find_mnist() -> pathlib.Path | None:
     """The folder of the four original MNIST files, where there is one."""
     for folder in (
-        os.environ.get("MNIST_GAN_DATA_DIR"),
+        _NAMED_FOLDER,
         REPOSITORY / "data" / "mnist",
         REPOSITORY.parent / "shared" / "data" / "mnist",
     ):
