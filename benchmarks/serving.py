@@ -379,7 +379,11 @@ def main() -> None:
             print_latencies(latencies(server, first, options.rounds))
             if options.requests:
                 _load_part(server, base_path, [first, second], latent_dim, options)
-            if options.mutations:
+        if options.mutations:
+            # Its answers are compared, so its versions must not move any more.
+            shutil.copytree(first, root / "still" / MODEL / "1")
+            arguments = ["--max_batch_rows=256", "--max_request_bytes=200000"]
+            with local_server(root / "still" / MODEL, *arguments) as server:
                 _mutation_part(server, options.mutations)
 
 

@@ -1,6 +1,8 @@
 """From the command line to a running server and back. TensorFlow is imported last."""
 
 import concurrent.futures
+import contextlib
+import ctypes
 import gc
 import logging
 import os
@@ -21,6 +23,7 @@ NOTICE = (
     "(see serving/README.md)."
 )
 FAILED, USAGE = 1, 2
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 log = logging.getLogger("serving.server")
 
@@ -59,6 +62,7 @@ def main(argv: list[str], default_base_path: pathlib.Path | None = None) -> int:
     except OSError as error:
         return _complain(str(error), FAILED)
     log.info("%s", NOTICE)
+    _limit_heaps()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Google's about Python 3.10, and protobuf's about messages that strangers send.
     warnings.simplefilter("ignore")
@@ -117,6 +121,17 @@ def _claim_ports(flags: Flags) -> socket.socket | None:
     if flags.rest_api_port:
         return listen(flags.host, flags.rest_api_port, "--rest_api_port")
     return None
+
+
+def _limit_heaps() -> None:
+    """Keeps memory steady while versions come and go.
+
+    glibc gives threads heaps of their own, up to eight a core, and a version that one thread
+    loads and another unloads leaves holes in each: 200 MiB after 50 versions, where two heaps
+    stay at 80.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _set_up_logging() -> None:
