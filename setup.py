@@ -1,22 +1,21 @@
 """Packaging of mnist-gan. `make setup` installs the exact versions of requirements.lock."""
 
+import pathlib
+
 import setuptools
 
 # The top-level names are plain words, so the packages are listed: find_packages() would also pick
 # up whatever folder lies beside them.
 ROOMS = ["pipeline", "components", "trainer", "metrics", "serving"]
-PACKAGES = ROOMS + [
-    f"{room}.{name}" for room in ROOMS for name in setuptools.find_packages(room)
-]
+PACKAGES = ROOMS + [f"{room}.{name}" for room in ROOMS for name in setuptools.find_packages(room)]
 
 setuptools.setup(
     name="mnist-gan",
     version="0.1.0",
     description="A TFX pipeline that trains a GAN on handwritten digits and ships only "
     "generators that deserve it",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.10,<3.11",
     packages=PACKAGES,
     package_data={
