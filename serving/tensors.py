@@ -24,7 +24,6 @@ _VARINT = {
     np.dtype(np.uint64): "uint64_val",
 }
 _HALF = (np.dtype(np.float16), np.dtype(tf.bfloat16.as_numpy_dtype))
-# numpy type, typed field, values in the field for one element
 _FAST = {
     tf.float32.as_datatype_enum: (np.float32, "float_val"),
     tf.float64.as_datatype_enum: (np.float64, "double_val"),
@@ -88,9 +87,8 @@ def to_array(proto: tensor_pb2.TensorProto, max_bytes: int | None = None) -> np.
     try:
         if proto.dtype in _FAST and not proto.tensor_content:
             kind, name = _FAST[proto.dtype]
-            values = getattr(proto, name)
-            if len(values) == count > 0:
-                return _packed_values(name, values, np.dtype(kind)).reshape(shape)
+            if len(getattr(proto, name)) == count > 0:
+                return _packed_values(proto, name, np.dtype(kind)).reshape(shape)
         if dtype == tf.string and proto.tensor_content:
             raise ValueError("strings can't be in tensor_content")
         return tf.make_ndarray(proto)
@@ -98,11 +96,16 @@ def to_array(proto: tensor_pb2.TensorProto, max_bytes: int | None = None) -> np.
         raise ValueError(str(error)) from None
 
 
-def _packed_values(name: str, values, dtype: np.dtype) -> np.ndarray:
-    # The opposite of the short cut above: the last bytes of the message are the values.
+def _packed_values(proto: tensor_pb2.TensorProto, name: str, dtype: np.dtype) -> np.ndarray:
+    # The opposite of the short cut above: of a message with this one field the last bytes are the
+    # values. Copying whole messages is cheap; going through the field's elements is not.
     alone = tensor_pb2.TensorProto()
-    getattr(alone, name).MergeFrom(values)
-    raw = alone.SerializeToString()[-len(values) * dtype.itemsize :]
+    alone.CopyFrom(proto)
+    alone.DiscardUnknownFields()
+    for field, _ in alone.ListFields():
+        if field.name != name:
+            alone.ClearField(field.name)
+    raw = alone.SerializeToString()[-len(getattr(alone, name)) * dtype.itemsize :]
     return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False)
 
 
