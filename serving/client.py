@@ -334,7 +334,7 @@ class _Grpc:
         self._aim(request.model_spec)
         request.model_spec.signature_name = name
         for alias, array in inputs.items():
-            request.inputs[alias].CopyFrom(self._tensors.to_proto(array))
+            self._tensors.to_proto(array, request.inputs[alias])
         response = self._call(self._prediction.Predict, request)
         return {a: self._tensors.to_array(proto) for a, proto in response.outputs.items()}
 

@@ -30,17 +30,24 @@ _FAST = {
 }
 
 
-def to_proto(array: np.ndarray) -> tensor_pb2.TensorProto:
+def to_proto(
+    array: np.ndarray, proto: tensor_pb2.TensorProto | None = None
+) -> tensor_pb2.TensorProto:
     """An array as a TensorProto with its values in the field of its type.
 
     Args:
       array: numbers, booleans, or an object array of bytes, of any shape.
+      proto: an empty one to fill, for instance a request's; None makes one.
+
+    Returns:
+      The filled proto.
 
     Raises:
       TypeError: TF Serving has no typed field for the type.
     """
     array = np.asarray(array)
-    proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
+    proto = tensor_pb2.TensorProto() if proto is None else proto
+    proto.dtype = tf.as_dtype(array.dtype).as_datatype_enum
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     if array.dtype in _FIXED_WIDTH:
@@ -98,9 +105,8 @@ def to_array(proto: tensor_pb2.TensorProto, max_bytes: int | None = None) -> np.
 
 def _packed_values(proto: tensor_pb2.TensorProto, name: str, dtype: np.dtype) -> np.ndarray:
     # The opposite of the short cut above: of a message with this one field the last bytes are the
-    # values. Copying whole messages is cheap; going through the field's elements is not.
-    alone = tensor_pb2.TensorProto()
-    alone.CopyFrom(proto)
+    # values. Bytes there and back are the cheap way to copy it: CopyFrom goes element by element.
+    alone = tensor_pb2.TensorProto.FromString(proto.SerializeToString())
     alone.DiscardUnknownFields()
     for field, _ in alone.ListFields():
         if field.name != name:

@@ -57,7 +57,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             _fill_spec(response, handle, request.model_spec.signature_name)
             for alias, array in outputs.items():
                 try:
-                    response.outputs[alias].CopyFrom(tensors.to_proto(array))
+                    tensors.to_proto(array, response.outputs[alias])
                 except TypeError as error:
                     raise ServingError(Code.UNIMPLEMENTED, str(error)) from None
             return response
