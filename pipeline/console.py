@@ -14,7 +14,14 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 PROGRESS_LOGGER = "mnist_gan.progress"
@@ -92,6 +99,7 @@ class RunView(logging.Handler):
             BarColumn(bar_width=28),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=console,
             transient=True,
             refresh_per_second=4,
@@ -109,7 +117,8 @@ class RunView(logging.Handler):
     def __exit__(self, *exc) -> None:
         logging.getLogger(PROGRESS_LOGGER).removeHandler(self)
         self._end_task()
-        self._progress.stop()
+        if self._console.is_terminal:
+            self._progress.stop()
 
     def phase(self, text: str) -> None:
         """Something before the first node: a spinner on a terminal, a line where there is none."""
@@ -163,15 +172,13 @@ class RunView(logging.Handler):
 
 
 def _detail(facts: dict) -> str:
-    """'1,200/4,000  d_loss 0.62  g_loss 1.10  5,400 images/s  2 min 10 s left'."""
+    """'1,200/4,000  d_loss 0.62  g_loss 1.10  5,400 images/s'."""
     parts = []
     if facts.get("total"):
         parts.append(f"{facts.get('step', 0):,}/{facts['total']:,}")
     parts += [f"{name} {value:.3g}" for name, value in facts.get("metrics", {}).items()]
     if facts.get("rate"):
         parts.append(f"{facts['rate']:,.0f} {facts.get('unit', '1/s')}")
-    if facts.get("seconds_left") is not None:
-        parts.append(f"{_duration(facts['seconds_left'])} left")
     return "  ".join(parts)
 
 

@@ -9,11 +9,8 @@ import pathlib
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
+from pipeline.lineage.graph import ERROR_PROPERTY, NODE_CONTEXT, RUN_CONTEXT, value_of
 from pipeline.workspace import Workspace
-
-RUN_CONTEXT = "pipeline_run"
-NODE_CONTEXT = "node"
-ERROR_PROPERTY = "error"  # custom property of a FAILED execution: what went wrong, in words
 
 _STATES = {
     metadata_store_pb2.Execution.COMPLETE: "COMPLETE",
@@ -61,7 +58,7 @@ def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
       `metrics`, `blessed`, `blessing_reason`, `pushed_version`, `pushed_path`. What a run did not
       come to is None. Resolvers are left out: they only look up what is there.
     """
-    facts = {key: _value(value) for key, value in run.custom_properties.items()}
+    facts = {key: value_of(value) for key, value in run.custom_properties.items()}
     alive = facts.get("state") == "RUNNING" and workspace.is_locked()
     executions = {node_id(store, e): e for e in store.get_executions_by_context(run.id)}
     nodes = []
@@ -110,7 +107,7 @@ def _verdict(store: mlmd.MetadataStore, executions) -> dict:
         if event.type == metadata_store_pb2.Event.OUTPUT
     ]
     for artifact in store.get_artifacts_by_id(sorted(set(outputs))):
-        facts = {key: _value(value) for key, value in artifact.custom_properties.items()}
+        facts = {key: value_of(value) for key, value in artifact.custom_properties.items()}
         if artifact.type == "ModelEvaluation":
             verdict["metrics"] = {
                 key: value for key, value in sorted(facts.items()) if isinstance(value, int | float)
@@ -146,18 +143,7 @@ def _error(execution, alive: bool) -> str | None:
     if execution is None:
         return None
     if ERROR_PROPERTY in execution.custom_properties:
-        return _value(execution.custom_properties[ERROR_PROPERTY])
+        return value_of(execution.custom_properties[ERROR_PROPERTY])
     if _STATES.get(execution.last_known_state) == "RUNNING" and not alive:
         return "the run was killed before this node ended"
     return None
-
-
-def _value(value: metadata_store_pb2.Value):
-    """The Python value of an ML Metadata value; TFX wraps some numbers in a one-key struct."""
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    if kind == "struct_value":
-        fields = value.struct_value.fields
-        return fields["__value__"].number_value if "__value__" in fields else None
-    return getattr(value, kind)

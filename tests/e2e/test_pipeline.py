@@ -13,9 +13,12 @@ import time
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
-from pipeline import provenance, store
+from pipeline import cli, provenance, store
+from pipeline.lineage import graph
+from pipeline.workspace import Workspace
 from serving import versions
 from tests.conftest import REPOSITORY, find_mnist
 from tests.e2e.conftest import command, run
@@ -102,7 +105,7 @@ def test_the_chain_of_artifacts_leads_from_the_examples_to_the_push(first, works
 def test_the_examples_say_which_data_they_are(first, workspace):
     connection, found = executions(workspace, first.document["run_id"])
     examples = outputs(connection, found["MnistExampleGen"])["Examples"]
-    facts = {key: store._value(value) for key, value in examples.custom_properties.items()}
+    facts = {key: graph.value_of(value) for key, value in examples.custom_properties.items()}
     if find_mnist():
         assert (facts["dataset"], facts["dataset_version"]) == ("mnist", "3.0.1")
         assert json.loads(facts["split_counts"]) == COUNTS
@@ -127,10 +130,6 @@ def test_what_was_pushed_carries_its_papers(first, workspace):
 
 
 def test_digits_are_drawn_from_the_pushed_version(first, workspace, tmp_path):
-    from click.testing import CliRunner
-
-    from pipeline import cli
-
     out = tmp_path / "sevens.png"
     arguments = ["generate", "--workspace", str(workspace), "--digit", "7", "--count", "16"]
     result = CliRunner().invoke(cli.main, [*arguments, "--seed", "1", "--out", str(out)])
@@ -153,10 +152,6 @@ def test_a_second_run_is_all_cached_and_pushes_nothing(first, workspace):
 
 
 def test_status_tells_what_the_last_run_was(first, workspace):
-    from click.testing import CliRunner
-
-    from pipeline import cli
-
     result = CliRunner().invoke(cli.main, ["status", "--json", "--workspace", str(workspace)])
     document = json.loads(result.output)
     assert result.exit_code == 0
@@ -190,8 +185,8 @@ def test_a_model_that_misses_its_bar_is_not_pushed_and_the_reason_is_kept(first,
     assert len(pushed(workspace)) == 1
     connection, found = executions(workspace, rejected.document["run_id"])
     artifact = outputs(connection, found["Pusher"])["PushedModel"]
-    assert store._value(artifact.custom_properties["pushed"]) == 0
-    assert "FID" in store._value(artifact.custom_properties["reason"])
+    assert graph.value_of(artifact.custom_properties["pushed"]) == 0
+    assert "FID" in graph.value_of(artifact.custom_properties["reason"])
 
 
 def test_a_killed_run_is_told_as_failed_and_the_next_one_goes_on(first, workspace):
@@ -210,8 +205,6 @@ def test_a_killed_run_is_told_as_failed_and_the_next_one_goes_on(first, workspac
     process.wait()
 
     connection = store.connect(workspace / "metadata.sqlite")
-    from pipeline.workspace import Workspace
-
     killed = store.describe_run(connection, Workspace(workspace), store.latest_run(connection))
     assert killed["state"] == "FAILED"
     states = {node["id"]: node["state"] for node in killed["nodes"]}
@@ -250,8 +243,6 @@ def _new_checkpoints(workspace, before):
 
 
 def test_a_second_run_in_a_held_workspace_is_refused(first, workspace):
-    from pipeline.workspace import Workspace
-
     arguments, environment = command(workspace)
     with Workspace(workspace).lock():
         result = subprocess.run(

@@ -1,0 +1,116 @@
+"""What a person sees: quiet by default, one line a node, progress, and what went wrong."""
+
+import io
+import logging
+import os
+import subprocess
+import sys
+
+from rich.console import Console
+
+from pipeline import console
+from tests.conftest import REPOSITORY
+
+NOISY = (
+    "import os, pathlib, sys\n"
+    "from pipeline import console\n"
+    "with console.quiet(pathlib.Path(sys.argv[1]), verbose='-v' in sys.argv) as (out, err):\n"
+    "    os.write(1, b'from C to stdout\\n'); os.write(2, b'from C to stderr\\n')\n"
+    "    print('from Python'); print('warning', file=sys.stderr)\n"
+    "    out.print('for people'); err.print('progress')\n"
+    "print('afterwards')\n"
+)
+
+
+def noisy(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", NOISY, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_what_libraries_write_goes_to_the_log_from_python_and_from_c(tmp_path):
+    log = tmp_path / "logs" / "run.log"
+    result = noisy(str(log))
+    assert result.stdout == "for people\nafterwards\n"
+    assert result.stderr == "progress\n"
+    for line in ("from C to stdout", "from C to stderr", "from Python", "warning"):
+        assert line in log.read_text()
+
+
+def test_verbose_turns_nothing_away(tmp_path):
+    result = noisy(str(tmp_path / "run.log"), "-v")
+    assert "from C to stdout" in result.stdout
+    assert "from C to stderr" in result.stderr
+
+
+def view() -> tuple[console.RunView, io.StringIO]:
+    text = io.StringIO()
+    return console.RunView(Console(file=text, width=120)), text
+
+
+def test_a_node_is_one_line_and_its_error_is_shown_whole():
+    shown, text = view()
+    with shown:
+        shown.node_started("Transform")
+        shown.node_ended("Transform", "COMPLETE", 5.61, None)
+        shown.node_started("DataGate")
+        shown.node_ended("DataGate", "FAILED", 0.1, "label: [7] is out of 0..9")
+    lines = text.getvalue().splitlines()
+    assert lines[0].split() == ["✓", "Transform", "complete", "5.6", "s"]
+    assert lines[1].split()[:3] == ["✗", "DataGate", "failed"]
+    assert lines[2] == "label: [7] is out of 0..9"
+
+
+def test_progress_records_become_lines_where_there_is_no_terminal():
+    shown, text = view()
+    logger = logging.getLogger(console.PROGRESS_LOGGER)
+    facts = {"step": 1200, "total": 7000, "rate": 3400.0, "unit": "images/s"}
+    with shown:
+        logger.info("step", extra={"progress": {**facts, "metrics": {"d_loss": 0.62}}})
+    assert text.getvalue().split() == ["1,200/7,000", "d_loss", "0.62", "3,400", "images/s"]
+
+
+def test_a_warning_of_a_room_is_shown_and_brackets_in_it_are_kept():
+    shown, text = view()
+    with shown:
+        logging.getLogger(console.PROGRESS_LOGGER).warning("no MNIST [here]: digits stand in")
+    assert "no MNIST [here]: digits stand in" in text.getvalue()
+
+
+def test_after_a_run_its_view_hears_nothing_any_more():
+    shown, text = view()
+    with shown:
+        pass
+    logging.getLogger(console.PROGRESS_LOGGER).warning("late")
+    assert text.getvalue() == ""
+
+
+def test_the_closing_table_names_error_verdict_and_push():
+    run = {
+        "run_id": "r1",
+        "dataset": "mnist",
+        "dataset_note": None,
+        "preset": "smoke",
+        "state": "FAILED",
+        "seconds": 75.0,
+        "nodes": [
+            {"id": "Evaluator", "state": "COMPLETE", "seconds": 3.0, "error": None},
+            {"id": "Pusher", "state": "FAILED", "seconds": 1.0, "error": "the disk is full"},
+        ],
+        "metrics": {"fid": 0.33271, "fid_ratio": 2.026, "unknown_to_the_table": 1.0},
+        "blessed": True,
+        "blessing_reason": "Blessed: all bars are met.",
+        "pushed_version": None,
+        "pushed_path": None,
+    }
+    text = io.StringIO()
+    console.print_run(Console(file=text, width=120), run)
+    shown = text.getvalue()
+    for words in ("the disk is full", "0.3327", "2.026", "blessed", "FAILED in 1 min 15 s"):
+        assert words in shown
+    assert "unknown" not in shown
