@@ -16,6 +16,7 @@ from serving.contract import GeneratorContract, to_uint8
 from trainer import models
 from trainer.checkpoints import write_atomically
 from trainer.config import TrainingConfig, resolve_precision
+from trainer.evaluation import make_evaluation
 from trainer.export import export_generator
 from trainer.train_loop import train
 
@@ -54,6 +55,15 @@ def run_fn(fn_args: "FnArgs") -> None:
         _digest(initial_weights or {}),
     ]
     fingerprint = hashlib.sha256("\n".join(identity).encode()).hexdigest()
+    evaluate = None
+    if config.eval_interval:
+        evaluate = make_evaluation(
+            *read_split(fn_args.eval_files, fn_args.transform_output),
+            data["name"],
+            config.latent_dim,
+            config.eval_samples,
+            seed,
+        )
     result = train(
         images,
         labels,
@@ -65,6 +75,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         log_dir=pathlib.Path(custom["tensorboard_root"], fingerprint[:24]),
         fingerprint=fingerprint,
         initial_weights=initial_weights,
+        evaluate=evaluate,
     )
     contract = GeneratorContract(
         model=config.model,

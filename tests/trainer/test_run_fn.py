@@ -67,6 +67,7 @@ def fn_args(tiny_data, transform_output, tmp_path):
     """What TFX hands over, in a fresh workspace."""
     return types.SimpleNamespace(
         train_files=[write_examples(tmp_path / "data-0.gz", *tiny_data, range(60))],
+        eval_files=[write_examples(tmp_path / "eval-0.gz", *tiny_data, range(20))],
         transform_output=transform_output,
         serving_model_dir=str(tmp_path / "model" / "Format-Serving"),
         model_run_dir=str(tmp_path / "model_run"),
@@ -144,3 +145,19 @@ def test_a_base_model_without_weights_to_start_from_is_named(fn_args, tmp_path):
     fn_args.base_model = str(tmp_path / "foreign" / "Format-Serving")
     with pytest.raises(ValueError, match=r"can.t start from .*foreign"):
         run_fn(fn_args)
+
+
+def test_the_eval_split_is_looked_at_each_interval_and_changes_no_weight(fn_args, tmp_path):
+    run_fn(fn_args)
+    with np.load(tmp_path / "model" / "Training" / "weights.npz") as archive:
+        unwatched = dict(archive)
+    settings = json.loads(fn_args.custom_config["training"])
+    watched = TrainingConfig(**{**settings, "eval_interval": 2, "eval_samples": 100})
+    fn_args.custom_config = {**fn_args.custom_config, "training": watched.model_dump_json()}
+    run_fn(fn_args)
+    records = map(json.loads, (tmp_path / "model_run" / "history.jsonl").read_text().splitlines())
+    fids = {r["step"]: r["fid_20_eval"] for r in records if "fid_20_eval" in r}
+    assert list(fids) == [2, 3] and min(fids.values()) > 0
+    with np.load(tmp_path / "model" / "Training" / "weights.npz") as archive:
+        for name, values in unwatched.items():
+            np.testing.assert_array_equal(archive[name], values, err_msg=name)

@@ -1,0 +1,52 @@
+"""How good the averaged generator is while it trains, on the eval split; the test split stays shut.
+
+A quick look, not the judgement: fewer images than the Evaluator draws, so its FID is higher and
+compares with nothing but itself.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from metrics.features import load_extractor
+from metrics.frechet import frechet_distance_from_features
+from serving.contract import to_uint8
+
+Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def make_evaluation(
+    images: np.ndarray, labels: np.ndarray, dataset: str, latent_dim: int, count: int, seed: int
+) -> Callable[[Generate], Mapping[str, float]]:
+    """Makes the function that `train` calls each `eval_interval` steps.
+
+    Args:
+      images: uint8 [N, 28, 28, 1], the eval split.
+      labels: int64 [N]; the fakes get the same classes.
+      dataset: name of the data set; the pinned classifier judges labels of its own only.
+      latent_dim: length of a latent vector.
+      count: fakes to draw, at most N.
+      seed: of their latents, the same at every call.
+
+    Returns:
+      From `generate(latents, labels) -> float32 [n, 28, 28, 1] in [-1, 1]` to `fid_<count>_eval`
+      and, where the classifier knows the classes, `accuracy_<count>_eval`.
+    """
+    count = min(count, len(images))
+    asked = np.resize(labels, count)
+    latents = tf.random.stateless_normal([count, latent_dim], [seed, 1], alg="philox").numpy()
+    extractor = load_extractor()
+    reference = extractor.features(images)
+
+    def evaluate(generate: Generate) -> Mapping[str, float]:
+        fakes = np.concatenate(
+            [generate(latents[i : i + 500], asked[i : i + 500]) for i in range(0, count, 500)]
+        )
+        features, probabilities = extractor.features_and_probabilities(to_uint8(fakes))
+        found = {f"fid_{count}_eval": frechet_distance_from_features(features, reference)}
+        if extractor.dataset == dataset:
+            found[f"accuracy_{count}_eval"] = float(np.mean(probabilities.argmax(1) == asked))
+        return found
+
+    return evaluate
