@@ -170,7 +170,7 @@ class LoadResult:
       requests: answers and failures together.
       failed: what went wrong, as text.
       wrong: answers that no served version gives.
-      pushes: versions pushed, rolled back and removed meanwhile.
+      changes: versions pushed, rolled back and removed meanwhile.
       seconds: from the first to the last request.
       answered: requests by the version's model that answered.
     """
@@ -178,7 +178,7 @@ class LoadResult:
     requests: int
     failed: list[str]
     wrong: list[str]
-    pushes: int
+    changes: int
     seconds: float
     answered: dict[int, int]
 
@@ -229,6 +229,7 @@ def run_load(
     requests: int,
     clients: int,
     pause: float = 1.0,
+    least_changes: int = 6,
     first_version: int = 1,
 ) -> LoadResult:
     """Asks from many threads while the versions under `base_path` change.
@@ -239,9 +240,10 @@ def run_load(
       base_path: what the server polls, with a version of one of `models` in it.
       models: different SavedModels to push.
       latent_dim: length of their latents.
-      requests: how many in all.
+      requests: how many in all; more where the versions have not changed often enough by then.
       clients: threads that ask.
       pause: seconds between two changes of the versions.
+      least_changes: how often the versions are to change at least.
       first_version: the ones that are pushed have higher numbers.
 
     Returns:
@@ -249,20 +251,22 @@ def run_load(
     """
     asked = questions(latent_dim)
     expected = [answers(model, asked) for model in models]
-    lock, left = threading.Lock(), iter(range(requests))
+    lock, taken, changes = threading.Lock(), 0, 0
     failed: list[str] = []
     wrong: list[str] = []
     answered = dict.fromkeys(range(len(models)), 0)
     done = threading.Event()
 
     def ask(number: int) -> None:
+        nonlocal taken
         chance = random.Random(number)
         url = grpc_url if number % 2 else rest_url
         with GeneratorClient(url, model=MODEL, retries=0, timeout=60) as client:
             while True:
                 with lock:
-                    if next(left, None) is None:
+                    if taken >= requests and changes >= least_changes:
                         return
+                    taken += 1
                 which = chance.randrange(len(asked))
                 question = asked[which]
                 try:
@@ -278,17 +282,15 @@ def run_load(
                     for giver in givers[:1]:
                         answered[giver] += 1
 
-    pushes = 0
-
     def change() -> None:
-        nonlocal pushes
+        nonlocal changes
         version = first_version
         while not done.wait(pause):
             version += 1
             staged = base_path / f".tmp-{version}"
             shutil.copytree(models[version % len(models)], staged)
             os.rename(staged, base_path / str(version))
-            pushes += 1
+            changes += 1
             if done.wait(pause):
                 return
             there = sorted(int(p.name) for p in base_path.iterdir() if p.name.isdigit())
@@ -296,7 +298,7 @@ def run_load(
             doomed = there[-1:] if version % 3 == 0 and len(there) > 1 else there[:-2]
             for old in doomed:
                 _remove(base_path / str(old))
-                pushes += 1
+                changes += 1
 
     begun = time.perf_counter()
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(clients)]
@@ -308,7 +310,7 @@ def run_load(
     seconds = time.perf_counter() - begun
     done.set()
     changer.join()
-    return LoadResult(requests, failed, wrong, pushes, seconds, answered)
+    return LoadResult(taken, failed, wrong, changes, seconds, answered)
 
 
 def _same(value: np.ndarray, known: np.ndarray) -> bool:
@@ -400,7 +402,7 @@ def _load_part(server, base_path, models, latent_dim, options) -> None:
     rate = result.requests / result.seconds
     print(
         f"\nload: {result.requests:,} requests from {options.clients} clients in "
-        f"{result.seconds:.0f} s ({rate:,.0f}/s) while versions changed {result.pushes} times: "
+        f"{result.seconds:.0f} s ({rate:,.0f}/s) while versions changed {result.changes} times: "
         f"{len(result.failed)} failed, {len(result.wrong)} wrong; "
         f"memory {before:.0f} -> {after:.0f} MiB"
     )

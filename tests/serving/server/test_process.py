@@ -69,12 +69,12 @@ def test_sigterm_lets_running_requests_end_and_exits_with_0(tmp_path):
     answers = []
 
     def ask() -> None:
-        body = {"instances": [5000]}
+        body = {"instances": [20_000]}
         answers.append(httpx.post(f"{url}:predict", json=body, timeout=60, trust_env=False))
 
     thread = threading.Thread(target=ask)
     thread.start()
-    time.sleep(0.5)
+    time.sleep(0.2)
     assert not answers, "the request is to be running when the signal comes"
     assert stop_process(process) == 0
     thread.join()
