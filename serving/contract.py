@@ -14,6 +14,7 @@ import numpy as np
 
 ASSETS_EXTRA = "assets.extra"
 GENERATOR_FILE = f"{ASSETS_EXTRA}/generator.json"
+WARMUP_FILE = f"{ASSETS_EXTRA}/tf_serving_warmup_requests"  # TF Serving's own name for it
 ANY_LABEL = -1  # "any class, chosen from the seed" in the signatures `generate` and `generate_png`
 
 

@@ -14,9 +14,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving.contract import ANY_LABEL, ASSETS_EXTRA, GeneratorContract
+from serving.contract import ANY_LABEL, WARMUP_FILE, GeneratorContract
 
-WARMUP_FILE = f"{ASSETS_EXTRA}/tf_serving_warmup_requests"
 WARMUP_BATCH_SIZES = (1, 8, 64)
 
 # Second halves of the Philox keys: one stream of random numbers a purpose. Changing them changes

@@ -104,9 +104,9 @@ PRESETS: dict[str, dict] = {
         "max_copies": 1.0,
         "max_regression": 1e6,
     },
-    "standard": {},
+    "standard": {"max_fid_ratio": 5.0},
     "quality": {
-        "max_fid_ratio": 3.0,
+        "max_fid_ratio": 2.0,
         "min_accuracy": 0.98,
         "min_class_share": 0.7,
         "min_coverage": 0.9,

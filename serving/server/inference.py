@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving import tensors
-from serving.contract import ASSETS_EXTRA
+from serving.contract import WARMUP_FILE
 from serving.server.engine import DEFAULT_SIGNATURE, Engine
 from serving.server.errors import (
     Code,
@@ -34,7 +34,6 @@ from serving.server.errors import (
 
 log = logging.getLogger(__name__)
 
-WARMUP_FILE = f"{ASSETS_EXTRA}/tf_serving_warmup_requests"
 MAX_WARMUP_RECORDS = 1000
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"

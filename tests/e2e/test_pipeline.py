@@ -78,6 +78,12 @@ def test_nothing_but_json_reaches_stdout_and_no_library_speaks_on_stderr(first):
         assert node in first.stderr
 
 
+def test_the_report_is_written_and_has_something_in_every_section(first, workspace):
+    page = (workspace / "report" / "index.html").read_text()
+    assert str(first.document["pushed_version"]) in page
+    assert "Nothing to show" not in page
+
+
 def test_every_node_has_one_execution_and_the_resolver_one(first, workspace):
     connection, found = executions(workspace, first.document["run_id"])
     assert set(found) == {*NODES, "Baseline"}
@@ -157,6 +163,23 @@ def test_status_tells_what_the_last_run_was(first, workspace):
     assert result.exit_code == 0
     assert document["state"] == "COMPLETE"
     assert document["pushed_version"] == first.document["pushed_version"]
+
+
+def test_from_runs_a_node_anew_and_takes_the_rest_from_the_cache(first, workspace):
+    again = run(workspace, "--from", "Pusher")
+    assert again.exit_code == 0
+    assert again.states() == {**dict.fromkeys(NODES, "CACHED"), "Pusher": "COMPLETE"}
+    assert len(pushed(workspace)) == 1
+
+
+def test_from_a_node_that_is_not_there_names_those_that_are(first, workspace):
+    arguments, environment = command(workspace, "--from", "Trainr")
+    result = subprocess.run(
+        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert "Trainr" in result.stderr and "Trainer" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_an_edit_of_the_judge_runs_the_judge_and_what_lies_behind_it(first, workspace, tmp_path):

@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.contract import GeneratorContract, to_uint8
-from trainer.export import WARMUP_FILE, export_generator
+from serving.contract import WARMUP_FILE, GeneratorContract, to_uint8
+from trainer.export import export_generator
 
 PRESENT = (0, 3)  # of four classes
 
