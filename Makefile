@@ -5,7 +5,8 @@ PYTHON := .venv/bin/python
 MNIST_GAN := .venv/bin/mnist-gan
 
 # The four original MNIST files, where a folder of them is at hand: no network is touched then.
-export MNIST_GAN_DATA_DIR ?= $(firstword $(realpath data/mnist ../shared/data/mnist))
+FOLDERS := $(foreach d,data/mnist ../shared/data/mnist,$(if $(wildcard $(d)/train-images-idx3-ubyte.gz),$(d)))
+export MNIST_GAN_DATA_DIR ?= $(if $(FOLDERS),$(CURDIR)/$(firstword $(FOLDERS)))
 
 .PHONY: help run test setup lock lint clean
 
@@ -24,6 +25,13 @@ lint: .venv/.complete
 
 setup: .venv/.complete  ## just the environment, in .venv
 
+# A Python that went away (an upgrade of pyenv, say) takes its environment with it.
+ifneq ($(wildcard .venv/.complete),)
+ifneq ($(shell $(PYTHON) -c 'print(1)' 2>/dev/null),1)
+$(shell rm -rf .venv)
+endif
+endif
+
 .venv/.complete: requirements.lock requirements-uv.lock setup.py tools/setup.sh
 	@sh tools/setup.sh
 
@@ -31,7 +39,7 @@ lock: .venv/.complete  ## resolve setup.py anew into requirements.lock
 	@cd tools && echo 'uv==0.13.9' | ../$(PYTHON) -m uv pip compile - --quiet --generate-hashes \
 	  --no-emit-index-url --no-header --python-version 3.10 -o ../requirements-uv.lock
 	@$(PYTHON) -m uv pip compile setup.py --all-extras --quiet --generate-hashes \
-	  --no-emit-index-url --no-header --python-version 3.10 -o requirements.lock
+	  --upgrade --no-emit-index-url --no-header --python-version 3.10 -o requirements.lock
 
 clean:  ## remove the environment and the caches, keep the workspace
 	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

@@ -5,6 +5,7 @@ everything that only reads answers at once. Exit codes: 0 done; 1 the pipeline o
 2 wrong usage or bad input.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -15,9 +16,9 @@ import traceback
 import click
 
 from pipeline.lineage.commands import lineage
-from pipeline.options import FAILED, Failure, json_option, workspace_option
+from pipeline.options import FAILED, USAGE, Failure, json_option, workspace_option
 from pipeline.report.commands import report
-from pipeline.workspace import WorkspaceBusyError
+from pipeline.workspace import WorkspaceError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -45,6 +46,7 @@ def run(
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
     from pipeline import configs, console
 
+    begun = time.monotonic()
     try:
         overrides = configs.parse_assignments(assignments)
         if dataset:
@@ -55,7 +57,7 @@ def run(
     except configs.SettingsError as error:
         raise Failure(str(error)) from None
     if list_settings:
-        _print_settings(configs.describe(preset), as_json)
+        _print_settings(configs.describe(settings), as_json)
         return
 
     log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
@@ -71,15 +73,17 @@ def run(
                     from_node=from_node,
                     beam_args=list(beam_args),
                     force_bless=force_bless or "",
+                    begun=begun,
                 )
             if as_json:
                 out.print_json(json.dumps(document))
             else:
                 console.print_run(out, document)
-                out.print(f"\nreport  {workspace.report}", markup=False, highlight=False)
+                if workspace.report.is_file():
+                    out.print(f"\nreport  {workspace.report}", markup=False, highlight=False)
                 if document["state"] == "FAILED":
                     out.print(f"the full log: {log}", markup=False, highlight=False)
-    except WorkspaceBusyError as error:
+    except WorkspaceError as error:
         raise Failure(str(error)) from None
     if document["state"] != "COMPLETE" or not document["blessed"]:
         sys.exit(FAILED)
@@ -96,15 +100,19 @@ def _run(settings, workspace, view, verbose, log, **options) -> dict:
 
         return local_runner.run(settings, workspace, view, **options)
     except KeyboardInterrupt:
-        raise Failure(
-            "stopped; what was finished is kept, and the next `mnist-gan run` goes on from there",
-            FAILED,
-        ) from None
+        raise Failure("stopped before the first node", FAILED) from None
     except Exception as error:
         if verbose:
             raise
-        traceback.print_exc()  # into the log
-        raise Failure(f"{error}\nthe full log: {log}") from None
+        _log_traceback()
+        code = USAGE if isinstance(error, ValueError) else FAILED
+        raise Failure(f"{error}\nthe full log: {log}", code) from None
+
+
+def _log_traceback() -> None:
+    """Into the log, where one can be written: the message must not be lost to a full disk."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
 
 
 @main.command()
@@ -118,6 +126,8 @@ def status(workspace, as_json) -> None:
         connection = store.connect(workspace.metadata)
     except FileNotFoundError:
         raise Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`") from None
+    except ValueError as error:
+        raise Failure(str(error)) from None
     run = store.latest_run(connection)
     if run is None:
         raise Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`")
@@ -138,7 +148,9 @@ def status(workspace, as_json) -> None:
     "--digit", "label", type=int, metavar="D", help="Class to draw; default: ten of each."
 )
 @click.option("--count", type=click.IntRange(1, 10_000), help="How many images  [default: 64].")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="First seed.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**62), default=0, show_default=True, help="First seed."
+)
 @click.option("--version", type=int, metavar="V", help="A pushed version other than the newest.")
 @click.option("--out", type=click.Path(dir_okay=False), required=True, help="PNG file to write.")
 def generate(workspace, label, count, seed, version, out) -> None:
@@ -150,7 +162,7 @@ def generate(workspace, label, count, seed, version, out) -> None:
         raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
     if version is not None and version not in found:
         raise Failure(f"there is no version {version}; there are {', '.join(map(str, found))}")
-    model_dir = found[version or max(found)].path
+    model_dir = found[max(found) if version is None else version].path
     if not pathlib.Path(out).resolve().parent.is_dir():
         raise Failure(f"the folder of {out} does not exist")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -203,13 +215,16 @@ def evaluate(workspace, target, dataset, data_dir, assignments, out, verbose, as
     except configs.SettingsError as error:
         raise Failure(str(error)) from None
     log = workspace.logs / time.strftime("evaluate-%Y%m%d-%H%M%S.log")
-    with console.quiet(log, verbose=verbose) as (stdout, stderr):
-        with console.RunView(stderr) as view:
-            document, rows = _evaluate(settings, workspace, target, out, view, verbose)
-        if as_json:
-            stdout.print_json(json.dumps(document))
-        else:
-            console.print_evaluation(stdout, document, rows)
+    try:
+        with console.quiet(log, verbose=verbose) as (stdout, stderr):
+            with console.RunView(stderr) as view:
+                document, rows = _evaluate(settings, workspace, target, out, view, verbose)
+            if as_json:
+                stdout.print_json(json.dumps(document))
+            else:
+                console.print_evaluation(stdout, document, rows)
+    except WorkspaceError as error:
+        raise Failure(str(error)) from None
 
 
 def _evaluate(settings, workspace, target, out, view, verbose) -> tuple[dict, list]:
@@ -234,7 +249,7 @@ def _evaluate(settings, workspace, target, out, view, verbose) -> tuple[dict, li
     except ValueError as error:
         if verbose:
             raise
-        traceback.print_exc()  # into the log
+        _log_traceback()
         raise Failure(str(error)) from None
 
 
@@ -266,9 +281,8 @@ def tensorboard(workspace, port, host) -> None:
     """Open the training curves of all runs in TensorBoard."""
     if not workspace.tensorboard.is_dir():
         raise Failure(f"nothing was trained in {workspace.root} yet: try `mnist-gan run`")
-    program = pathlib.Path(sys.executable).with_name("tensorboard")
     arguments = ["--logdir", str(workspace.tensorboard), "--port", str(port), "--host", host]
-    os.execv(program, [str(program), *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])
 
 
 def _print_settings(rows: list[dict], as_json: bool) -> None:
@@ -276,13 +290,14 @@ def _print_settings(rows: list[dict], as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for name in ("name", "value", "takes", "description"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "name")
     for row in rows:
-        table.add_row(row["name"], row["value"], row["takes"], row["description"])
+        table.add_row(*(escape(row[name]) for name in ("name", "value", "takes", "description")))
     Console().print(table)
 
 

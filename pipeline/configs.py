@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import pathlib
+import typing
 from collections.abc import Iterable, Mapping
 
 import pydantic
@@ -96,9 +97,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
-def describe(preset: str) -> list[dict[str, str]]:
-    """Every setting in `preset`: rows of `section`, `name`, `value`, `takes`, `description`."""
-    settings = load(preset)
+def describe(settings: Settings) -> list[dict[str, str]]:
+    """Every setting: rows of `section`, `name`, `value`, `takes`, `description`."""
     rows = [_row("", "seed", Settings.model_fields["seed"], settings.seed)]
     for section in _SECTIONS:
         model = getattr(settings, section)
@@ -131,9 +131,6 @@ def _value(text: str) -> object:
 
 def _takes(field: pydantic.fields.FieldInfo) -> str:
     """The type and the bounds of a field, for people: 'int, at least 1'."""
-    kind = str(getattr(field.annotation, "__name__", field.annotation))
-    if "Literal" in kind or "typing." in kind or "|" in str(field.annotation):
-        kind = str(field.annotation).replace("typing.", "").replace("pathlib.", "")
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     bounds = [
         f"{words[key]} {getattr(bound, key)}"
@@ -141,7 +138,17 @@ def _takes(field: pydantic.fields.FieldInfo) -> str:
         for key in words
         if getattr(bound, key, None) is not None
     ]
-    return ", ".join([kind, *bounds])
+    return ", ".join([_kind(field.annotation), *bounds])
+
+
+def _kind(annotation: object) -> str:
+    """'int', 'path or null', '"hinge" or "non_saturating"'."""
+    parts = typing.get_args(annotation)
+    if typing.get_origin(annotation) is typing.Literal:
+        return " or ".join(map(str, parts))
+    if parts:
+        return " or ".join(map(_kind, parts))
+    return {"NoneType": "null", "Path": "path"}.get(annotation.__name__, annotation.__name__)
 
 
 def _explain(error: dict) -> str:

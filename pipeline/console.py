@@ -24,6 +24,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from pipeline.workspace import WorkspaceError
+
 PROGRESS_LOGGER = "mnist_gan.progress"
 
 # What the closing table shows of the metrics; `--json` has all.
@@ -63,14 +65,18 @@ def quiet(log: pathlib.Path, *, verbose: bool = False) -> Iterator[tuple[Console
         logging.basicConfig(level=logging.INFO)
         yield Console(), Console(stderr=True)
         return
-    log.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sink = open(log, "a", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise WorkspaceError(f"the log {log} can't be written: {error.strerror}") from None
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
     with (
         os.fdopen(os.dup(1), "w", encoding="utf-8") as out,
         os.fdopen(os.dup(2), "w", encoding="utf-8") as err,
-        open(log, "a", encoding="utf-8") as sink,
+        sink,
     ):
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
@@ -80,8 +86,10 @@ def quiet(log: pathlib.Path, *, verbose: bool = False) -> Iterator[tuple[Console
         try:
             yield Console(file=out), Console(file=err)
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                # A full disk under the log must not keep people from what they are told.
+                with contextlib.suppress(OSError):
+                    stream.flush()
             for descriptor, was in zip((1, 2), kept, strict=True):
                 os.dup2(was, descriptor)
                 os.close(was)
@@ -195,7 +203,7 @@ def print_run(console: Console, run: dict) -> None:
         if node["error"]:
             console.print(f"\n{node['id']}: {node['error']}", style="red", markup=False)
     facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_row("data set", f"{run['dataset']} {run['dataset_note'] or ''}")
+    facts.add_row("data set", escape(f"{run['dataset']} {run['dataset_note'] or ''}"))
     facts.add_row("preset", str(run["preset"]))
     facts.add_row("state", run["state"] + _total(run))
     metrics = run["metrics"] or {}
@@ -204,10 +212,10 @@ def print_run(console: Console, run: dict) -> None:
     if run["blessed"] is not None:
         word = "[green]blessed[/]" if run["blessed"] else "[red]not blessed[/]"
         facts.add_row("verdict", word)
-        facts.add_row("", run["blessing_reason"] or "")
+        facts.add_row("", escape(run["blessing_reason"] or ""))
     if run["pushed_version"] is not None:
         facts.add_row("pushed version", str(run["pushed_version"]))
-        facts.add_row("pushed to", str(run["pushed_path"]))
+        facts.add_row("pushed to", escape(str(run["pushed_path"])))
     console.print()
     console.print(facts, highlight=False)
 

@@ -26,7 +26,7 @@ from components.mnist_example_gen import source as data_source
 from pipeline import pipeline as pipeline_lib
 from pipeline import provenance, report, store
 from pipeline.configs import Settings
-from pipeline.lineage import digests
+from pipeline.lineage import digests, graph
 from pipeline.workspace import Workspace
 
 _log = logging.getLogger(__name__)
@@ -38,6 +38,9 @@ class View(Protocol):
     def phase(self, text: str) -> None: ...
     def node_started(self, node: str) -> None: ...
     def node_ended(self, node: str, state: str, seconds: float, error: str | None) -> None: ...
+
+
+STOPPED = "stopped; what was finished is kept, and the next `mnist-gan run` goes on from there"
 
 
 class NodeFailedError(RuntimeError):
@@ -52,6 +55,7 @@ def run(
     from_node: str | None = None,
     beam_args: Sequence[str] = (),
     force_bless: str = "",
+    begun: float | None = None,
 ) -> dict:
     """Runs the whole pipeline in `workspace`, which the caller has locked.
 
@@ -63,6 +67,7 @@ def run(
         cache where it is unchanged.
       beam_args: further flags for Apache Beam.
       force_bless: a reason to push a generator that misses a bar; it is recorded.
+      begun: `time.monotonic()` of when the user began to wait; default: now.
 
     Returns:
       The document of `store.describe_run`; a failed node is told there, not raised.
@@ -70,6 +75,8 @@ def run(
     Raises:
       ValueError: the data can't be had or `from_node` is no node.
     """
+    begun = time.monotonic() if begun is None else begun
+    close_interrupted(workspace)
     view.phase("data")
     # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
     os.environ.setdefault(reference.CACHE_VARIABLE, str(workspace.cache))
@@ -89,7 +96,6 @@ def run(
     if from_node is not None and from_node not in nodes:
         raise ValueError(f"there is no node {from_node!r}; the nodes are {', '.join(nodes)}")
     run_id = time.strftime("%Y-%m-%dT%H:%M:%S") + f".{time.time_ns() // 1000 % 10**6:06d}"
-    close_interrupted(workspace)
     facts = {
         "preset": settings.preset,
         "settings": settings.model_dump_json(),
@@ -99,11 +105,11 @@ def run(
         "versions": json.dumps(provenance.library_versions(), sort_keys=True),
         "nodes": json.dumps(nodes),
         "state": "RUNNING",
+        "pid": str(os.getpid()),
     }
     connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
     runner = ObservedDagRunner(view, connection, run_id, from_node)
     runner.note_facts(facts)
-    begun = time.monotonic()
     state = "FAILED"
     try:
         with _sigterm_as_interrupt():
@@ -118,7 +124,8 @@ def run(
     view.phase("report")
     report.build_after_run(workspace)
     reader = store.connect(workspace.metadata)
-    return store.describe_run(reader, workspace, store.latest_run(reader))
+    run_context = reader.get_context_by_type_and_name(store.RUN_CONTEXT, run_id)
+    return store.describe_run(reader, workspace, run_context)
 
 
 class ObservedDagRunner(local_dag_runner.LocalDagRunner):
@@ -154,7 +161,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
     def _run_node(self, node, pipeline, deployment, anew: set[str]) -> None:
         name = node.node_info.id
         shown = name not in pipeline_lib.LOOKUPS
-        if name in anew:
+        if name in anew or (name == "Pusher" and self._push_is_gone()):
             node.execution_options.caching_options.enable_cache = False
         node_launcher = launcher.Launcher(
             pipeline_node=node,
@@ -169,8 +176,8 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         begun = time.monotonic()
         try:
             node_launcher.launch()
-        except Exception as error:
-            message = _message(error)
+        except (Exception, KeyboardInterrupt) as error:
+            message = STOPPED if isinstance(error, KeyboardInterrupt) else _message(error)
             self._note_error(name, message)
             self._view.node_ended(name, "FAILED", time.monotonic() - begun, message)
             raise NodeFailedError(f"{name}: {message}") from error
@@ -178,7 +185,8 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         if shown:
             state = store.state_of(execution)
             self._view.node_ended(name, state, time.monotonic() - begun, None)
-        if execution is not None and store.state_of(execution) == "COMPLETE":
+        # Cached too: a run may have been killed before it came to noting them.
+        if execution is not None and store.state_of(execution) in ("COMPLETE", "CACHED"):
             with metadata.Metadata(self._connection) as handle:
                 digests.note_digests(handle.store, execution.id)
         if execution is None or store.state_of(execution) == "FAILED":
@@ -208,6 +216,16 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
                     return execution
         return None
 
+    def _push_is_gone(self) -> bool:
+        """Whether somebody deleted the newest version: TFX's cache looks at its artifacts only."""
+        with metadata.Metadata(self._connection) as handle:
+            pushes = [
+                graph.facts_of(artifact.custom_properties)
+                for artifact in handle.store.get_artifacts_by_type("PushedModel")
+            ]
+        destinations = [push["pushed_destination"] for push in pushes if push.get("pushed") == 1]
+        return bool(destinations) and not os.path.isdir(destinations[-1])
+
     def _note_error(self, node: str, message: str) -> None:
         execution = self._execution(node)
         if execution is not None:
@@ -217,7 +235,10 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
 
 
 def close_interrupted(workspace: Workspace, why: str = "the run was killed here") -> None:
-    """Marks executions that claim to run as FAILED; the caller holds the lock, so none does."""
+    """Marks executions and runs that claim to go on as FAILED.
+
+    The caller holds the workspace's lock, so none of them does.
+    """
     if not workspace.metadata.exists():
         return
     handle = store.connect(workspace.metadata, readonly=False)
@@ -228,10 +249,21 @@ def close_interrupted(workspace: Workspace, why: str = "the run was killed here"
             metadata_store_pb2.Execution.NEW,
         ):
             execution.last_known_state = metadata_store_pb2.Execution.FAILED
-            execution.custom_properties[store.ERROR_PROPERTY].string_value = why
+            if store.ERROR_PROPERTY not in execution.custom_properties:
+                execution.custom_properties[store.ERROR_PROPERTY].string_value = why
             ended.append(execution)
     if ended:
         handle.put_executions(ended)
+    runs = [
+        run
+        for run in store.runs(handle)
+        if "state" in run.custom_properties
+        and run.custom_properties["state"].string_value == "RUNNING"
+    ]
+    for run_context in runs:
+        run_context.custom_properties["state"].string_value = "FAILED"
+    if runs:
+        handle.put_contexts(runs)
 
 
 def _behind(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:
@@ -247,11 +279,16 @@ def _behind(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:
 
 def _message(error: BaseException) -> str:
     """One paragraph for people: Beam and TFX wrap what an executor raised in their own words."""
-    while error.__cause__ is not None:
+    while not _is_ours(error) and error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip() or type(error).__name__
     # Beam appends where in its own graph it happened.
     return text.partition(" [while running ")[0]
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this project raised it, in its own words."""
+    return type(error).__module__.partition(".")[0] in provenance.ROOMS
 
 
 class _sigterm_as_interrupt:

@@ -15,6 +15,13 @@ class Failure(click.ClickException):
         self.exit_code = code
 
 
+def _workspace(context, option, value) -> Workspace:
+    try:
+        return Workspace.at(value)
+    except (RuntimeError, OSError) as error:  # ~nobody, a loop of links
+        raise click.BadParameter(str(error)) from None
+
+
 def workspace_option(command):
     """Adds `--workspace`; the command gets a Workspace."""
     return click.option(
@@ -24,7 +31,7 @@ def workspace_option(command):
         envvar=VARIABLE,
         show_default=True,
         metavar="DIR",
-        callback=lambda context, option, value: Workspace.at(value),
+        callback=_workspace,
         help=f"Folder that holds everything a pipeline makes (environment: {VARIABLE}).",
     )(command)
 

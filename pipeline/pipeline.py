@@ -193,10 +193,10 @@ def create_pipeline(
 
 
 def _content(data: DataSource) -> dict:
-    """What the Trainer records of the data: all that decides its content, and no path."""
+    """What the Trainer records of the data: what decides its content, no path, no history."""
     facts = dataclasses.asdict(data)
-    for path in ("requested", "tfds_dir", "data_dir"):
-        del facts[path]
+    for name in ("requested", "fallback_reason", "tfds_dir", "data_dir"):
+        del facts[name]
     return {**facts, "fingerprint": data.fingerprint}
 
 

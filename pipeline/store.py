@@ -9,7 +9,13 @@ import pathlib
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from pipeline.lineage.graph import ERROR_PROPERTY, NODE_CONTEXT, RUN_CONTEXT, value_of
+from pipeline.lineage.graph import (
+    ERROR_PROPERTY,
+    NODE_CONTEXT,
+    RUN_CONTEXT,
+    StoreError,
+    value_of,
+)
 from pipeline.workspace import Workspace
 
 _STATES = {
@@ -24,24 +30,35 @@ def connect(path: pathlib.Path, *, readonly: bool = True) -> mlmd.MetadataStore:
     """Opens the SQLite store at `path`.
 
     Raises:
-      FileNotFoundError: there is none and `readonly` is asked for.
+      FileNotFoundError: there is none, or an empty one, and `readonly` is asked for.
+      StoreError: it is no ML Metadata store, or a damaged one.
     """
-    if readonly and not path.is_file():
+    if readonly and not (path.is_file() and path.stat().st_size):
         raise FileNotFoundError(f"there is no ML Metadata store at {path}")
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(path)
     mode = metadata_store_pb2.SqliteMetadataSourceConfig
     config.sqlite.connection_mode = mode.READONLY if readonly else mode.READWRITE_OPENCREATE
-    return mlmd.MetadataStore(config)
+    try:
+        return mlmd.MetadataStore(config)
+    except (mlmd.errors.StatusError, RuntimeError) as error:
+        raise StoreError(
+            f"{path} can't be read as an ML Metadata store ({str(error).splitlines()[0]}). Move it "
+            "away, or use another --workspace"
+        ) from None
+
+
+def runs(store: mlmd.MetadataStore) -> list[metadata_store_pb2.Context]:
+    """The contexts of all pipeline runs, oldest first."""
+    try:
+        return sorted(store.get_contexts_by_type(RUN_CONTEXT), key=lambda run: run.id)
+    except mlmd.errors.NotFoundError:
+        return []
 
 
 def latest_run(store: mlmd.MetadataStore) -> metadata_store_pb2.Context | None:
     """The context of the newest pipeline run, or None in an empty store."""
-    try:
-        runs = store.get_contexts_by_type(RUN_CONTEXT)
-    except mlmd.errors.NotFoundError:
-        return None
-    return max(runs, key=lambda run: (run.create_time_since_epoch, run.id), default=None)
+    return max(runs(store), key=lambda run: run.id, default=None)
 
 
 def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
@@ -59,7 +76,7 @@ def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
       come to is None. Resolvers are left out: they only look up what is there.
     """
     facts = {key: value_of(value) for key, value in run.custom_properties.items()}
-    alive = facts.get("state") == "RUNNING" and workspace.is_locked()
+    alive = facts.get("state") == "RUNNING" and facts.get("pid") == str(workspace.holder())
     executions = {node_id(store, e): e for e in store.get_executions_by_context(run.id)}
     nodes = []
     for name in json.loads(facts.get("nodes", "null")) or executions:

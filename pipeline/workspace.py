@@ -15,7 +15,14 @@ DEFAULT = "workspace"
 VARIABLE = "MNIST_GAN_WORKSPACE"
 
 
-class WorkspaceBusyError(RuntimeError):
+LOCK_PATIENCE = 0.5  # s; whoever only asks whether the lock is held holds it for a moment
+
+
+class WorkspaceError(RuntimeError):
+    """The workspace can't be used; the message says why."""
+
+
+class WorkspaceBusyError(WorkspaceError):
     """Another process runs a pipeline in this workspace."""
 
 
@@ -81,20 +88,36 @@ class Workspace:
 
         Raises:
           WorkspaceBusyError: another live process holds it.
+          WorkspaceError: the folder can't be made or written.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self._lock_file, "a+") as file:
+        with contextlib.ExitStack() as stack:
+            try:
+                self.root.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(open(self._lock_file, "a+"))
+                self._acquire(file)
+                file.truncate(0)
+                file.write(json.dumps({"pid": os.getpid(), "since": time.strftime("%H:%M:%S")}))
+                file.flush()
+            except OSError as error:
+                raise WorkspaceError(
+                    f"the workspace {self.root} can't be written ({error.strerror}): "
+                    "make room or choose another folder with --workspace DIR"
+                ) from None
+            yield
+
+    def _acquire(self, file) -> None:
+        patience = time.monotonic() + LOCK_PATIENCE
+        while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise WorkspaceBusyError(
-                    f"{self.root} is held by another run ({self._holder()}). Wait for it, stop it, "
-                    "or give this run a folder of its own with --workspace DIR."
-                ) from None
-            file.truncate(0)
-            file.write(json.dumps({"pid": os.getpid(), "since": time.strftime("%H:%M:%S")}))
-            file.flush()
-            yield
+                return
+            except BlockingIOError:
+                if time.monotonic() > patience:
+                    raise WorkspaceBusyError(
+                        f"{self.root} is held by another run ({self._describe_holder()}). Wait for "
+                        "it, stop it, or give this run a folder of its own with --workspace DIR."
+                    ) from None
+                time.sleep(0.02)
 
     def is_locked(self) -> bool:
         """Whether a live process holds the workspace."""
@@ -102,12 +125,19 @@ class Workspace:
             with open(self._lock_file) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
-        except FileNotFoundError:
-            return False
-        except OSError:
+        except BlockingIOError:
             return True
+        except OSError:
+            return False
 
-    def _holder(self) -> str:
+    def holder(self) -> int | None:
+        """The process that holds the workspace; None when nobody does."""
+        try:
+            return json.loads(self._lock_file.read_text())["pid"] if self.is_locked() else None
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _describe_holder(self) -> str:
         try:
             holder = json.loads(self._lock_file.read_text())
             return f"process {holder['pid']}, since {holder['since']}"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv exactly as requirements.lock says. Called by the Makefile; safe to call again.
+# Makes .venv with the versions of requirements.lock. Called by the Makefile; safe to call again.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 # A Python 3.10: by name (pyenv's shim reads .python-version), from pyenv's own folder, or by uv.
 find_python() {
     for candidate in python3.10 "$(pyenv prefix 3.10 2>/dev/null || true)/bin/python3.10" python3 \
-        "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.10*/bin/python3.10; do
+        "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.10*/bin/python3.10; do
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 10))' \
             2>/dev/null; then
             "$candidate" -c 'import sys; print(sys.executable)'
@@ -24,7 +24,7 @@ find_python() {
 if [ ! -d .venv ]; then
     python=$(find_python) || true
     if [ -z "$python" ]; then
-        say "Python 3.10 was not found, neither as python3.10 nor under pyenv nor through uv."
+        say "a Python 3.10 with venv was not found: not as python3.10, under pyenv or through uv."
         say "Get it with one of: 'apt install python3.10 python3.10-venv', 'pyenv install 3.10',"
         say "'pip install uv' (uv then fetches it); then call make again."
         exit 1

@@ -13,10 +13,10 @@ class TrainingConfig(BaseModel):
     field and what it takes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: Literal["cdcgan"] = Field("cdcgan", description="architecture of both networks")
-    steps: int = Field(7000, ge=1, description="updates of each network")
+    steps: int = Field(6000, ge=1, description="updates of each network")
     batch_size: int = Field(128, ge=2, le=4096, description="real images, and fakes, a step")
     latent_dim: int = Field(64, ge=1, le=4096, description="length of a latent vector")
     generator_channels: int = Field(
@@ -78,7 +78,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "sample_interval": 50,
         "checkpoint_interval": 50,
     },
-    "standard": {"steps": 7000},
+    "standard": {"steps": 6000},
     "quality": {"steps": 80000, "sample_interval": 1000, "checkpoint_interval": 1000},
 }
 

@@ -14,7 +14,7 @@ class JudgeConfig(pydantic.BaseModel):
     extractor scores on real images), so that one set of bars serves every data set.
     """
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     num_fakes: int = Field(
         default=10_000,

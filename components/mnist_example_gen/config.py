@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 class DataConfig(pydantic.BaseModel):
     """Which data set, where its original files are, and how much of each split to take."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     dataset: str = Field(
         "auto",
@@ -23,6 +23,13 @@ class DataConfig(pydantic.BaseModel):
         description="folder with the data set's original files, as TFDS names them; without it "
         "they are downloaded",
     )
+
+    @pydantic.field_validator("data_dir")
+    @classmethod
+    def _home(cls, folder: pathlib.Path | None) -> pathlib.Path | None:
+        """`--data-dir=~/x` reaches us with the tilde."""
+        return folder.expanduser() if folder else folder
+
     train_examples: int | None = Field(
         None, ge=1, description="take this many from the start of the train split; default: all"
     )

@@ -94,14 +94,20 @@ def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
         return _resolve_named(config.dataset, config, tfds_dir)
     mnist = tfds_store.get_builder("mnist", tfds_dir)
     at_hand = config.data_dir is not None or mnist.is_prepared()
-    if not at_hand and (host := tfds_store.unreachable_host(mnist)):
+    if at_hand:
+        return _resolve_named("mnist", config, tfds_dir)
+    if host := tfds_store.unreachable_host(mnist):
         reason = (
             "MNIST is not at hand: no data folder was named, nothing is prepared in the "
             f"workspace, and {host} does not answer. The embedded digits stand in for it"
         )
-        _PROGRESS.warning("%s", reason)
-        return _resolve_named("digits", config, tfds_dir, fallback_reason=reason)
-    return _resolve_named("mnist", config, tfds_dir)
+    else:
+        try:
+            return _resolve_named("mnist", config, tfds_dir)
+        except DataError as error:  # a host that answers, but not with MNIST
+            reason = f"MNIST can't be had: {error}. The embedded digits stand in for it"
+    _PROGRESS.warning("%s", reason)
+    return _resolve_named("digits", config, tfds_dir, fallback_reason=reason)
 
 
 def _resolve_named(

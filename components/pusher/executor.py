@@ -1,6 +1,7 @@
 """Executor for TFX's Pusher: atomic, never twice, and with the papers of the model beside it."""
 
 import json
+import logging
 import pathlib
 import shutil
 import uuid
@@ -20,6 +21,7 @@ from serving.contract import GeneratorContract
 EVALUATION_FILE = "evaluation.json"
 SAMPLES_FILE = "samples.png"
 
+_log = logging.getLogger(__name__)
 _NAMESPACE = uuid.UUID("6f0a3c0e-8c0b-5f3e-9d1a-2f6f7f6f4d4e")
 
 
@@ -113,7 +115,11 @@ class Executor(tfx_pusher.Executor):
             model_dir, destination.filesystem.base_directory, describe
         )
         # TFX keeps a copy in the artifact; the server's folder may be pruned, history should not.
-        shutil.copytree(version.path, pushed.uri, dirs_exist_ok=True)
+        try:
+            shutil.copytree(version.path, pushed.uri, dirs_exist_ok=True)
+        except OSError:  # it is served already: a full disk must not make the push a failure now
+            _log.warning("no copy of version %d is kept", version.number, exc_info=True)
+            shutil.rmtree(pushed.uri, ignore_errors=True)
         self._MarkPushed(
             pushed, pushed_destination=str(version.path), pushed_version=str(version.number)
         )

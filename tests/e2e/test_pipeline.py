@@ -182,17 +182,26 @@ def test_from_a_node_that_is_not_there_names_those_that_are(first, workspace):
     assert "Traceback" not in result.stderr
 
 
-def test_an_edit_of_the_judge_runs_the_judge_and_what_lies_behind_it(first, workspace, tmp_path):
+@pytest.mark.parametrize(
+    ("edited_file", "executed_nodes"),
+    [
+        ("components/evaluator/executor.py", {"Evaluator", "Pusher"}),
+        ("trainer/losses.py", {"Trainer", "Evaluator", "Pusher"}),
+    ],
+)
+def test_an_edit_runs_the_node_that_it_changes_and_those_behind_it(
+    first, workspace, tmp_path, edited_file, executed_nodes
+):
     for room in provenance.ROOMS:
         shutil.copytree(
             REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__")
         )
-    path = tmp_path / "components" / "evaluator" / "executor.py"
+    path = tmp_path / edited_file
     path.write_text(path.read_text() + "\n# an edit\n")
     edited = run(workspace, sources=tmp_path)
     assert edited.exit_code == 0
     executed = {node for node, state in edited.states().items() if state == "COMPLETE"}
-    assert executed == {"Evaluator", "Pusher"}
+    assert executed == executed_nodes
     # The same model again: judged again, but not pushed twice.
     assert len(pushed(workspace)) == 1
     assert edited.document["pushed_version"] == first.document["pushed_version"]
@@ -212,21 +221,31 @@ def test_a_model_that_misses_its_bar_is_not_pushed_and_the_reason_is_kept(first,
     assert "FID" in graph.value_of(artifact.custom_properties["reason"])
 
 
-def test_a_killed_run_is_told_as_failed_and_the_next_one_goes_on(first, workspace):
-    longer = ("--set", "steps=4000", "--set", "seed=5", "--set", "checkpoint_interval=20")
+def test_a_killed_run_is_told_as_failed_a_stopped_one_says_so_and_the_next_ends_it(
+    first, workspace
+):
+    longer = ("--set", "steps=1200", "--set", "seed=5", "--set", "checkpoint_interval=20")
     arguments, environment = command(workspace, *longer)
-    before = set((workspace / "checkpoints").rglob("*"))
-    process = subprocess.Popen(
-        arguments, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 300
-    while not _new_checkpoints(workspace, before):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline, "no checkpoint was written"
-        time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
 
+    def stop_at_a_checkpoint(how: signal.Signals) -> tuple[int, bytes, bytes]:
+        before = set((workspace / "checkpoints").rglob("*"))
+        process = subprocess.Popen(
+            arguments,
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + 300
+        while not _new_checkpoints(workspace, before):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline, "no checkpoint was written"
+            time.sleep(0.05)
+        process.send_signal(how)
+        stdout, stderr = process.communicate(timeout=120)
+        return process.returncode, stdout, stderr
+
+    stop_at_a_checkpoint(signal.SIGKILL)
     connection = store.connect(workspace / "metadata.sqlite")
     killed = store.describe_run(connection, Workspace(workspace), store.latest_run(connection))
     assert killed["state"] == "FAILED"
@@ -235,26 +254,35 @@ def test_a_killed_run_is_told_as_failed_and_the_next_one_goes_on(first, workspac
     assert states["Pusher"] == "NOT_RUN"
     assert len(pushed(workspace)) == 1
 
-    # Stopped politely now: the message says so and nothing is left half-done.
-    process = subprocess.Popen(
-        arguments, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    after_kill = set((workspace / "checkpoints").rglob("*"))
-    while not _new_checkpoints(workspace, after_kill):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=120)
+    exit_code, stdout, stderr = stop_at_a_checkpoint(signal.SIGTERM)
     stopped = json.loads(stdout)
-    assert process.returncode == 1
+    assert exit_code == 1
     assert b"Traceback" not in stderr
     (error,) = [node["error"] for node in stopped["nodes"] if node["id"] == "Trainer"]
-    assert "step" in error and "go" in error
+    assert "step" in error and "next run goes on" in error
     states = {node["id"]: node["state"] for node in stopped["nodes"]}
     assert states["Transform"] == "CACHED"
+
+    ended = run(workspace, *longer)
+    assert ended.exit_code == 0
+    assert ended.states()["Trainer"] == "COMPLETE"
     log = max((workspace / "logs").glob("run-*.log"), key=os.path.getmtime).read_text()
     assert "Going on from step" in log
+    assert [v.number for v in pushed(workspace)][-1] == ended.document["pushed_version"]
+    assert len(pushed(workspace)) == 2
+    # No execution is left that claims to run.
+    states = {e.last_known_state for e in connection.get_executions()}
+    assert not states & {1, 2}, "NEW or RUNNING"
+
+
+def test_a_version_that_somebody_deleted_is_pushed_again(first, workspace):
+    newest = pushed(workspace)[-1]
+    shutil.rmtree(newest.path)
+    longer = ("--set", "steps=1200", "--set", "seed=5", "--set", "checkpoint_interval=20")
+    again = run(workspace, *longer)
+    assert again.states() == {**dict.fromkeys(NODES, "CACHED"), "Pusher": "COMPLETE"}
+    assert pushed(workspace)[-1].number == again.document["pushed_version"]
+    assert len(pushed(workspace)) == 2
 
 
 def _new_checkpoints(workspace, before):

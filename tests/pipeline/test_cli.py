@@ -91,3 +91,29 @@ def test_generate_without_a_pushed_version_says_what_to_do(tmp_path):
 
 def test_tensorboard_without_a_training_says_what_to_do(tmp_path):
     assert_refused(call("tensorboard", "--workspace", str(tmp_path)), "mnist-gan run")
+
+
+def test_a_workspace_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in ("file", "file/below"):
+        result = call("run", "--preset", "smoke", "--workspace", str(tmp_path / folder))
+        assert_refused(result, "workspace", "--workspace DIR")
+
+
+def test_a_damaged_store_is_named(tmp_path):
+    (tmp_path / "metadata.sqlite").write_bytes(b"not a database at all, but longer than nothing")
+    assert_refused(call("status", "--workspace", str(tmp_path)), "metadata.sqlite")
+    (tmp_path / "metadata.sqlite").write_bytes(b"")
+    assert_refused(call("status", "--workspace", str(tmp_path)), "no run")
+
+
+def test_a_bar_that_is_not_a_number_is_refused_before_the_training():
+    for assignment in ("max_fid_ratio=Infinity", "ema_half_life=NaN"):
+        assert_refused(call("run", "--set", assignment), assignment.partition("=")[0])
+
+
+def test_the_settings_that_are_listed_are_those_that_would_run():
+    rows = json.loads(call("run", "--settings", "--set", "steps=77", "--json").stdout)
+    values = {row["name"]: row for row in rows}
+    assert values["steps"]["value"] == "77"
+    assert values["loss"]["takes"] == "non_saturating or hinge"
