@@ -17,7 +17,6 @@ import platform
 ROOMS = ("pipeline", "components", "trainer", "metrics", "serving")
 
 PACKAGES = (
-    "mnist-gan",
     "tfx",
     "tensorflow",
     "keras",
