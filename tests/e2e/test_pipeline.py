@@ -182,16 +182,8 @@ def test_from_a_node_that_is_not_there_names_those_that_are(first, workspace):
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("edited_file", "executed_nodes"),
-    [
-        ("components/evaluator/executor.py", {"Evaluator", "Pusher"}),
-        ("trainer/losses.py", {"Trainer", "Evaluator", "Pusher"}),
-    ],
-)
-def test_an_edit_runs_the_node_that_it_changes_and_those_behind_it(
-    first, workspace, tmp_path, edited_file, executed_nodes
-):
+def executed_after_an_edit(workspace, tmp_path, edited_file):
+    """Runs copies of the sources with a line added to one of them; the run and what it executed."""
     for room in provenance.ROOMS:
         shutil.copytree(
             REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__")
@@ -200,8 +192,14 @@ def test_an_edit_runs_the_node_that_it_changes_and_those_behind_it(
     path.write_text(path.read_text() + "\n# an edit\n")
     edited = run(workspace, sources=tmp_path)
     assert edited.exit_code == 0
-    executed = {node for node, state in edited.states().items() if state == "COMPLETE"}
-    assert executed == executed_nodes
+    return edited, {node for node, state in edited.states().items() if state == "COMPLETE"}
+
+
+def test_an_edit_of_the_judge_runs_the_judge_and_what_lies_behind_it(first, workspace, tmp_path):
+    edited, executed = executed_after_an_edit(
+        workspace, tmp_path, "components/evaluator/executor.py"
+    )
+    assert executed == {"Evaluator", "Pusher"}
     # The same model again: judged again, but not pushed twice.
     assert len(pushed(workspace)) == 1
     assert edited.document["pushed_version"] == first.document["pushed_version"]
@@ -291,6 +289,13 @@ def _new_checkpoints(workspace, before):
         for path in set((workspace / "checkpoints").rglob("*")) - before
         if path.is_file() and path.suffix == ".ckpt"
     ]
+
+
+def test_an_edit_of_the_trainer_runs_the_trainer_and_what_lies_behind_it(
+    first, workspace, tmp_path
+):
+    _, executed = executed_after_an_edit(workspace, tmp_path, "trainer/losses.py")
+    assert executed == {"Trainer", "Evaluator", "Pusher"}
 
 
 def test_a_second_run_in_a_held_workspace_is_refused(first, workspace):
