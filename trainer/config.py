@@ -79,7 +79,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "checkpoint_interval": 50,
     },
     "standard": {"steps": 6000},
-    "quality": {"steps": 80000, "sample_interval": 1000, "checkpoint_interval": 1000},
+    "quality": {"steps": 72000, "sample_interval": 1000, "checkpoint_interval": 1000},
 }
 
 
