@@ -111,6 +111,9 @@ class RunView(logging.Handler):
             console=console,
             transient=True,
             refresh_per_second=4,
+            # rich would fetch back what `quiet` has sent to the log.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         self._task = None
         self._plain_at = 0.0

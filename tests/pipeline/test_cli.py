@@ -34,7 +34,7 @@ def assert_refused(result: subprocess.CompletedProcess, *words: str) -> None:
 def test_help_names_every_command():
     result = call("--help")
     assert result.returncode == 0
-    for command in ("run", "status", "generate", "tensorboard"):
+    for command in ("run", "status", "generate", "evaluate", "serve", "lineage", "report"):
         assert f"\n  {command} " in result.stdout
 
 

@@ -82,6 +82,18 @@ def test_a_warning_of_a_room_is_shown_and_brackets_in_it_are_kept():
     assert "no MNIST [here]: digits stand in" in text.getvalue()
 
 
+def test_on_a_terminal_too_only_the_view_speaks(capsys):
+    text = io.StringIO()
+    with console.RunView(Console(file=text, width=120, force_terminal=True)) as shown:
+        shown.node_started("Transform")
+        print("a library's warning", file=sys.stderr)
+        print("a library's chatter")
+        shown.node_ended("Transform", "COMPLETE", 5.61, None)
+    assert "library" not in text.getvalue()
+    assert "Transform" in text.getvalue()
+    assert "warning" in capsys.readouterr().err
+
+
 def test_after_a_run_its_view_hears_nothing_any_more():
     shown, text = view()
     with shown:
