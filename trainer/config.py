@@ -70,13 +70,13 @@ class TrainingConfig(BaseModel):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "smoke": {
-        "steps": 100,
+        "steps": 400,
         "batch_size": 64,
         "generator_channels": 32,
         "discriminator_channels": 16,
         "log_interval": 20,
-        "sample_interval": 50,
-        "checkpoint_interval": 50,
+        "sample_interval": 100,
+        "checkpoint_interval": 100,
     },
     "standard": {"steps": 6000},
     "quality": {"steps": 72000, "sample_interval": 1000, "checkpoint_interval": 1000},
