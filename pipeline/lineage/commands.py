@@ -110,10 +110,17 @@ def show(workspace, metadata, name, as_json) -> None:
 @click.option("--version", help="The pushed version to trace; the default is `latest`.")
 @click.option("--artifact", type=int, metavar="ID", help="Trace this artifact instead.")
 @click.option("--up/--down", "up", default=True, help="Where it comes from, or what came of it.")
+@click.option(
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Down: of each node the newest executions that used an artifact; 0 is all.",
+)
 @click.option("--mermaid", "drawing", flag_value="mermaid", help="Print a Mermaid flowchart.")
 @click.option("--dot", "drawing", flag_value="dot", help="Print a graph for Graphviz.")
 @json_option
-def trace(workspace, metadata, version, artifact, up, drawing, as_json) -> None:
+def trace(workspace, metadata, version, artifact, up, limit, drawing, as_json) -> None:
     """The whole chain behind a version or an artifact, down to the data set's files."""
     from pipeline.lineage import documents
 
@@ -124,7 +131,7 @@ def trace(workspace, metadata, version, artifact, up, drawing, as_json) -> None:
             root = documents.find_version(store, version or "latest")
         else:
             [root] = documents.find(store, f"artifact:{artifact}")
-        document = documents.trace(store, [root.id], "up" if up else "down")
+        document = documents.trace(store, [root.id], "up" if up else "down", limit or None)
         _answer(document, as_json, drawing or "trace")
 
 

@@ -350,9 +350,9 @@ def _channels(store: Store, ids: list[int]) -> dict[int, dict]:
 # Trace
 
 
-def trace(store: Store, roots: list[int], direction: str = "up") -> dict:
+def trace(store: Store, roots: list[int], direction: str = "up", limit: int | None = None) -> dict:
     """The lineage of artifacts: `graph.trace` as a document, with the origin in short."""
-    found = graph.trace(store, roots, direction)
+    found = graph.trace(store, roots, direction, limit=limit)
     executions = sorted(found.inputs)
     store.places_of(executions)  # in one go
     return document(
@@ -366,6 +366,7 @@ def trace(store: Store, roots: list[int], direction: str = "up") -> dict:
                 "on_path": artifact.id in found.on_path,
                 "producer": found.producers.get(artifact.id),
                 "consumers": sorted(found.consumers.get(artifact.id, [])),
+                "consumers_omitted": found.omitted.get(artifact.id, 0),
                 "reused": _reuse(store, found.reused.get(artifact.id, [])),
             }
             for artifact in found.artifacts.values()

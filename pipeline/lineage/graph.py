@@ -394,6 +394,7 @@ class Trace:
       producers: by artifact: the execution that made it.
       reused: by artifact: executions that took it from the cache, newest first.
       consumers: by artifact: the executions of the trace that read it.
+      omitted: by artifact: how many older executions read it that were not followed.
       on_path: ids of the artifacts of the chain.
     """
 
@@ -406,6 +407,7 @@ class Trace:
     producers: dict[int, int] = dataclasses.field(default_factory=dict)
     reused: dict[int, list[int]] = dataclasses.field(default_factory=dict)
     consumers: dict[int, list[int]] = dataclasses.field(default_factory=dict)
+    omitted: dict[int, int] = dataclasses.field(default_factory=dict)
     on_path: set[int] = dataclasses.field(default_factory=set)
 
     def of_type(self, *names: str) -> list[Artifact]:
@@ -427,7 +429,11 @@ class Trace:
 
 
 def trace(
-    store: Store, roots: Sequence[int], direction: str = "up", depth: int | None = None
+    store: Store,
+    roots: Sequence[int],
+    direction: str = "up",
+    depth: int | None = None,
+    limit: int | None = None,
 ) -> Trace:
     """Follows the lineage of artifacts.
 
@@ -439,9 +445,12 @@ def trace(
       roots: ids of artifacts.
       direction: "up" or "down".
       depth: executions to follow in a row; None is all the way.
+      limit: downwards, the newest executions of each type to follow from one artifact, at least
+        1; None is all.
     """
     found = Trace(direction, list(roots))
-    follow = {"up": _makers, "down": _readers}[direction]
+    readers = functools.partial(_readers, limit=limit)
+    follow = {"up": _makers, "down": readers}[direction]
     level = list(roots)
     seen: set[int] = set()
     while level:
@@ -451,11 +460,11 @@ def trace(
             break
         executions = follow(store, found, level) - found.inputs.keys()
         _add_executions(store, found, executions)
-        following = []
+        following: dict[int, None] = {}  # each once, in the order met
         for execution in sorted(executions):
             ids = found.read(execution) if direction == "up" else found.made(execution)
-            following += [i for i in ids if i not in seen and i not in following]
-        level = following
+            following.update(dict.fromkeys(i for i in ids if i not in seen))
+        level = list(following)
     if direction == "down":
         _makers(store, found, list(roots))
     everything = set(found.on_path)
@@ -485,14 +494,22 @@ def _makers(store: Store, found: Trace, level: list[int]) -> set[int]:
 _RANK = {"COMPLETE": 0, "RUNNING": 1, "FAILED": 2, "CANCELED": 3}  # CACHED last
 
 
-def _readers(store: Store, found: Trace, level: list[int]) -> set[int]:
-    """Notes who read the artifacts of `level`; returns those that did something with them."""
-    readers = set()
+def _readers(store: Store, found: Trace, level: list[int], limit: int | None) -> set[int]:
+    """Notes who read the artifacts of `level`; returns the newest that did something with them."""
+    by_artifact = collections.defaultdict(set)
     for event in store.events_of_artifacts(level):
         if event.kind == "input" and not REFERENCE_KEYS.issuperset(event.keys):
-            readers.add(event.execution)
-    executions = store.executions(readers)
-    return {i for i, execution in executions.items() if execution.state != "CACHED"}
+            by_artifact[event.artifact].add(event.execution)
+    executions = store.executions(set().union(*by_artifact.values()))
+    followed: set[int] = set()
+    for artifact, ids in by_artifact.items():
+        by_type = collections.defaultdict(list)
+        for i in sorted(ids, reverse=True):
+            if executions[i].state != "CACHED":
+                by_type[executions[i].type].append(i)
+        followed.update(i for order in by_type.values() for i in order[:limit])
+        found.omitted[artifact] = sum(len(order[limit:]) for order in by_type.values() if limit)
+    return followed
 
 
 def _add_executions(store: Store, found: Trace, ids: set[int]) -> None:

@@ -4,6 +4,7 @@ Every function gives lines with ANSI styles; `click.echo` drops the styles where
 (rich would take longer to lay out a thousand runs than it takes to read them.)
 """
 
+import collections
 import json
 import shutil
 import sys
@@ -67,14 +68,19 @@ def _tree(document: dict, root: int) -> Iterator[str]:
     seen: set[int] = set()
 
     def branches(artifact: dict) -> Iterator[tuple[str, Iterator]]:
+        again = collections.defaultdict(list)  # executions met before, by node
         for i in [artifact["producer"]] if up else artifact["consumers"]:
             if i in seen:
-                name = f"{executions[i]['node']} (execution {i}), see above"
-                yield style(name, dim=True), iter(())
+                again[executions[i]["node"]].append(i)
             elif i in executions:
                 seen.add(i)
                 line = _execution_line(executions[i], artifact if up else None)
                 yield line, twigs(executions[i])
+        for node, ids in again.items():
+            which = f"execution {ids[0]}" if len(ids) == 1 else f"{len(ids)} executions"
+            yield style(f"{node} ({which}), see above", dim=True), iter(())
+        if omitted := artifact["consumers_omitted"]:
+            yield style(f"and {omitted} older executions (--limit 0 shows all)", dim=True), iter(())
 
     def twigs(execution: dict) -> Iterator[tuple[str, Iterator]]:
         for note in _execution_notes(document, execution, artifacts):
