@@ -38,6 +38,7 @@ _KINDS = {
 }
 
 _MANY = 300
+_SERVER_SECONDS = 30.0  # in which an ML Metadata server must answer a call
 
 
 class StoreError(ValueError):
@@ -305,7 +306,9 @@ def open_store(location: str | os.PathLike) -> Store:
       StoreError: it can't be reached, or is not ML Metadata.
     """
     uri = urllib.parse.urlsplit(os.fspath(location))
-    home = None
+    # Messages are kept and passed on: they must not hold the password.
+    name = uri.geturl().replace(f":{uri.password}@", ":***@") if uri.password else str(location)
+    home, hint = None, ""
     if uri.scheme == "mysql":
         config = pb.ConnectionConfig()
         config.mysql.host = uri.hostname or "localhost"
@@ -314,8 +317,12 @@ def open_store(location: str | os.PathLike) -> Store:
         config.mysql.user = urllib.parse.unquote(uri.username or "")
         config.mysql.password = urllib.parse.unquote(uri.password or "")
         config.mysql.skip_db_creation = True
+        hint = ". Does the server run, are user and password right, does it know the database?"
     elif uri.scheme == "grpc":
         config = pb.MetadataStoreClientConfig(host=uri.hostname, port=uri.port or 8080)
+        config.client_timeout_sec = _SERVER_SECONDS
+        # All artifacts of a large store come in one answer; gRPC's own limit is 4 MB.
+        config.channel_arguments.max_receive_message_length = -1
     elif uri.scheme in ("", "file", "sqlite"):
         path = pathlib.Path(uri.path)
         if not path.is_file():
@@ -325,13 +332,13 @@ def open_store(location: str | os.PathLike) -> Store:
         config.sqlite.filename_uri = str(path)
         config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
     else:
-        raise StoreError(f"{location}: give a file, or a URI that begins sqlite, mysql or grpc")
+        raise StoreError(f"{name}: give a file, or a URI that begins sqlite, mysql or grpc")
     try:
         return Store(mlmd.MetadataStore(config), home)
     except (mlmd.errors.StatusError, RuntimeError) as error:
         if "Concurrent writes" in str(error):  # of the C++ library, without a class of its own
-            raise StoreError(f"{location} is locked by a program that writes to it") from None
-        raise StoreError(f"{location} can't be read as ML Metadata: {error}") from None
+            raise StoreError(f"{name} is locked by a program that writes to it") from None
+        raise StoreError(f"{name} can't be read as ML Metadata: {error}{hint}") from None
 
 
 def facts_of(properties) -> dict:
