@@ -20,7 +20,7 @@ setuptools.setup(
     packages=PACKAGES,
     package_data={
         "metrics": ["weights/*"],
-        "serving": ["*.yaml", "*.md", "config/*"],
+        "serving": ["*.yaml", "*.md", "config/*", "page/static/*"],
         "pipeline": ["report/templates/*"],
     },
     install_requires=[

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 import pytest
 
@@ -48,3 +49,39 @@ def no_surrounding_workspace(monkeypatch):
     """A developer's own workspace and data folder never leak into a test."""
     monkeypatch.delenv("MNIST_GAN_WORKSPACE", raising=False)
     monkeypatch.delenv("MNIST_GAN_DATA_DIR", raising=False)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; skips where there is none."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if program is None:
+        pytest.skip("there is no chromium on PATH")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as session:
+        found = session.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--headless", "--disable-gpu",
+                  "--disable-background-networking", "--no-first-run"],
+        )  # fmt: skip
+        yield found
+        found.close()
+
+
+def contrast(page, selector: str) -> float:
+    """WCAG's contrast of an element's text against a browser's page."""
+    return page.evaluate(
+        """(selector) => {
+          const light = (colour) => {
+            const parts = colour.match(/[0-9.]+/g).slice(0, 3).map((v) => v / 255)
+              .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+          };
+          const element = document.querySelector(selector);
+          const style = getComputedStyle(element);
+          const text = light(element instanceof SVGElement ? style.fill : style.color);
+          const paper = light(getComputedStyle(document.body).backgroundColor);
+          return (Math.max(text, paper) + 0.05) / (Math.min(text, paper) + 0.05);
+        }""",
+        selector,
+    )

@@ -111,6 +111,8 @@ def _announce(server, flags: Flags) -> None:
         doors.append(f"gRPC on unix:{flags.grpc_socket_path}")
     for name in server.core.manager.names() if server.rest_port else ():
         doors.append(f"REST on http://{flags.host}:{server.rest_port}/v1/models/{name}")
+    if server.rest_port:
+        doors.append(f"a page to play with on http://{flags.host}:{server.rest_port}/")
     log.info("serving: %s; Ctrl-C stops", ", ".join(doors))
 
 

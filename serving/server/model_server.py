@@ -6,6 +6,7 @@ import pathlib
 import socket
 import threading
 
+from serving import page
 from serving.server import flags as flags_module
 from serving.server import model_config
 from serving.server.core import Core
@@ -84,6 +85,7 @@ class ModelServer:
                 self.core,
                 threads=flags.rest_api_num_threads or 4 * cpus,
                 prometheus_path=prometheus,
+                extra_routes=page.routes(self.core.manager),
             )
             self.rest_port = self._rest_listener.getsockname()[1]
             self._rest = RestServer(app, self._rest_listener, flags.shutdown_grace_seconds)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from benchmarks.lineage import FIRST_VERSION
 from pipeline import report
 from pipeline.report.commands import report as command
+from tests.conftest import contrast
 from tests.pipeline.report.conftest import fail_last_run
 
 SECTIONS = ["verdict", "history", "lineage", "data", "networks", "training", "judge", "serving"]
@@ -156,23 +157,6 @@ def test_it_needs_no_tensorflow(workspace):
 # --- in a browser
 
 
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium; skips where there is none."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if program is None:
-        pytest.skip("there is no chromium on PATH")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as session:
-        found = session.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--headless", "--disable-gpu",
-                  "--disable-background-networking", "--no-first-run"],
-        )  # fmt: skip
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def open_page(browser, workspace):
     """Opens the report; every message of the console and every request outside fails the test."""
@@ -206,30 +190,11 @@ def test_it_renders_at_every_width_and_in_both_schemes(open_page, scheme, width)
     assert page.locator("svg.chart").count() >= 8
 
 
-def _contrast(page, selector: str) -> float:
-    """WCAG's contrast of an element's text against the page."""
-    return page.evaluate(
-        """(selector) => {
-          const light = (colour) => {
-            const parts = colour.match(/[0-9.]+/g).slice(0, 3).map((v) => v / 255)
-              .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-            return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
-          };
-          const element = document.querySelector(selector);
-          const style = getComputedStyle(element);
-          const text = light(element instanceof SVGElement ? style.fill : style.color);
-          const paper = light(getComputedStyle(document.body).backgroundColor);
-          return (Math.max(text, paper) + 0.05) / (Math.min(text, paper) + 0.05);
-        }""",
-        selector,
-    )
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_both_schemes(open_page, scheme):
     page = open_page(color_scheme=scheme)
     for selector in ("body", ".soft", "nav a", ".good-text", ".bad-text", "svg .tick"):
-        assert _contrast(page, selector) >= 4.5, selector
+        assert contrast(page, selector) >= 4.5, selector
 
 
 def test_a_node_of_the_graph_opens_its_properties(open_page):

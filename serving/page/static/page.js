@@ -1,0 +1,219 @@
+// The page: which models and versions there are, which one is chosen, and what becomes of it.
+
+import { ServerError, curl, get, modelPath } from "./api.js";
+import {
+  Generator, betweenSection, directionsSection, drawSection, requestPlace, sheetSection,
+} from "./sections.js";
+
+const POLL = 2000; // milliseconds
+
+const find = (id) => document.getElementById(id);
+const [modelSwitch, versionSwitch] = [find("model"), find("version")];
+
+let models = []; // as page/models.json tells them
+let stale = true; // whether something may have changed that the status does not tell
+let isAway = false; // whether the last question found no server
+let shownVersion; // its number; undefined where none is loaded
+let generator = null; // what is drawn with; null where the version is none of this project's
+
+const page = {
+  generator: () => generator,
+  lost: (error) => {
+    if (!(error instanceof ServerError)) throw error;
+    stale = true; // whatever comes back is looked at anew
+    if (error.status !== 0) return;
+    isAway = true;
+    say("The server does not answer. What was drawn stays; the page goes on asking.", "bad");
+  },
+};
+const between = betweenSection(page);
+const directions = directionsSection(page);
+const shows = [
+  drawSection(page, { onStart: between.start, onEnd: between.end, onWalk: directions.walk }),
+  between.show,
+  directions.show,
+  sheetSection(page),
+];
+const showMetadataRequest = requestPlace(find("nothing").querySelector(".request-place"));
+
+const model = () => models.find((one) => one.name === modelSwitch.value);
+
+/** The choice of the version switch: {}, {version} or {label}, as `modelPath` takes it. */
+const choice = () => {
+  const [kind, ...rest] = versionSwitch.value.split(":");
+  return kind ? { [kind]: rest.join(":") } : {};
+};
+
+/** The number of the version that the choice comes to; undefined where there is none. */
+function chosenVersion() {
+  const { version, label } = choice();
+  if (label) return model().labels[label];
+  return version ?? model()?.versions[0]?.version;
+}
+
+function say(text, kind = "") {
+  if (find("message").textContent === text) return; // a screen reader would say it again
+  [find("message").textContent, find("message").className] = [text, `note ${kind}`];
+  find("message").hidden = !text;
+}
+
+/** Reads which models and versions there are, and shows the chosen one. */
+async function refresh() {
+  const before = { model: modelSwitch.value, choice: versionSwitch.value, version: shownVersion };
+  models = (await get("page/models.json")).models;
+  modelSwitch.replaceChildren(...models.map((one) => new Option(one.name)));
+  if (models.some((one) => one.name === before.model)) modelSwitch.value = before.model;
+  find("model-switch").hidden = models.length < 2;
+  fillVersions(before.choice);
+  await show();
+  const now = shownVersion;
+  if (!now) {
+    say("No version of this model is loaded at the moment; the page goes on asking.", "bad");
+  } else if (before.version && before.version !== now && before.model === modelSwitch.value) {
+    say(versionSwitch.value === before.choice
+      ? `Version ${now} has taken the place of ${before.version}; everything was drawn anew.`
+      : `Version ${before.version} is served no longer; this is version ${now}.`);
+  } else {
+    say(isAway ? "The server answers again; everything was drawn anew." : "", "good");
+  }
+  [stale, isAway] = [false, false];
+}
+
+function fillVersions(wanted) {
+  const { versions = [], labels = {} } = model() ?? {};
+  const served = new Set(versions.map((one) => one.version));
+  versionSwitch.replaceChildren(
+    new Option(versions.length ? `newest (${versions[0].version})` : "none", ""),
+    ...Object.entries(labels).filter(([, version]) => served.has(version))
+      .map(([label, version]) => new Option(`${label} (${version})`, `label:${label}`)),
+    // A single version needs no switch.
+    ...versions.slice(versions.length > 1 ? 0 : 1)
+      .map(({ version }) => new Option(version, `version:${version}`)),
+  );
+  versionSwitch.value = wanted;
+  if (versionSwitch.selectedIndex < 0) versionSwitch.value = "";
+}
+
+/** Shows the chosen version: its papers, and all that it draws. */
+async function show() {
+  shownVersion = chosenVersion();
+  const papers = model()?.versions.find((one) => one.version === shownVersion);
+  find("main").setAttribute("aria-busy", "true");
+  try {
+    showFacts(papers);
+    const path = modelPath(modelSwitch.value, choice());
+    const signatures = papers && await signaturesOf(path);
+    const found = papers?.contract && new Generator(path, papers.contract, signatures);
+    generator = found?.seeded.length || found?.decodes ? found : null;
+    find("nothing").hidden = Boolean(generator || !papers);
+    if (!find("nothing").hidden) showNothing(path, signatures);
+    for (const showSection of shows) showSection(generator);
+    document.querySelector("nav").hidden = !generator;
+    for (const link of document.querySelectorAll("nav a")) {
+      link.parentElement.hidden = document.querySelector(link.getAttribute("href")).hidden;
+    }
+  } finally {
+    find("main").removeAttribute("aria-busy");
+  }
+}
+
+async function signaturesOf(path) {
+  return (await get(`${path}/metadata`)).metadata.signature_def.signature_def;
+}
+
+/** A SavedModel that is none of ours: what it answers, and how to ask it. */
+function showNothing(path, signatures) {
+  const names = (tensors) => Object.keys(tensors).join(", ");
+  find("signatures").replaceChildren(
+    ...Object.entries(signatures)
+      .filter(([name]) => !name.startsWith("__"))
+      .map(([name, { inputs, outputs }]) => {
+        const item = document.createElement("li");
+        const code = document.createElement("code");
+        code.textContent = `${name}(${names(inputs)}) -> ${names(outputs)}`;
+        item.append(code);
+        return item;
+      }),
+  );
+  showMetadataRequest({ command: curl(`${path}/metadata`) });
+}
+
+function showFacts(papers) {
+  const { metadata, contract } = papers ?? {};
+  const { metrics = {}, blessing = {}, data = {} } = metadata ?? {};
+  const fid = metrics.fid;
+  const facts = papers && {
+    Model: modelSwitch.value,
+    Version: papers.version,
+    "Trained on": data.dataset ?? contract?.training?.data?.name,
+    FID: typeof fid === "number" && fid.toPrecision(3),
+    "FID / floor": typeof metrics.fid_ratio === "number" && metrics.fid_ratio.toPrecision(3),
+    Blessing: metadata && verdict(blessing),
+    Pushed: metadata?.pushed_at?.replace("T", " ").replace("Z", " UTC"),
+  };
+  find("facts").replaceChildren(
+    ...Object.entries(facts || {}).filter(([, value]) => value).map(([name, value]) => {
+      const entry = document.createElement("div");
+      entry.append(
+        Object.assign(document.createElement("dt"), { textContent: name }),
+        Object.assign(document.createElement("dd"), { textContent: value }),
+      );
+      if (name === "Blessing") entry.className = blessing.blessed && !blessing.forced ? "good" : "bad";
+      return entry;
+    }),
+  );
+  const smoke = metadata?.preset === "smoke"
+    ? "Trained by the preset “smoke”, to exercise the machine: nothing to use. " : "";
+  find("verdict").hidden = !(blessing.reason || smoke);
+  find("verdict").querySelector("p").textContent = smoke + (blessing.reason ?? "");
+}
+
+function verdict({ blessed, forced }) {
+  if (forced) return "by force";
+  return blessed ? "blessed" : "not judged";
+}
+
+/** One look at the versions, by the status API; the rest follows where they changed. */
+async function look() {
+  if (stale || await hasChanged()) await refresh();
+}
+
+async function hasChanged() {
+  const { label } = choice();
+  try {
+    const served = await available(modelPath(modelSwitch.value));
+    if (served.join() !== model().versions.map((one) => one.version).join()) return true;
+    if (!label) return false;
+    return (await available(modelPath(modelSwitch.value, { label })))[0] !== model().labels[label];
+  } catch (error) {
+    if (error.status === 0) throw error;
+    return true; // the model or the label is gone
+  }
+}
+
+/** The versions under a path that answer requests, newest first. */
+async function available(path) {
+  return (await get(path)).model_version_status
+    .filter((one) => one.state === "AVAILABLE").map((one) => one.version);
+}
+
+find("no-script").remove();
+for (const element of [modelSwitch, versionSwitch]) {
+  element.addEventListener("change", () => {
+    if (element === modelSwitch) {
+      fillVersions("");
+      shownVersion = undefined;
+    }
+    say("");
+    show().catch(page.lost);
+  });
+}
+// A tab that was asleep may have missed anything.
+document.addEventListener("visibilitychange", () => (stale = true));
+for (const form of document.querySelectorAll("form")) {
+  form.addEventListener("submit", (event) => event.preventDefault());
+}
+for (;;) {
+  if (!document.hidden) await look().catch(page.lost);
+  await new Promise((resolve) => setTimeout(resolve, POLL));
+}
