@@ -1,5 +1,6 @@
 # `make run` trains, judges and pushes a generator; `make test` passes the tests. Each does its own
-# set-up. ARGS are handed on: make run ARGS="--preset smoke".
+# set-up. ARGS are handed on: make run ARGS="--preset smoke". STACK=tfx-1.16 or STACK=tfx-1.21
+# overrules the choice of versions that tools/setup.sh makes.
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 MNIST_GAN := .venv/bin/mnist-gan
@@ -29,17 +30,23 @@ setup: .venv/.complete  ## just the environment, in .venv
 ifneq ($(wildcard .venv/.complete),)
 ifneq ($(shell $(PYTHON) -c 'print(1)' 2>/dev/null),1)
 $(shell rm -rf .venv)
+else ifneq ($(or $(STACK),$(shell cat .venv/.complete)),$(shell cat .venv/.complete))
+$(shell rm -f .venv/.complete)
 endif
 endif
 
-.venv/.complete: requirements.lock requirements-uv.lock setup.py tools/setup.sh
+.venv/.complete: locks/tfx-1.16.lock locks/tfx-1.21.lock locks/uv.lock setup.py tools/setup.sh
 	@sh tools/setup.sh
 
-lock: .venv/.complete  ## resolve setup.py anew into requirements.lock
-	@cd tools && echo 'uv==0.13.9' | ../$(PYTHON) -m uv pip compile - --quiet --generate-hashes \
-	  --no-emit-index-url --no-header --python-version 3.10 -o ../requirements-uv.lock
-	@$(PYTHON) -m uv pip compile setup.py --all-extras --quiet --generate-hashes \
-	  --upgrade --no-emit-index-url --no-header --python-version 3.10 -o requirements.lock
+# No --all-extras: `compare` would bring gigabytes of CUDA. The lock of tfx-1.21 serves two Pythons.
+COMPILE = .venv/bin/python -m uv pip compile --quiet --generate-hashes --upgrade \
+  --no-emit-index-url --no-header
+EXTRAS = --extra dev --extra notebook --extra kubeflow
+
+lock: .venv/.complete  ## resolve setup.py anew into the locks of both stacks
+	@echo 'uv==0.13.9' | $(COMPILE) - --python-version 3.10 -o locks/uv.lock
+	@$(COMPILE) setup.py $(EXTRAS) --python-version 3.10 -o locks/tfx-1.16.lock
+	@$(COMPILE) setup.py $(EXTRAS) --universal --python-version 3.12 -o locks/tfx-1.21.lock
 
 clean:  ## remove the environment and the caches, keep the workspace
 	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,54 +1,94 @@
 #!/bin/sh
-# Makes .venv with the versions of requirements.lock. Called by the Makefile; safe to call again.
+# Makes .venv with the versions of one lock. Called by the Makefile; safe to call again.
+# STACK chooses the lock: tfx-1.16 or tfx-1.21; unset, the newest that this machine can have.
 set -eu
 cd "$(dirname "$0")/.."
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
-# A Python 3.10: by name (pyenv's shim reads .python-version), from pyenv's own folder, or by uv.
+# A Python of version $1 with venv: by name, from pyenv (its shims need telling), or by uv.
 find_python() {
-    for candidate in python3.10 "$(pyenv prefix 3.10 2>/dev/null || true)/bin/python3.10" python3 \
-        "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.10*/bin/python3.10; do
-        if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 10))' \
-            2>/dev/null; then
+    for candidate in "python$1" python3 "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$1".*/bin/python3
+    do
+        if "$candidate" -c "import sys, venv, ensurepip
+sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
             "$candidate" -c 'import sys; print(sys.executable)'
             return
         fi
     done
-    command -v uv >/dev/null && uv python find 3.10 2>/dev/null && return
-    command -v uv >/dev/null && uv python install 3.10 >&2 && uv python find 3.10
+    command -v uv >/dev/null || return 1
+    uv python find "$1" 2>/dev/null && return
+    uv python install --quiet "$1" 2>/dev/null && uv python find "$1"
 }
 
-# A leftover of a set-up that was killed has no stamp: begin anew.
-[ -f .venv/.complete ] || rm -rf .venv
+# Sets python to one that a stack's lock is for, or to nothing.
+python_for() {
+    case $1 in
+        tfx-1.16) python=$(find_python 3.10) ;;
+        tfx-1.21) python=$(find_python 3.13 || find_python 3.12) ;;
+    esac || python=
+}
+
+# Sets stack, python and why.
+choose() {
+    libc=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo 'another C library than glibc')
+    minor=$(printf '%s' "$libc" | sed -n 's/^glibc 2\.\([0-9]*\).*/\1/p')
+    stack=${STACK:-}
+    case $stack in
+        tfx-1.16 | tfx-1.21)
+            python_for "$stack"
+            why="asked for by STACK"
+            ;;
+        '')
+            stack=tfx-1.21
+            if [ "${minor:-0}" -ge 39 ]; then
+                python_for tfx-1.21
+                why="$libc, a Python for it is there"
+                [ -n "$python" ] && return
+                why="$libc would do for tfx-1.21, but there is no Python 3.12 or 3.13"
+            else
+                why="tfx-1.21 needs glibc 2.39, here is $libc"
+            fi
+            stack=tfx-1.16
+            python_for tfx-1.16
+            ;;
+        *)
+            say "STACK is '$stack'; it takes tfx-1.16 or tfx-1.21."
+            exit 1
+            ;;
+    esac
+}
+
+choose
+if [ -z "$python" ]; then
+    say "stack $stack: $why; but no Python for it was found by name, under pyenv or through uv."
+    case $stack in
+        tfx-1.16) say "Get a Python 3.10 ('apt install python3.10 python3.10-venv' or" \
+            "'pyenv install 3.10') and call make again." ;;
+        tfx-1.21) say "Get a Python 3.12 or 3.13 with venv ('apt install python3 python3-venv' or" \
+            "'pyenv install 3.13') and call make again." ;;
+    esac
+    exit 1
+fi
+say "stack $stack with $("$python" --version) ($why)"
+
+# A leftover of a set-up that was killed, or the other stack's: begin anew.
+[ "$(cat .venv/.complete 2>/dev/null)" = "$stack" ] || rm -rf .venv
 if [ ! -d .venv ]; then
-    python=$(find_python) || true
-    if [ -z "$python" ]; then
-        say "a Python 3.10 with venv was not found: not as python3.10, under pyenv or through uv."
-        say "Get it with one of: 'apt install python3.10 python3.10-venv', 'pyenv install 3.10',"
-        say "'pip install uv' (uv then fetches it); then call make again."
-        exit 1
-    fi
-    say "making .venv with $("$python" --version)"
-    "$python" -m venv .venv 2>/dev/null || "$python" -m venv --without-pip .venv
+    "$python" -m venv .venv
 fi
 
 # uv installs the lock in a fraction of pip's time; it is itself pinned with its hashes.
 if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
-    say "installing uv"
-    if .venv/bin/python -m pip --version >/dev/null 2>&1; then
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-            --require-hashes -r requirements-uv.lock
-    else
-        uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements-uv.lock
-    fi
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --require-hashes -r locks/uv.lock
 fi
 
-say "installing the packages of requirements.lock (3 GB; a minute or two, longer on a slow line)"
+say "installing the packages of locks/$stack.lock (3 GB; a minute or two, longer on a slow line)"
 # Bytecode is compiled here, once: TensorFlow and TFX start twice as fast with it.
 .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --compile-bytecode \
-    --require-hashes -r requirements.lock
+    --require-hashes -r "locks/$stack.lock"
 .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps \
     --no-build-isolation --editable .
-touch .venv/.complete
+echo "$stack" >.venv/.complete
 say "done: .venv/bin/mnist-gan"
