@@ -1,17 +1,34 @@
 """How good is the gate itself? False rejections, false blessings, and ladders of corruption.
 
-    python -m benchmarks.gate --data-dir FOLDER [--num-fakes 2000] [--repeats 200] [--json FILE]
+    python -m benchmarks.gate MODEL [--data-dir FOLDER] [--repeats 200] [--json FILE]
 
-Real MNIST images play the generators. The train split is cut in two: one half is what "was trained
-on", the other half is the pool that the perfect generator draws from. A worse generator draws from
-the same pool and spoils what it draws. Each repetition judges an independent draw against the bars
-of a preset and against an independent draw of the perfect generator as the one blessed before.
-Nothing is paired here, which is harder on the gate than the pipeline is: there, both draw from the
-same latents.
+MODEL is a generator that deserves its blessing (a SavedModel, or a folder of versions). It is
+judged again and again as it is, and made worse on purpose in seven ways, each at several
+strengths. Every judgement is of `--num-fakes` fakes that are drawn anew, by the bars and functions
+of the Evaluator.
+
+To draw anew is cheap here: a large pool of fakes is generated once, and each judgement takes its
+own fakes from it without replacement, with the classes of the reference. Two judgements share some
+fakes then; with a pool six times the draw their figures spread about a tenth less than those of
+wholly fresh draws (a factor of the root of 1 - 1/6). What spoils pixels is applied to the whole
+pool once. Each spoilt judgement takes other fakes; the class that is dropped or collapsed is
+another each time.
+
+Two situations are judged. "first": there is no blessed generator, only bars and guards decide.
+"again": the generator as it was is the blessed one; both draw from the same latents, as in the
+pipeline. Unspoilt, it would be held against itself there, and the difference be 0: instead it is
+held against a twin that is as good and draws from other latents, so that pairing can't help. And
+it is judged by other real images: as many as the test split has, chosen anew each time from the
+test and eval splits, on neither of which it was trained, floor included.
+
+What takes long is measured only where the quicker checks pass: pixels, then near copies, then
+coverage and recall, then the interval against the blessed generator. "missed" counts what was
+measured. A strength whose first judgements (`GIVEN_UP`) were all blessings is not judged further.
 """
 
 import argparse
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -26,277 +43,436 @@ import numpy as np
 from scipy import ndimage
 
 from components.evaluator import evaluate, generation, measure, reference, verdict
-from components.evaluator.config import PRESETS, JudgeConfig
+from components.evaluator.config import JudgeConfig
 from components.mnist_example_gen import source
 from components.mnist_example_gen.config import DataConfig
-from metrics import memorisation
+from metrics import frechet, labels, memorisation
+from serving.contract import to_uint8
 
-LADDER_SIZE = 5_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Corruption:
-    """One way to be worse.
-
-    Attributes:
-      name: of the way.
-      strengths: ascending; the ladder.
-      judged: the strength at which false blessings are counted.
-      images: (images, labels, strength, random) -> spoilt images; None: `choose` spoils.
-      choose: (rows, labels of the pool, strength, random) -> other rows of the pool; None: as is.
-      monotone: whether FID is meant to see it (it can't see copies).
-    """
-
-    name: str
-    strengths: tuple[float, ...]
-    judged: float
-    images: Callable | None = None
-    choose: Callable | None = None
-    monotone: bool = True
-
-
-def _blur(images, labels, strength, random):
-    return ndimage.gaussian_filter(images.astype(np.float32), (0, strength, strength, 0))
-
-
-def _salt(images, labels, strength, random):
-    return np.where(random.random(images.shape) < strength, 255, images)
-
-
-def _contrast(images, labels, strength, random):
-    return images * (1.0 - strength)
-
-
-def _random_images(images, labels, strength, random):
-    noise = random.integers(0, 256, images.shape)
-    return np.where((random.random(len(images)) < strength)[:, None, None, None], noise, images)
-
-
-def _drop_class(rows, labels, strength, random):
-    """A share `strength` of the threes become other digits."""
-    lost = rows[(labels[rows] == 3) & (random.random(len(rows)) < strength)]
-    others = np.flatnonzero(labels != 3)
-    return np.concatenate([np.setdiff1d(rows, lost), random.choice(others, len(lost))])
-
-
-def _collapse_class(rows, labels, strength, random):
-    """A share `strength` of the threes are one and the same three."""
-    threes = (labels[rows] == 3) & (random.random(len(rows)) < strength)
-    return np.where(threes, np.flatnonzero(labels == 3)[0], rows)
-
-
-CORRUPTIONS = (
-    Corruption("dropped class (share of its images lost)", (0.25, 0.5, 0.75, 1.0), 1.0,
-               choose=_drop_class),
-    Corruption("collapsed class (share of its images alike)", (0.25, 0.5, 0.75, 1.0), 1.0,
-               choose=_collapse_class),
-    Corruption("blur (sigma in pixels)", (0.4, 0.6, 0.8, 1.0), 0.6, images=_blur),
-    Corruption("salt noise (share of pixels)", (0.005, 0.01, 0.02, 0.04), 0.01, images=_salt),
-    Corruption("contrast (loss)", (0.1, 0.2, 0.3, 0.4), 0.2, images=_contrast),
-    Corruption("random images (share)", (0.01, 0.02, 0.05, 0.1), 0.05, images=_random_images),
-    Corruption("copies of training images (share)", (0.1, 0.25, 0.5, 1.0), 0.1, monotone=False),
-)  # fmt: skip
+GIVEN_UP = 20
 
 
 @dataclasses.dataclass
 class Pool:
-    """Images that a generator can draw, seen once.
+    """Images that a generator can draw, looked at once.
 
     Attributes:
-      labels: int64 [N], the classes that they are meant to be of.
-      features, probabilities: float32, of the extractor.
-      to_train: float64 [N], pixel distance to the nearest training image.
+      images: uint8 [N, 28, 28, 1].
+      asked: int64 [N], the classes asked for.
+      features: float32 [N, D].
+      predicted: int64 [N], what the classifier sees.
+      train: uint8 [M, 28, 28, 1], the images that it might have copied.
     """
 
-    labels: np.ndarray
+    images: np.ndarray
+    asked: np.ndarray
     features: np.ndarray
-    probabilities: np.ndarray
-    to_train: np.ndarray
+    predicted: np.ndarray
+    train: np.ndarray
 
     @classmethod
-    def of(cls, images: np.ndarray, labels: np.ndarray, real: reference.Reference) -> "Pool":
-        seen = reference.look(images, *generation.extractors(None))
-        to_train, _ = memorisation.nearest(
-            memorisation.pixel_rows(images), memorisation.pixel_rows(real.train_images)
-        )
-        return cls(labels, *seen, to_train)
+    def of(cls, images: np.ndarray, asked: np.ndarray, train: np.ndarray) -> "Pool":
+        """Looks at images."""
+        features, probabilities = reference.look(images, *generation.extractors(None))
+        return cls(images, asked, features, probabilities.argmax(axis=1), train)
+
+    @functools.cached_property
+    def to_train(self) -> np.ndarray:
+        """float64 [N], pixel distance to the nearest of `train`; takes as long as all the rest."""
+        return memorisation.nearest(
+            memorisation.pixel_rows(self.images), memorisation.pixel_rows(self.train)
+        )[0]
+
+    def __len__(self) -> int:
+        return len(self.asked)
 
     def join(self, other: "Pool") -> "Pool":
-        names = [field.name for field in dataclasses.fields(Pool)]
-        return Pool(*(np.concatenate([getattr(p, n) for p in (self, other)]) for n in names))
-
-    def fakes(self, rows: np.ndarray, asked: np.ndarray) -> generation.Fakes:
-        """The draw of these rows, tallied as the Evaluator does."""
-        groups = []
-        for part in np.array_split(np.arange(len(rows)), generation.GROUPS):
-            predicted = self.probabilities[rows[part]].argmax(axis=1)
-            groups.append(
-                generation.Tally(
-                    drawn=len(part),
-                    not_finite=0,
-                    moments=generation.frechet.FeatureStats.of(self.features[rows[part]]),
-                    confusion=generation.labels_lib.confusion(asked[part], predicted, 10),
-                )
-            )
-        sample = generation.Sample(
-            seeds=rows,
-            asked=asked,
-            images=np.zeros((len(rows), 0)),
-            features=self.features[rows],
-            probabilities=self.probabilities[rows],
+        """One pool of both, `other` behind."""
+        names = ("images", "asked", "features", "predicted")
+        joined = Pool(
+            *(np.concatenate([getattr(p, n) for p in (self, other)]) for n in names), self.train
         )
-        return generation.Fakes(groups, sample)
+        joined.to_train = np.concatenate([self.to_train, other.to_train])
+        return joined
+
+    def groups(self, rows: np.ndarray) -> list[frechet.FeatureStats]:
+        """Moments of the groups that the Evaluator makes of a draw."""
+        parts = np.array_split(rows, generation.GROUPS)
+        return [frechet.FeatureStats.of(self.features[part]) for part in parts]
+
+
+@dataclasses.dataclass(frozen=True)
+class Corruption:
+    """One way to be worse, by pixels or by choice.
+
+    Attributes:
+      name: of the way.
+      strengths: ascending, with what they are.
+      unit: what a strength is.
+      spoil: (images, strength, random) -> spoilt images; None where `choose` spoils.
+      choose: (rows drawn, pool, strength, random, where extra images begin) -> rows drawn instead.
+      extra: images that `choose` takes from, behind those of the pool: "train", "noise" or "".
+      seen: whether FID is meant to rise with it (copies of real images do not raise it).
+    """
+
+    name: str
+    unit: str
+    strengths: tuple[float, ...]
+    spoil: Callable | None = None
+    choose: Callable | None = None
+    extra: str = ""
+    seen: bool = True
+
+
+def _blur(images, strength, random):
+    return ndimage.gaussian_filter(images.astype(np.float32), (0, strength, strength, 0))
+
+
+def _salt(images, strength, random):
+    return np.where(random.random(images.shape, np.float32) < strength, 255, images)
+
+
+def _contrast(images, strength, random):
+    return images * (1.0 - strength)
+
+
+def _drop_class(rows, pool, strength, random, behind):
+    """Who asks for one class gets, a share `strength` of the time, another."""
+    asked = pool.asked[rows]
+    label = random.integers(asked.max() + 1)
+    lost = (asked == label) & (random.random(len(rows)) < strength)
+    others = np.setdiff1d(np.flatnonzero(pool.asked[:behind] != label), rows)
+    rows = rows.copy()
+    rows[lost] = random.choice(others, lost.sum(), replace=False)
+    return rows
+
+
+def _collapse_class(rows, pool, strength, random, behind):
+    """A share `strength` of one class is one and the same image."""
+    asked = pool.asked[rows]
+    label = random.integers(asked.max() + 1)
+    alike = (asked == label) & (random.random(len(rows)) < strength)
+    return np.where(alike, random.choice(rows[asked == label]), rows)
+
+
+def _replace(rows, pool, strength, random, behind):
+    """A share `strength` of all images is taken from those behind the pool."""
+    random_rows = behind + random.choice(len(pool) - behind, len(rows), replace=False)
+    return np.where(random.random(len(rows)) < strength, random_rows, rows)
+
+
+def _replace_in_class(rows, pool, strength, random, behind):
+    """The same with images of the class asked for."""
+    result = rows.copy()
+    swapped = random.random(len(rows)) < strength
+    for label in np.unique(pool.asked[rows]):
+        mine = swapped & (pool.asked[rows] == label)
+        of_class = behind + np.flatnonzero(pool.asked[behind:] == label)
+        result[mine] = random.choice(of_class, mine.sum())
+    return result
+
+
+CORRUPTIONS = (
+    Corruption("dropped class", "share of it lost", (0.1, 0.2, 0.35, 0.5, 1.0),
+               choose=_drop_class),
+    Corruption("collapsed class", "share of it alike", (0.1, 0.25, 0.5, 0.75, 1.0),
+               choose=_collapse_class),
+    Corruption("blur", "sigma, pixels", (0.3, 0.4, 0.5, 0.6, 0.8), spoil=_blur),
+    Corruption("salt noise", "share of pixels", (0.002, 0.005, 0.01, 0.02), spoil=_salt),
+    Corruption("contrast", "share lost", (0.02, 0.05, 0.1, 0.2), spoil=_contrast),
+    Corruption("copies of train images", "share of fakes", (0.02, 0.05, 0.1, 0.25),
+               choose=_replace_in_class, extra="train", seen=False),
+    Corruption("random images", "share of fakes", (0.005, 0.01, 0.02, 0.05),
+               choose=_replace, extra="noise"),
+)  # fmt: skip
 
 
 class Gate:
-    """The judge's bars and baseline check on draws from pools."""
+    """The judge's checks on draws from pools; what decides is `measure` and `verdict`."""
 
-    def __init__(self, real: reference.Reference, good: Pool, config: JudgeConfig) -> None:
-        self.real, self.good, self.config = real, good, config
+    def __init__(self, real: reference.Reference, config: JudgeConfig) -> None:
+        self.real = real
+        self.config = config.for_data(real.data.dataset)
         self.counts = reference.apportion(real.class_counts(), real.num_fakes)
+        self.moments = frechet.FeatureStats.of(real.features)
 
-    def draw(self, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def draw(self, asked: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Rows with the classes of the reference, in mixed order, none twice."""
         rows = [
-            random.choice(np.flatnonzero(labels == c), count, replace=False)
+            random.choice(np.flatnonzero(asked == c), count, replace=False)
             for c, count in enumerate(self.counts)
         ]
         return random.permutation(np.concatenate(rows))
 
-    def judge(self, pool: Pool, corruption: Corruption | None, random) -> list[str]:
-        """The checks that a draw from `pool` misses; [] is a blessing."""
-        rows = asked_rows = self.draw(pool.labels[: len(self.good.labels)], random)
-        if corruption is not None and corruption.choose is not None:
-            rows = corruption.choose(rows, pool.labels, corruption.judged, random)
-        elif corruption is not None and corruption.images is None:
-            # The training images lie behind the good ones in this pool, class by class alike.
-            copied = random.random(len(rows)) < corruption.judged
-            behind = self.draw_behind(pool, rows, random)
-            rows = np.where(copied, behind, rows)
-        fakes = pool.fakes(rows, pool.labels[asked_rows])
-        before = self.draw(self.good.labels, random)
-        baseline = self.good.fakes(before, self.good.labels[before])
-        figures = measure.fid_figures(fakes, self.real, self.config.confidence)
-        figures |= measure.variety_figures(fakes, self.real, conditional=True)
-        figures |= measure.class_figures(fakes, self.real, conditional=True)[0]
-        near = memorisation.memorisation(pool.to_train[rows], self.real.to_train_pixels)
-        figures["copies"] = near.suspect_share
-        checks = verdict.bars(self.config, figures)
-        comparison = measure.compare(fakes, baseline, self.real, self.config.confidence)
-        checks.append(verdict.against_baseline(self.config, comparison))
-        return [check.name for check in checks if not check.passed]
+    def first(self, pool: Pool, rows: np.ndarray, asked: np.ndarray) -> tuple[list[str], dict]:
+        """Judges a draw by bars alone.
 
-    def draw_behind(self, pool: Pool, rows: np.ndarray, random) -> np.ndarray:
-        """For each row, a training image of its class."""
-        start = len(self.good.labels)
-        behind = np.empty_like(rows)
-        for label in np.unique(pool.labels[rows]):
-            of_class = start + np.flatnonzero(pool.labels[start:] == label)
-            mine = pool.labels[rows] == label
-            behind[mine] = random.choice(of_class, mine.sum())
-        return behind
+        Returns:
+          the checks that it misses, and its figures.
+        """
+        real = self.real
+        fakes = _fakes(pool, rows, asked, real.data.num_classes)
+        counts = fakes.total.confusion
+
+        def copies() -> dict:
+            near = pool.to_train[rows][: reference.MEMORY_SAMPLE]
+            found = memorisation.memorisation(near, real.to_train_pixels)
+            return {"copies": found.suspect_share}
+
+        figures = {
+            "fid_ratio": frechet.frechet_distance_between(fakes.total.moments, self.moments)
+            / real.floor,
+            "class_share": labels.class_balance(
+                counts.sum(axis=0), labels.label_histogram(real.predicted, real.data.num_classes)
+            ).smallest_ratio,
+            "accuracy": labels.asked_accuracy(counts).accuracy,
+            "reference_accuracy": real.accuracy,
+        }
+        # What is not measured yet is what real images have, which misses no bar.
+        assumed = {"copies": 0.0}
+        for name, value in real.real_figures.items():
+            assumed |= {name: value, f"real_{name}": value}
+        for measured in (
+            lambda: {},
+            lambda: measure.pixel_figures(fakes, real, conditional=False),
+            copies,
+            lambda: measure.variety_figures(fakes, real, conditional=True),
+        ):
+            figures |= measured()
+            checks = verdict.bars(self.config, {**assumed, **figures})
+            missed = [check.name for check in checks if not check.passed]
+            if missed:
+                break
+        return missed, figures
+
+    def against(
+        self, pool: Pool, rows: np.ndarray, blessed: Pool, blessed_rows: np.ndarray
+    ) -> list[str]:
+        """["regression"] if a draw is credibly worse than one of the blessed generator, else []."""
+        fakes, baseline = (
+            generation.Fakes([generation.Tally(g.n, 0, g, np.zeros((1, 1))) for g in groups], None)
+            for groups in (pool.groups(rows), blessed.groups(blessed_rows))
+        )
+        comparison = measure.compare(fakes, baseline, self.real, self.config.confidence)
+        check = verdict.against_baseline(self.config, comparison)
+        return [] if check.passed else [check.name]
+
+
+def _fakes(pool: Pool, rows: np.ndarray, asked: np.ndarray, num_classes: int) -> generation.Fakes:
+    """A draw as the Evaluator knows it, in one group."""
+    sample = generation.Sample(
+        seeds=rows,
+        asked=asked,
+        images=pool.images[rows],
+        features=pool.features[rows],
+        probabilities=np.zeros((len(rows), 0)),
+    )
+    whole = generation.Tally(
+        drawn=len(rows),
+        not_finite=0,
+        moments=frechet.FeatureStats.of(sample.features),
+        confusion=labels.confusion(asked, pool.predicted[rows], num_classes),
+    )
+    return generation.Fakes([whole], sample)
+
+
+class OtherReals:
+    """References of other real images: halves of the test and eval splits together."""
+
+    def __init__(self, real: reference.Reference, split: reference.RealSplit) -> None:
+        self.real = real
+        seen = Pool.of(split.images, split.labels, real.train_images)
+        mine = Pool.of(real.images, real.labels, real.train_images)
+        self.all = mine.join(seen)
+
+    def choose(self, random: np.random.Generator) -> reference.Reference:
+        """One of them, with its own floor."""
+        counts = self.real.class_counts()
+        rows = np.concatenate(
+            [
+                random.choice(np.flatnonzero(self.all.asked == c), count, replace=False)
+                for c, count in enumerate(counts)
+            ]
+        )
+        real, split = self.real, reference.RealSplit(self.all.images[rows], self.all.asked[rows])
+        return dataclasses.replace(
+            real,
+            images=split.images,
+            labels=split.labels,
+            features=self.all.features[rows],
+            predicted=self.all.predicted[rows],
+            to_train_pixels=self.all.to_train[random.permutation(rows)[: reference.MEMORY_SAMPLE]],
+            **reference.against_real(
+                split,
+                self.all.features[rows],
+                reference.RealSplit(real.train_images, real.train_labels),
+                real.train_features,
+                real.num_fakes,
+                real.data.num_classes,
+            ),
+        )
+
+
+@dataclasses.dataclass
+class Count:
+    """What became of one generator.
+
+    Attributes:
+      name, unit, strength: of the corruption; strength 0 is the generator as it is.
+      blessed: situation to how often it was blessed.
+      missed: check to how often it was missed.
+      figures: those of every judgement.
+    """
+
+    name: str
+    unit: str = ""
+    strength: float = 0.0
+    blessed: dict[str, int] = dataclasses.field(default_factory=dict)
+    missed: dict[str, int] = dataclasses.field(default_factory=dict)
+    figures: list[dict] = dataclasses.field(default_factory=list)
+
+    @property
+    def fid(self) -> float:
+        """Mean FID over the floor."""
+        return float(np.mean([figures["fid_ratio"] for figures in self.figures]))
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it is plain that the gate does not see it."""
+        judged = len(self.figures)
+        return judged >= GIVEN_UP and all(times == judged for times in self.blessed.values())
+
+    def add(self, outcome: dict[str, list[str]], figures: dict) -> None:
+        """Counts one judgement: situation to the checks that were missed."""
+        self.figures.append(figures)
+        for situation, missed in outcome.items():
+            self.blessed[situation] = self.blessed.get(situation, 0) + (not missed)
+        for name in {name for missed in outcome.values() for name in missed}:
+            self.missed[name] = self.missed.get(name, 0) + 1
+
+    def line(self) -> str:
+        """A line of the README's table."""
+        judged = len(self.figures)
+        what = f"{self.name}, {self.unit}" if self.unit else self.name
+        blessed = [f"{times} of {judged}" for times in self.blessed.values()]
+        missed = sorted(self.missed.items(), key=lambda item: -item[1])
+        said = [name if n == judged else f"{name} ({n})" for name, n in missed]
+        cells = [what, f"{self.strength:g}", f"{self.fid:.2f}", *blessed, ", ".join(said)]
+        return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Runs the benchmark and prints its tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=pathlib.Path, help="the original MNIST files")
-    parser.add_argument("--preset", choices=[p for p in PRESETS if p != "smoke"],
-                        default="standard")  # fmt: skip
-    parser.add_argument("--num-fakes", type=int, default=2_000)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.gate", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("model", help="SavedModel or folder of versions of a good generator")
+    parser.add_argument("--data-dir", default=os.environ.get("MNIST_GAN_DATA_DIR"),
+                        help="the original MNIST files")  # fmt: skip
+    parser.add_argument("--strictness", choices=["standard", "quality"], default="standard")
+    parser.add_argument("--num-fakes", type=int, default=10_000)
+    parser.add_argument("--pool", type=int, default=60_000, help="fakes to draw from")
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--json", type=pathlib.Path, help="write the result there too")
-    arguments = parser.parse_args()
-    config = JudgeConfig(**{**PRESETS[arguments.preset], "num_fakes": arguments.num_fakes})
+    parser.add_argument("--json", type=pathlib.Path, help="write figures of every judgement there")
+    options = parser.parse_args()
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
         data = source.resolve(
-            DataConfig(dataset="mnist", data_dir=arguments.data_dir), pathlib.Path(folder)
+            DataConfig(dataset="mnist", data_dir=options.data_dir), pathlib.Path(scratch)
         )
-        train, test = (evaluate.read_split(data, split) for split in ("train", "test"))
-    half = len(train.labels) // 2
-    random = np.random.default_rng(0)
+        train, other, test = (evaluate.read_split(data, s) for s in ("train", "eval", "test"))
     real = reference.build(
         reference.Dataset(data.name, data.version, data.fingerprint, 10, data.class_names),
-        *generation.extractors(None),
-        test,
-        reference.RealSplit(train.images[:half], train.labels[:half]),
-        config.num_fakes,
-    )
-    images, labels = train.images[half:], train.labels[half:]
-    good = Pool.of(images, labels, real)
-    trained_on = Pool(
-        real.train_labels,
-        real.train_features,
-        reference.look(real.train_images, *generation.extractors(None))[1],
-        np.zeros(half),
-    )
-    gate = Gate(real, good, config)
-    result: dict = {"preset": arguments.preset, "num_fakes": config.num_fakes, "gate": []}
+        *generation.extractors(None), test, train, options.num_fakes,
+    )  # fmt: skip
+    gate = Gate(real, JudgeConfig(strictness=options.strictness, num_fakes=options.num_fakes))
+    generator = evaluate.open_target(pathlib.Path(options.model), data.class_names)
+    asked = generation.ordered_labels(reference.apportion(real.class_counts(), options.pool), 0)
+    images = to_uint8(generator.draw(generation.first_seed(0) + np.arange(len(asked)), asked))
+    good = Pool.of(images, asked, real.train_images)
+    print(f"{len(good):,} fakes after {time.monotonic() - started:.0f} s\n", flush=True)
 
-    def count(name: str, pool: Pool, corruption: Corruption | None) -> None:
-        missed = [gate.judge(pool, corruption, random) for _ in range(arguments.repeats)]
-        blessed = sum(not names for names in missed)
-        by = {
-            n: sum(n in names for names in missed) for n in sorted({n for m in missed for n in m})
-        }
-        result["gate"].append(
-            {
-                "generator": name,
-                "strength": corruption.judged if corruption else None,
-                "judged": len(missed),
-                "blessed": blessed,
-                "missed": by,
-            }
-        )
-        strength = f" at {corruption.judged:g}" if corruption else ""
-        print(f"{name}{strength}: blessed {blessed} of {len(missed)}; missed {by}", flush=True)
-
-    count("the perfect generator again", good, None)
-    ladders = []
+    counts = judge_good(gate, good, OtherReals(real, other), options.repeats)
+    ladders = {}
+    print()
+    _print_head("worse on purpose")
     for corruption in CORRUPTIONS:
-        pool = good
-        if corruption.images is not None:
-            spoilt = corruption.images(images, labels, corruption.judged, random)
-            pool = Pool.of(np.clip(np.rint(spoilt), 0, 255).astype(np.uint8), labels, real)
-        elif corruption.choose is None:
-            pool = good.join(trained_on)
-        count(corruption.name, pool, corruption)
-        if corruption.monotone:
-            ladder = [0.0, *corruption.strengths]
-            fids = [_ladder_fid(corruption, s, images, labels, good, real) for s in ladder]
-            rises = all(a < b for a, b in itertools.pairwise(fids))
-            ladders.append(
-                {"corruption": corruption.name, "strengths": ladder, "fid": fids, "rises": rises}
-            )
-            shown = ", ".join(f"{s:g}: {f:.3g}" for s, f in zip(ladder, fids, strict=True))
-            print(f"  ladder of FID, {'rises' if rises else 'DOES NOT RISE'}: {shown}", flush=True)
-    result |= {"ladders": ladders, "seconds": round(time.monotonic() - started, 1)}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"{result['seconds']} s")
+        rungs = [
+            judge_bad(gate, good, corruption, s, options.repeats) for s in corruption.strengths
+        ]
+        counts += rungs
+        fids = [counts[0].fid, *(rung.fid for rung in rungs)]
+        ladders[corruption.name] = all(a < b for a, b in itertools.pairwise(fids))
+    seconds = time.monotonic() - started
+    print("\nFID rises with the strength of: " + ", ".join(n for n, up in ladders.items() if up))
+    print("FID does not rise with: " + (", ".join(n for n, up in ladders.items() if not up) or "-"))
+    print(f"{seconds:.0f} s")
+    if options.json:
+        rows = [{**dataclasses.asdict(count), "fid_ratio": count.fid} for count in counts]
+        document = {
+            "model": options.model, "bars": gate.config.model_dump(), "pool": options.pool,
+            "rows": rows, "fid_rises": ladders, "seconds": seconds,
+        }  # fmt: skip
+        options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def _ladder_fid(
-    corruption: Corruption,
-    strength: float,
-    images: np.ndarray,
-    labels: np.ndarray,
-    good: Pool,
-    real: reference.Reference,
-) -> float:
-    """FID of the same images at one strength."""
+def _print_head(what: str) -> None:
+    columns = [what, "strength", "FID over floor", "blessed, first", "blessed, again", "missed"]
+    print(f"| {' | '.join(columns)} |\n| --- | ---: | ---: | --- | --- | --- |")
+
+
+def judge_good(gate: Gate, good: Pool, others: OtherReals, repeats: int) -> list[Count]:
+    """The generator as it is."""
     random = np.random.default_rng(1)
-    rows = np.arange(LADDER_SIZE)
-    if corruption.choose is not None:
-        seen = good.features[corruption.choose(rows, labels, strength, random)]
-    elif strength == 0:
-        seen = good.features[rows]
-    else:
-        spoilt = corruption.images(images[rows], labels[rows], strength, random)
-        spoilt = np.clip(np.rint(spoilt), 0, 255).astype(np.uint8)
-        seen = reference.look(spoilt, *generation.extractors(None))[0]
-    return generation.frechet.frechet_distance_from_features(seen, real.features)
+    same, by_others = Count("as it is"), Count("as it is, by other real images")
+    for _ in range(repeats):
+        rows = gate.draw(good.asked, random)
+        missed, figures = gate.first(good, rows, good.asked[rows])
+        twin = gate.draw(good.asked, random)
+        same.add({"first": missed, "again": missed + gate.against(good, rows, good, twin)}, figures)
+    _print_head("the same generator")
+    print(same.line(), flush=True)
+    for _ in range(repeats):
+        other = Gate(others.choose(random), gate.config)
+        rows = other.draw(good.asked, random)
+        missed, figures = other.first(good, rows, good.asked[rows])
+        by_others.add({"first": missed}, figures)
+    print(by_others.line(), flush=True)
+    return [same, by_others]
+
+
+def judge_bad(
+    gate: Gate, good: Pool, corruption: Corruption, strength: float, repeats: int
+) -> Count:
+    """The generator made worse in one way."""
+    random = np.random.default_rng(2)
+    count, pool, behind = Count(corruption.name, corruption.unit, strength), good, len(good)
+    train = gate.real.train_images
+    if corruption.spoil is not None:
+        spoilt = [
+            np.clip(np.rint(corruption.spoil(part, strength, random)), 0, 255).astype(np.uint8)
+            for part in np.array_split(good.images, 10)
+        ]
+        pool = Pool.of(np.concatenate(spoilt), good.asked, train)
+    elif corruption.extra == "noise":
+        noise = random.integers(0, 256, (gate.real.num_fakes, *train.shape[1:]), np.uint8)
+        pool = good.join(Pool.of(noise, good.asked[: len(noise)], train))
+    elif corruption.extra == "train":
+        predicted = reference.look(train, *generation.extractors(None))[1].argmax(axis=1)
+        copies = Pool(train, gate.real.train_labels, gate.real.train_features, predicted, train)
+        copies.to_train = np.zeros(len(train))
+        pool = good.join(copies)
+    for _ in range(repeats):
+        rows = drawn = gate.draw(good.asked, random)
+        if corruption.choose is not None:
+            rows = corruption.choose(drawn, pool, strength, random, behind)
+        missed, figures = gate.first(pool, rows, good.asked[drawn])
+        again = missed or gate.against(pool, rows, good, drawn)
+        count.add({"first": missed, "again": again}, figures)
+        if count.given_up:
+            break
+    print(count.line(), flush=True)
+    return count
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The two numbers that this project's ancestors print beside their digits.
+"""What pixels alone say: the two numbers that this project's ancestors print, and sharpness.
 
-Both look at pixels alone. They are kept so that runs compare with those projects; neither says
-whether a digit looks real: a blurred mean digit has a low MSE, and shuffled pixels have a KLD of 0.
+MSE and KLD are kept so that runs compare with those projects; neither says whether a digit looks
+real: a blurred mean digit has a low MSE, and shuffled pixels have a KLD of 0. As guards beside FID
+the KLD and the sharpness have their use: a fault in how pixels are scaled, smoothed or rounded
+moves them far before features notice.
 """
 
 import dataclasses
@@ -110,3 +112,31 @@ def intensity_kld(real: np.ndarray, fake: np.ndarray) -> float:
         shares.append((counts + 0.5) / (counts.sum() + 0.5 * LEVELS))
     p, q = shares
     return max(0.0, float(np.sum(p * np.log(p / q))))
+
+
+def sharpness(images: np.ndarray) -> float:
+    """Mean squared difference of neighbouring pixels over the variance of all pixels.
+
+    Blur lowers it, noise raises it, brightness and contrast leave it as it is. Pixels drawn
+    independently have 2, one grey level throughout has 0.
+
+    Args:
+      images: uint8 [N, height, width, channels], N >= 1, at least 2 pixels wide and high.
+
+    Raises:
+      ValueError: another dtype or shape.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise ValueError(f"images must be uint8 pixels, got {images.dtype}")
+    if images.ndim != 4 or not images.size or min(images.shape[1:3]) < 2:
+        raise ValueError(
+            "images must have shape [N, height, width, channels], N at least 1 and both sides at "
+            f"least 2, got {list(images.shape)}"
+        )
+    values = images.astype(np.float32)
+    variance = values.var(dtype=np.float64)
+    if variance == 0:
+        return 0.0
+    across, down = (np.square(np.diff(values, axis=axis)).mean(dtype=np.float64) for axis in (1, 2))
+    return float((across + down) / 2 / variance)

@@ -30,7 +30,7 @@ def judge(
     Args:
       reference: the real images.
       fakes: of the generator under judgement.
-      config: bars.
+      config: bars; those that are None are the usual ones of the data set.
       conditional: whether the generator obeys the label.
       baseline: fakes of the latest blessed generator, from the same seeds and labels.
       baseline_facts: what is known of the baseline (`uri`, `id`), and under `ignored` why it can't
@@ -45,6 +45,7 @@ def judge(
       `blessed`, `forced`, `force_reason`, `reason`. Every number in it is finite or None. And
       the nearest train images of the fakes, None where nothing could be measured.
     """
+    config = config.for_data(reference.data.dataset)
     total = fakes.total
     checks = [
         verdict.enough_reference(len(reference.labels)),

@@ -100,13 +100,10 @@ def memory_figures(fakes: Fakes, reference: Reference) -> tuple[dict, Neighbours
 
 
 def pixel_figures(fakes: Fakes, reference: Reference, conditional: bool) -> dict:
-    """What the ancestors of this project print: MSE (conditional generators only) and KLD."""
+    """What pixels alone say: KLD of grey levels, sharpness, MSE (conditional generators only)."""
     sample = fakes.sample
-    found = {
-        "pixel_kld": pixels.intensity_kld(
-            pixels.intensity_histogram(reference.images), pixels.intensity_histogram(sample.images)
-        )
-    }
+    found = reference_lib.pixel_shape(reference.images, sample.images)
+    found |= {f"real_{name}": reference.real_figures[name] for name in found}
     if conditional:
         found["pixel_mse"] = pixels.mse_to_nearest(
             sample.images,

@@ -18,13 +18,13 @@ import tensorflow as tf
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
-from metrics import checks, features, frechet, manifold, memorisation
+from metrics import checks, features, frechet, manifold, memorisation, pixels
 
 CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 MANIFOLD_SAMPLE = 10_000  # rows at most: these metrics compare all with all
 MEMORY_SAMPLE = 5_000  # rows at most that are held against all train images
-_FORMAT = 3  # of the cache files; raise it when their content changes
+_FORMAT = 4  # of the cache files; raise it when their content changes
 
 _log = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ class Reference:
       to_train, to_train_pixels: float64 [at most MEMORY_SAMPLE], distance of reference images,
         evenly spread over the split, to the nearest train image, in features and in pixels.
       real_figures: what `num_fakes` real train images, classes as in the fakes, score against the
-        reference: `fid` (the floor), `precision`, `recall`, `density`, `coverage`, and
-        `class_coverage`, the least coverage within a class.
+        reference: `fid` (the floor), `precision`, `recall`, `density`, `coverage`,
+        `class_coverage`, the least coverage within a class, `pixel_kld` and `sharpness`.
     """
 
     data: Dataset
@@ -217,11 +217,6 @@ def build(
     num_fakes = min(num_fakes, len(train.labels))
     seen, probabilities = look(test.images, extractor, classifier)
     train_features = extractor.features(train.images)
-    counts = np.bincount(test.labels, minlength=data.num_classes)
-    rows = _floor_rows(train.labels, counts, num_fakes)
-    sample = train_features[rows]
-    within = class_coverage(seen, test.labels, sample, train.labels[rows])
-    radii = manifold.squared_radii(seen, NEIGHBOURS)
     spread = slice(None, None, -(-len(test.labels) // MEMORY_SAMPLE))
     return Reference(
         data=data,
@@ -235,17 +230,35 @@ def build(
         train_images=train.images,
         train_labels=train.labels,
         train_features=train_features,
-        radii=radii,
         to_train=memorisation.nearest(seen[spread], train_features)[0],
         to_train_pixels=memorisation.nearest(
             memorisation.pixel_rows(test.images[spread]), memorisation.pixel_rows(train.images)
         )[0],
-        real_figures={
-            "fid": frechet.frechet_distance_from_features(sample, seen),
-            **manifold_figures(seen, sample[:MANIFOLD_SAMPLE], radii),
-            "class_coverage": min(within.values(), default=math.nan),
-        },
+        **against_real(test, seen, train, train_features, num_fakes, data.num_classes),
     )
+
+
+def against_real(
+    test: RealSplit,
+    test_features: np.ndarray,
+    train: RealSplit,
+    train_features: np.ndarray,
+    num_fakes: int,
+    num_classes: int,
+) -> dict:
+    """What real train images score against the reference: `radii` and `real_figures`."""
+    counts = np.bincount(test.labels, minlength=num_classes)
+    rows = _floor_rows(train.labels, counts, num_fakes)
+    sample = train_features[rows]
+    within = class_coverage(test_features, test.labels, sample, train.labels[rows])
+    radii = manifold.squared_radii(test_features, NEIGHBOURS)
+    figures = {
+        "fid": frechet.frechet_distance_from_features(sample, test_features),
+        **manifold_figures(test_features, sample[:MANIFOLD_SAMPLE], radii),
+        "class_coverage": min(within.values(), default=math.nan),
+        **pixel_shape(test.images, train.images[rows][:MANIFOLD_SAMPLE]),
+    }
+    return {"radii": radii, "real_figures": figures}
 
 
 def _floor_rows(train_labels: np.ndarray, counts: np.ndarray, num_fakes: int) -> np.ndarray:
@@ -268,6 +281,22 @@ def manifold_figures(real: np.ndarray, fake: np.ndarray, radii: np.ndarray) -> d
     """
     scores = manifold.manifold_scores(real, fake, NEIGHBOURS, real_radii=radii)
     return dataclasses.asdict(scores)
+
+
+def pixel_shape(real: np.ndarray, images: np.ndarray) -> dict[str, float]:
+    """How the pixels of uint8 images are shaded against real ones, with no feature involved.
+
+    Returns:
+      `pixel_kld`, the KLD of their grey levels, and `sharpness`, theirs over that of the real ones
+      (NaN where those have none).
+    """
+    sharpness = pixels.sharpness(real)
+    return {
+        "pixel_kld": pixels.intensity_kld(
+            pixels.intensity_histogram(real), pixels.intensity_histogram(images)
+        ),
+        "sharpness": pixels.sharpness(images) / sharpness if sharpness > 0 else math.nan,
+    }
 
 
 def class_coverage(

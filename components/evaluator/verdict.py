@@ -81,7 +81,7 @@ def enough_reference(count: int) -> Check:
 
 
 def bars(config: JudgeConfig, figures: dict) -> list[Check]:
-    """The absolute bars, each where its figure applies.
+    """The absolute bars of `config` (with a number in each), each where its figure applies.
 
     `figures` lacks what does not apply (classes that the classifier does not know, the class asked
     for of an unconditional generator); what applies and could not be measured is not finite.
@@ -102,6 +102,18 @@ def bars(config: JudgeConfig, figures: dict) -> list[Check]:
         ),
         at_most(
             "copies", figures["copies"], config.max_copies, "share of near copies of train images"
+        ),
+        at_most(
+            "pixel_kld",
+            figures["pixel_kld"],
+            config.max_pixel_kld,
+            "KLD of grey levels from those of real images",
+        ),
+        at_most(
+            "sharpness",
+            abs(figures["sharpness"] - 1.0),
+            config.max_sharpness_shift,
+            "shift of sharpness against real images",
         ),
     ]
     if "class_coverage" in figures:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from metrics.pixels import intensity_histogram, intensity_kld, mse_to_nearest
+from metrics.pixels import intensity_histogram, intensity_kld, mse_to_nearest, sharpness
 
 
 def flat(*levels: int) -> np.ndarray:
@@ -79,3 +79,36 @@ def test_histograms_that_do_not_fit_are_refused_by_name():
         intensity_kld(np.ones(256), np.zeros(256))
     with pytest.raises(ValueError, match="images must be uint8 pixels, got float64"):
         intensity_histogram(np.zeros(3))
+
+
+def test_sharpness_of_stripes_by_hand():
+    # Across: every difference is 200; down: none; the variance is 100 squared.
+    stripes = np.zeros((1, 28, 28, 1), np.uint8)
+    stripes[:, :, ::2] = 200
+    assert sharpness(stripes) == pytest.approx((200**2 + 0) / 2 / 100**2)
+
+
+def test_sharpness_of_independent_pixels_is_2_and_of_one_grey_level_0():
+    noise = np.random.default_rng(0).integers(0, 256, (200, 28, 28, 1), np.uint8)
+    assert sharpness(noise) == pytest.approx(2, rel=0.01)
+    assert sharpness(flat(7, 7)) == 0
+
+
+def test_blur_lowers_sharpness_salt_raises_it_and_contrast_leaves_it(digits):
+    from scipy import ndimage
+
+    images = digits[0][:300]
+    own = sharpness(images)
+    blurred = ndimage.gaussian_filter(images.astype(float), (0, 0.5, 0.5, 0))
+    assert sharpness(np.rint(blurred).astype(np.uint8)) < 0.95 * own
+    salt = np.random.default_rng(0).random(images.shape) < 0.01
+    assert sharpness(np.where(salt, np.uint8(255), images)) > 1.05 * own
+    assert sharpness(images // 2) == pytest.approx(own, rel=0.01)
+
+
+def test_sharpness_refuses_what_is_no_sheet_of_pixels():
+    with pytest.raises(ValueError, match="uint8"):
+        sharpness(np.zeros((1, 28, 28, 1)))
+    for shape in ((0, 28, 28, 1), (3, 28, 1, 1), (28, 28)):
+        with pytest.raises(ValueError, match="images must have shape"):
+            sharpness(np.zeros(shape, np.uint8))

@@ -14,7 +14,8 @@ def test_every_preset_is_valid(preset):
 def test_presets_differ_in_length_and_bars():
     smoke, standard, quality = (configs.load(preset) for preset in configs.PRESETS)
     assert smoke.training.steps < standard.training.steps < quality.training.steps
-    assert smoke.judge.max_fid_ratio > standard.judge.max_fid_ratio > quality.judge.max_fid_ratio
+    bars = [s.judge.for_data("mnist").max_fid_ratio for s in (smoke, standard, quality)]
+    assert bars == sorted(bars, reverse=True) and len(set(bars)) == 3
 
 
 def test_every_setting_that_is_listed_can_be_set():
@@ -46,6 +47,24 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name():
 def test_a_wrong_value_names_the_setting_and_what_it_takes(value):
     with pytest.raises(configs.SettingsError, match="setting 'steps' takes int"):
         configs.load("smoke", {"steps": value})
+
+
+def test_a_word_near_to_one_that_is_taken_is_named():
+    with pytest.raises(configs.SettingsError, match=r"takes cdcgan or.*did you mean 'dcgan'"):
+        configs.load("smoke", {"model": "dcgn"})
+
+
+def test_each_model_lists_its_own_settings_and_refuses_those_of_others():
+    for model in ("cdcgan", "dcgan", "blocks5", "gaussian_mlp"):
+        settings = configs.load("standard", {"model": model})
+        values = {row["name"]: row["value"] for row in configs.describe(settings)}
+        assert values["model"] == model
+        assert ("normalization" in values) == (model == "blocks5")
+        for name, value in values.items():
+            if name != "data_dir":
+                configs.load("standard", {"model": model, name: value})
+    with pytest.raises(configs.SettingsError, match="'r1_weight' is not used by model 'dcgan'"):
+        configs.load("smoke", {"model": "dcgan", "r1_weight": "1"})
 
 
 def test_an_assignment_without_equals_is_refused():
