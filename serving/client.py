@@ -8,6 +8,8 @@ it needs no TensorFlow; the gRPC stubs import it.
 """
 
 import base64
+import bisect
+import contextlib
 import dataclasses
 import io
 import json
@@ -26,6 +28,7 @@ DEFAULT_MODEL = "mnist_gan"
 # Worth another try: the same request may well succeed a moment later.
 _PASSING = {Code.UNAVAILABLE, Code.ABORTED}
 _LONGEST_PAUSE = 5.0
+_ROWS = 500  # of one request for images
 _NUMPY_TYPES = {
     "DT_FLOAT": np.float32,
     "DT_DOUBLE": np.float64,
@@ -111,17 +114,12 @@ class GeneratorClient:
         """
         if version is not None and label is not None:
             raise ValueError("give a version or a label, not both")
-        scheme = urllib.parse.urlsplit(url).scheme
+        scheme = _scheme(url)
         target = _Target(model, version, label, timeout)
         if scheme in ("http", "https"):
             self._transport = _Rest(url, target)
-        elif scheme in ("grpc", "unix"):
-            self._transport = _Grpc(url, target)
         else:
-            raise ValueError(
-                f"{url!r} is no address of a server: http://HOST:PORT, grpc://HOST:PORT "
-                "or unix:/PATH"
-            )
+            self._transport = _Grpc(url, target)
         self.url = url
         self._retries = retries
         self._backoff = backoff
@@ -159,14 +157,16 @@ class GeneratorClient:
         return answer["image_bytes"].tolist()
 
     def images(self, seeds: Sequence[int], labels: Sequence[int] | int = ANY_LABEL) -> np.ndarray:
-        """Draws digits as pixels: uint8 [N, height, width, channels], sent as PNG."""
-        from PIL import Image
+        """Draws digits as pixels: uint8 [N, height, width, channels], sent as PNG.
 
-        arrays = [
-            np.asarray(Image.open(io.BytesIO(png))) for png in self.generate_png(seeds, labels)
-        ]
-        images = np.stack(arrays)
-        return images[..., np.newaxis] if images.ndim == 3 else images
+        Any number of them: what is too much for one request is asked for in parts.
+        """
+        inputs = _seeds_and_labels(seeds, labels)
+        pngs: list[bytes] = []
+        for start in range(0, len(inputs["seed"]), _ROWS):
+            part = slice(start, start + _ROWS)
+            pngs += self.generate_png(inputs["seed"][part], inputs["label"][part])
+        return decode_png(pngs)
 
     def decode(self, latents: np.ndarray, labels: Sequence[int] | int) -> np.ndarray:
         """Draws from latent vectors of one's own.
@@ -200,6 +200,36 @@ class GeneratorClient:
         arrays = {alias: np.asarray(array) for alias, array in inputs.items()}
         return self._try(lambda: self._transport.predict(arrays, signature_name))
 
+    def ten_of_each(self, seed: int = 0) -> tuple[list[int], list[int]]:
+        """Labels and seeds of ten images of each class, class after class.
+
+        A hundred of any class where the generator takes no wishes.
+        """
+        classes = range(self.num_classes())
+        labels = [label for label in classes for _ in range(10)] or [ANY_LABEL] * 100
+        return labels, [seed + i for i in range(len(labels))]
+
+    def num_classes(self) -> int:
+        """How many classes the generator can be asked for; 0 if it takes no wishes.
+
+        TF Serving's API does not tell. The generator refuses the first label that it does not
+        know, so a few requests find it out.
+        """
+
+        def known(label: int) -> bool:
+            try:
+                self.generate_png([0], label)
+            except ServerError as error:
+                if error.code is Code.INVALID_ARGUMENT:
+                    return False
+                raise
+            return True
+
+        low, high = 0, 10
+        while known(high):
+            low, high = high, 2 * high
+        return bisect.bisect_left(range(high), True, low, key=lambda label: not known(label))
+
     def signatures(self) -> dict[str, Signature]:
         """The model's signatures by name."""
         return self._try(self._transport.signatures)
@@ -219,6 +249,26 @@ class GeneratorClient:
             pause = min(_LONGEST_PAUSE, self._backoff * 2**attempt)
             time.sleep(pause * random.uniform(0.5, 1))
         raise AssertionError("unreachable")
+
+
+def _scheme(url: str) -> str:
+    """ "http", "https", "grpc" or "unix".
+
+    Raises:
+      ValueError: it is no such address.
+    """
+    with contextlib.suppress(ValueError):  # a port that is no number
+        parts = urllib.parse.urlsplit(url)
+        has_port = parts.port is not None
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return parts.scheme
+        if (parts.scheme == "grpc" and parts.hostname and has_port) or (
+            parts.scheme == "unix" and parts.path
+        ):
+            return parts.scheme
+    raise ValueError(
+        f"{url!r} is no address of a server: http://HOST:PORT, grpc://HOST:PORT or unix:/PATH"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,7 +339,7 @@ class _Rest:
             raise ServerError(
                 Code.DEADLINE_EXCEEDED, f"no answer from {self._path} in time"
             ) from None
-        except self._httpx.HTTPError as error:
+        except (self._httpx.HTTPError, self._httpx.InvalidURL) as error:
             raise ServerError(Code.UNAVAILABLE, f"{self._path}: {error}") from None
         try:
             document = response.json()
@@ -382,6 +432,23 @@ class _Grpc:
             return method(request, timeout=self._target.timeout)
         except self._grpc.RpcError as error:
             raise ServerError(Code(error.code().value[0]), error.details()) from None
+
+
+def decode_png(pngs: Sequence[bytes]) -> np.ndarray:
+    """PNG files of one size as uint8 [N, height, width, channels].
+
+    Raises:
+      ValueError: one is no PNG, they differ in size, or there are none.
+    """
+    from PIL import Image
+
+    try:
+        images = np.stack(
+            [np.asarray(Image.open(io.BytesIO(png), formats=["PNG"])) for png in pngs]
+        )
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"not a PNG image: {error}") from None
+    return images[..., np.newaxis] if images.ndim == 3 else images
 
 
 def _seeds_and_labels(seeds: Sequence[int], labels: Sequence[int] | int) -> dict[str, np.ndarray]:

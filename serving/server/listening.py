@@ -1,5 +1,6 @@
 """Sockets to listen on. Needs no TensorFlow, so that a port that is taken is told at once."""
 
+import contextlib
 import errno
 import socket
 
@@ -30,3 +31,12 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
             reason = f"can't listen on {host} port {port} ({error.strerror}); see {flag} and --host"
         raise OSError(reason) from None
     return listener
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in listeners]

@@ -1,0 +1,161 @@
+"""Executor of GeneratorValidator: Model in, InfraBlessing out; `checks.py` is what is asked."""
+
+import json
+import logging
+import os
+import pathlib
+import tempfile
+import time
+from typing import Any
+
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+from tfx import types
+from tfx.components.infra_validator import executor as tfx_infra_validator
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, path_utils
+
+from components.generator_validator import checks
+from components.generator_validator.config import ValidatorConfig
+from serving import process, tensors
+from serving.contract import WARMUP_FILE, ContractError, GeneratorContract
+
+CONFIG_KEY = "validator_config"
+REPORT_FILE = "validation.json"
+LOG_FILE = "server.log"
+_LONGEST_REASON = 2000
+
+_progress = logging.getLogger("mnist_gan.progress")
+
+
+class Executor(base_executor.BaseExecutor):
+    """Tries a generator on a server. See `GeneratorValidator`."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Serves the model, asks, and writes the blessing.
+
+        A generator that can't be served is "not blessed", with the reason: no exception.
+
+        Args:
+          input_dict: `model`, one Model.
+          output_dict: `blessing`, one InfraBlessing: a folder with TFX's empty file INFRA_BLESSED
+            or INFRA_NOT_BLESSED, `validation.json` and, where it is not blessed, the server's log.
+            Its properties are TFX's `blessed`, and `reason`, `server` and `seconds`.
+          exec_properties: `validator_config`, a ValidatorConfig as JSON.
+
+        Raises:
+          process.ProgramError: the configuration names a server that is not there.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        started = time.monotonic()
+        config = ValidatorConfig.model_validate_json(exec_properties[CONFIG_KEY])
+        program = process.find_tf_serving(config.model_server)
+        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
+        blessing = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.BLESSING_KEY]
+        )
+        with tempfile.TemporaryDirectory(prefix="mnist-gan-validator-") as folder:
+            # A copy: the artifact may lie where no server can read it, and has no version number.
+            version = os.path.join(folder, "1")
+            exported = path_utils.serving_model_path(
+                model.uri, path_utils.is_old_model_artifact(model)
+            )
+            io_utils.copy_dir(exported, version)
+            found, log = _validate(pathlib.Path(version), program, config.load_timeout)
+        name = os.path.basename(program) if program else "the local server"
+        faults = [check for check in found if not check.passed]
+        reason = f"Blessed: {name} passes all {len(found)} checks."
+        if faults:
+            told = "; ".join(f"{check.name}: {check.detail}" for check in faults)
+            reason = f"Not blessed by GeneratorValidator: {told}"[:_LONGEST_REASON]
+        seconds = time.monotonic() - started
+        _write(blessing, found, reason, name, seconds, log)
+
+
+def _validate(
+    version: pathlib.Path, program: str, load_timeout: float
+) -> tuple[list[checks.Check], str]:
+    """Checks of the generator in folder `version`, and what the server wrote."""
+    try:
+        contract = GeneratorContract.load(version)
+        requests = _warm_up_requests(version)
+    except (ContractError, OSError, ValueError) as error:
+        return [checks.Check("contract", False, str(error))], ""
+    begun = time.monotonic()
+    try:
+        with process.running(
+            version.parent,
+            model=checks.MODEL,
+            program=program,
+            # Once is enough: what does not load now is not blessed.
+            arguments=["--max_num_load_retries=0"],
+            seconds=load_timeout,
+        ) as server:
+            seconds = time.monotonic() - begun
+            found = [checks.Check("load", True, f"the server was ready after {seconds:.1f} s")]
+            found += checks.ask(server, contract, requests, version)
+            return found, server.log()
+    except process.StartError as error:
+        return [checks.Check("load", False, str(error))], error.log
+
+
+def _warm_up_requests(version: pathlib.Path) -> list[checks.Request]:
+    """The warm-up requests beside a model.
+
+    Raises:
+      ValueError: there are none, or they can't be read.
+    """
+    path = version / WARMUP_FILE
+    if not path.is_file():
+        raise ValueError(f"there is no {WARMUP_FILE}")
+    try:
+        records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
+    except tf.errors.DataLossError as error:
+        raise ValueError(f"{WARMUP_FILE} can't be read: {error.message}") from None
+    requests = []
+    for record in records:
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.WhichOneof("log_type") != "predict_log":
+            raise ValueError(f"{WARMUP_FILE} has a request that is no Predict")
+        request = log.predict_log.request
+        inputs = {alias: tensors.to_array(proto) for alias, proto in request.inputs.items()}
+        requests.append(checks.Request(request.model_spec.signature_name, inputs))
+    return requests
+
+
+def _write(
+    blessing: types.Artifact,
+    found: list[checks.Check],
+    reason: str,
+    server: str,
+    seconds: float,
+    log: str,
+) -> None:
+    blessed = all(check.passed for check in found)
+    document = {
+        "schema_version": 1,
+        "blessed": blessed,
+        "reason": reason,
+        "server": server,
+        "seconds": round(seconds, 2),
+        "checks": [check._asdict() for check in found],
+    }
+    fileio.makedirs(blessing.uri)
+    path = os.path.join(blessing.uri, REPORT_FILE)
+    io_utils.write_string_file(path, json.dumps(document, indent=2) + "\n")
+    if blessed:
+        tfx_infra_validator._mark_blessed(blessing)
+    else:
+        tfx_infra_validator._mark_not_blessed(blessing)
+        io_utils.write_string_file(os.path.join(blessing.uri, LOG_FILE), log)
+        _progress.warning("%s", reason)
+    blessing.set_string_custom_property("reason", reason)
+    blessing.set_string_custom_property("server", server)
+    blessing.set_float_custom_property("seconds", seconds)
