@@ -1,6 +1,6 @@
 """Settings of a run: typed, validated, composed from the rooms that use them.
 
-Each room owns its settings (`DataConfig`, `TrainingConfig`, `JudgeConfig`); a preset is a named set
+Each room owns its settings (`DataConfig`, `TrainingConfig` and so on); a preset is a named set
 of values for them. On the command line every field is reached by its name: `--set steps=500`.
 Needs neither TensorFlow nor TFX.
 """
@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 import pydantic
 
 from components.evaluator import config as judge_config
+from components.generator_validator import config as validator_config
 from components.mnist_example_gen import config as data_config
 from trainer import config as training_config
 
@@ -38,9 +39,10 @@ class Settings(pydantic.BaseModel):
     data: data_config.DataConfig
     training: training_config.TrainingConfig
     judge: judge_config.JudgeConfig
+    validation: validator_config.ValidatorConfig
 
 
-_SECTIONS = ("data", "training", "judge")
+_SECTIONS = ("data", "training", "judge", "validation")
 
 
 def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -> Settings:
@@ -61,6 +63,7 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
         "data": {},
         "training": dict(training_config.PRESETS[preset]),
         "judge": dict(judge_config.PRESETS[preset]),
+        "validation": {},
     }
     if folder := os.environ.get(DATA_DIR_VARIABLE):
         values["data"]["data_dir"] = folder

@@ -153,6 +153,8 @@ def verdict(subject: Subject, workspace: Workspace) -> dict:
     return {
         "blessed": row["blessed"],
         "reason": row["blessing_reason"],
+        "infra_blessed": row["infra_blessed"],
+        "infra_reason": row["infra_blessing_reason"],
         "forced": found.get("forced", False),
         "force_reason": found.get("force_reason"),
         "pushed_version": row["pushed_version"],
