@@ -12,13 +12,15 @@ import pathlib
 import sys
 import time
 import traceback
+import warnings
 
 import click
 
 from pipeline.lineage.commands import lineage
 from pipeline.options import FAILED, USAGE, Failure, json_option, workspace_option
 from pipeline.report.commands import report
-from pipeline.workspace import WorkspaceError
+from pipeline.versions import read_labels, versions
+from pipeline.workspace import MODEL_NAME, WorkspaceError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -85,7 +87,8 @@ def run(
                     out.print(f"the full log: {log}", markup=False, highlight=False)
     except WorkspaceError as error:
         raise Failure(str(error)) from None
-    if document["state"] != "COMPLETE" or not document["blessed"]:
+    blessed = document["blessed"] and document["infra_blessed"]
+    if document["state"] != "COMPLETE" or not blessed:
         sys.exit(FAILED)
 
 
@@ -144,43 +147,103 @@ def status(workspace, as_json) -> None:
 
 @main.command()
 @workspace_option
-@click.option(
-    "--digit", "label", type=int, metavar="D", help="Class to draw; default: ten of each."
-)
+@click.option("--digit", type=int, metavar="D", help="Class to draw; default: ten of each.")
 @click.option("--count", type=click.IntRange(1, 10_000), help="How many images  [default: 64].")
 @click.option(
     "--seed", type=click.IntRange(0, 2**62), default=0, show_default=True, help="First seed."
 )
 @click.option("--version", type=int, metavar="V", help="A pushed version other than the newest.")
+@click.option("--label", metavar="NAME", help="The version that this label (stable) points at.")
+@click.option("--url", help="Ask a server: http://HOST:PORT, https://..., grpc://HOST:PORT.")
+@click.option(
+    "--model", metavar="NAME", help="The model's name on the server [default: mnist_gan]."
+)
 @click.option("--out", type=click.Path(dir_okay=False), required=True, help="PNG file to write.")
-def generate(workspace, label, count, seed, version, out) -> None:
-    """Draw digits with the newest pushed generator."""
-    from serving import contract, local, versions
+def generate(workspace, digit, count, seed, version, label, url, model, out) -> None:
+    """Draw digits with the newest pushed generator, here or on a server that serves it."""
+    from serving import local
 
-    found = {v.number: v for v in versions.list_versions(workspace.serving)}
-    if not found:
-        raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
-    if version is not None and version not in found:
-        raise Failure(f"there is no version {version}; there are {', '.join(map(str, found))}")
-    model_dir = found[max(found) if version is None else version].path
+    if version is not None and label is not None:
+        raise click.UsageError("give --version or --label, not both")
+    if model is not None and url is None:
+        raise click.UsageError("--model goes with --url")
     if not pathlib.Path(out).resolve().parent.is_dir():
         raise Failure(f"the folder of {out} does not exist")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        promised = contract.GeneratorContract.load(model_dir)
-        if label is None and count is None:
-            labels, seeds = local.ten_of_each(promised, seed)
-        else:
-            count = count or 64
-            label = contract.ANY_LABEL if label is None else label
-            labels, seeds = [label] * count, list(range(seed, seed + count))
-        local.check_labels(promised, labels)
-        images = local.draw(model_dir, labels, seeds)
-    except ValueError as error:
-        raise Failure(str(error)) from None
+    warnings.simplefilter("ignore", FutureWarning)  # Google's, about Python 3.10
+    if url is None:
+        model_dir = _version_dir(workspace, version, label)
+        images, source = _draw_here(model_dir, digit, count, seed), f"version {model_dir.name}"
+    else:
+        target = {"model": model or MODEL_NAME, "version": version, "label": label}
+        images, source = _ask_server(url, target, digit, count, seed), url
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
     _write_png(local.contact_sheet(images, columns), pathlib.Path(out))
-    click.echo(f"{len(images)} images from version {model_dir.name}: {out}")
+    click.echo(f"{len(images)} images from {source}: {out}")
+
+
+def _version_dir(workspace, number: int | None, label: str | None) -> pathlib.Path:
+    """The folder of a pushed version, of the newest where nothing else is said."""
+    from serving import versions as folders
+
+    found = {version.number: version.path for version in folders.list_versions(workspace.serving)}
+    if not found:
+        raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
+    if label is not None:
+        labels = read_labels(workspace)
+        if label not in labels:
+            raise Failure(f"there is no label {label!r}: {', '.join(labels) or 'there are none'}")
+        number = labels[label]
+    if number is not None and number not in found:
+        raise Failure(f"there is no version {number}; there are {', '.join(map(str, found))}")
+    return found[max(found) if number is None else number]
+
+
+def _draw_here(model_dir: pathlib.Path, digit: int | None, count: int | None, seed: int):
+    from serving import local
+    from serving.contract import GeneratorContract
+
+    try:
+        contract = GeneratorContract.load(model_dir)
+        if digit is None and count is None:
+            labels, seeds = local.ten_of_each(contract, seed)
+        else:
+            labels, seeds = _wishes(digit, count, seed)
+        local.check_labels(contract, labels)
+        return local.draw(model_dir, labels, seeds)
+    except ValueError as error:
+        raise Failure(str(error)) from None
+
+
+def _ask_server(url: str, target: dict, digit: int | None, count: int | None, seed: int):
+    from serving.client import GeneratorClient, ServerError
+    from serving.server.errors import Code
+
+    try:
+        with GeneratorClient(url, **target) as client:
+            if digit is None and count is None:
+                labels, seeds = client.ten_of_each(seed)
+            else:
+                labels, seeds = _wishes(digit, count, seed)
+            return client.images(seeds, labels)
+    except ServerError as error:
+        if error.code is Code.UNAVAILABLE:
+            hint = "is a server running there? `mnist-gan serve` starts one"
+            raise Failure(f"{url} does not answer: {hint}", FAILED) from None
+        refused = error.code in (Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.FAILED_PRECONDITION)
+        message = error.message.partition("\n")[0]
+        raise Failure(f"{url}: {message}", USAGE if refused else FAILED) from None
+    except ValueError as error:
+        raise Failure(str(error)) from None
+
+
+def _wishes(digit: int | None, count: int | None, seed: int) -> tuple[list[int], list[int]]:
+    """Labels and seeds where some of one class, or of any, are asked for."""
+    from serving.contract import ANY_LABEL
+
+    count = count or 64
+    label = ANY_LABEL if digit is None else digit
+    return [label] * count, list(range(seed, seed + count))
 
 
 def _write_png(sheet, path: pathlib.Path) -> None:
@@ -264,13 +327,14 @@ def serve(workspace, flags) -> None:
 
     `mnist-gan serve --help` lists the flags.
     """
-    from serving import versions
+    from serving import versions as folders
     from serving.server.main import main as serve_main
 
-    told = any(flag.lstrip("-").startswith(("model_", "help", "h", "version")) for flag in flags)
-    if not told and not versions.list_versions(workspace.serving):
-        raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
-    sys.exit(serve_main(list(flags), workspace.serving))
+    def check(base_path: pathlib.Path) -> None:
+        if not folders.list_versions(base_path):
+            raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
+
+    sys.exit(serve_main(list(flags), workspace.serving, check))
 
 
 @main.command()
@@ -303,3 +367,4 @@ def _print_settings(rows: list[dict], as_json: bool) -> None:
 
 main.add_command(lineage)
 main.add_command(report)
+main.add_command(versions)

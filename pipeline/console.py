@@ -216,9 +216,17 @@ def print_run(console: Console, run: dict) -> None:
         word = "[green]blessed[/]" if run["blessed"] else "[red]not blessed[/]"
         facts.add_row("verdict", word)
         facts.add_row("", escape(run["blessing_reason"] or ""))
+    if run["infra_blessed"] is not None:
+        word = "[green]yes[/]" if run["infra_blessed"] else "[red]no[/]"
+        facts.add_row("can be served", word)
+        if not run["infra_blessed"]:
+            facts.add_row("", escape(run["infra_blessing_reason"] or ""))
     if run["pushed_version"] is not None:
-        facts.add_row("pushed version", str(run["pushed_version"]))
+        note = " (rolled back)" if run["rolled_back"] else ""
+        facts.add_row("pushed version", f"{run['pushed_version']}{note}")
         facts.add_row("pushed to", escape(str(run["pushed_path"])))
+    elif run["blessed"] and run["infra_blessed"] and run["push_reason"]:
+        facts.add_row("pushed", escape(run["push_reason"]))
     console.print()
     console.print(facts, highlight=False)
 

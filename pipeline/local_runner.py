@@ -8,6 +8,7 @@ versions, state) are kept on its context.
 import json
 import logging
 import os
+import pathlib
 import signal
 import threading
 import time
@@ -28,6 +29,7 @@ from pipeline import provenance, report, store
 from pipeline.configs import Settings
 from pipeline.lineage import digests, graph
 from pipeline.workspace import Workspace
+from serving import process, versions
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +75,8 @@ def run(
       The document of `store.describe_run`; a failed node is told there, not raised.
 
     Raises:
-      ValueError: the data can't be had or `from_node` is no node.
+      ValueError: the data can't be had, `from_node` is no node, or what was named as TF Serving's
+        program is none.
     """
     begun = time.monotonic() if begun is None else begun
     close_interrupted(workspace)
@@ -81,6 +84,8 @@ def run(
     # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
     os.environ.setdefault(reference.CACHE_VARIABLE, str(workspace.cache))
     data = data_source.resolve(settings.data, workspace.tfds)
+    # Part of what decides a run: a TF Serving that was installed since then has to be asked.
+    model_server = process.find_tf_serving(settings.validation.model_server) or process.LOCAL
     pipeline = pipeline_lib.create_pipeline(
         settings=settings,
         data=data,
@@ -91,6 +96,7 @@ def run(
         tensorboard_root=workspace.tensorboard,
         beam_args=beam_args,
         force_bless=force_bless,
+        model_server=model_server,
     )
     nodes = [c.id for c in pipeline.components if c.id not in pipeline_lib.LOOKUPS]
     if from_node is not None and from_node not in nodes:
@@ -224,7 +230,10 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
                 for artifact in handle.store.get_artifacts_by_type("PushedModel")
             ]
         destinations = [push["pushed_destination"] for push in pushes if push.get("pushed") == 1]
-        return bool(destinations) and not os.path.isdir(destinations[-1])
+        if not destinations or os.path.isdir(destinations[-1]):
+            return False
+        # What was rolled back was meant to go.
+        return not versions.rolled_back_path(pathlib.Path(destinations[-1])).is_dir()
 
     def _note_error(self, node: str, message: str) -> None:
         execution = self._execution(node)

@@ -2,9 +2,10 @@
 
     MnistExampleGen -> StatisticsGen -> SchemaGen -> ExampleSchema -> ExampleValidator -> DataGate
           |                                                                      anomalies stop it
-          +---> Transform (behind DataGate) -> Trainer -> Evaluator -> Pusher
-                                                    ^
-                                                 Baseline: the latest other blessed generator
+          +---> Transform (behind DataGate) -> Trainer -+-> GeneratorValidator -+-> Pusher
+                                                       +-> Evaluator ----------+
+                                                              ^
+                                                           Baseline: the latest other blessed one
 
 `create_pipeline` has pure arguments: no globals, no environment, and nothing runs.
 """
@@ -28,6 +29,7 @@ from components.evaluator.baseline import LatestOtherBlessedModelStrategy
 from components.evaluator.component import Evaluator
 from components.example_schema import executor as schema_executor
 from components.example_schema.component import ExampleSchema
+from components.generator_validator.component import GeneratorValidator
 from components.mnist_example_gen.component import MnistExampleGen
 from components.mnist_example_gen.source import DataSource
 from components.pusher.executor import Executor as PusherExecutor
@@ -60,6 +62,7 @@ def create_pipeline(
     tensorboard_root: pathlib.Path,
     beam_args: Sequence[str] = (),
     force_bless: str = "",
+    model_server: str = "",
 ) -> tfx_pipeline.Pipeline:
     """Puts the nodes together.
 
@@ -73,6 +76,8 @@ def create_pipeline(
       tensorboard_root: folder of TensorBoard's logs of all runs.
       beam_args: flags for Beam, after the defaults.
       force_bless: a reason to bless a generator that misses a bar; "" is the rule.
+      model_server: the program that the generator is tried on, in place of what the settings
+        say; "" leaves it to them.
 
     Returns:
       The pipeline, ready for a runner.
@@ -138,6 +143,18 @@ def create_pipeline(
         },
     )
 
+    # Before the judge: nobody need wait for its verdict on a generator that no server can serve.
+    generator_validator = GeneratorValidator(
+        model=trainer.outputs["model"],
+        validator_config=settings.validation.model_copy(
+            update={"model_server": model_server or settings.validation.model_server}
+        ),
+        # The local server runs in a process of its own, so nothing here imports it.
+        source_hash=provenance.source_hash(
+            "components.generator_validator.executor", "serving.guard", "serving.server.main"
+        ),
+    )
+
     baseline = Resolver(
         strategy_class=LatestOtherBlessedModelStrategy,
         current=trainer.outputs["model"],
@@ -163,6 +180,7 @@ def create_pipeline(
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=generator_validator.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(serving_base))
         ),
@@ -183,6 +201,7 @@ def create_pipeline(
             data_gate,
             transform,
             trainer,
+            generator_validator,
             baseline,
             evaluator,
             pusher,

@@ -17,6 +17,7 @@ from pipeline.lineage.graph import (
     value_of,
 )
 from pipeline.workspace import Workspace
+from serving import versions
 
 _STATES = {
     metadata_store_pb2.Execution.COMPLETE: "COMPLETE",
@@ -72,7 +73,9 @@ def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
     Returns:
       `run_id`, `dataset`, `preset`, `state` (COMPLETE, FAILED or RUNNING), `seconds`, `nodes` (each
       `id`, `state` among COMPLETE, CACHED, RUNNING, FAILED, NOT_RUN, `seconds`, `error`),
-      `metrics`, `blessed`, `blessing_reason`, `pushed_version`, `pushed_path`. What a run did not
+      `metrics`, `blessed`, `blessing_reason`, `infra_blessed`, `infra_blessing_reason` (whether
+      a server can serve it), `pushed_version`, `pushed_path`, `push_reason`, `rolled_back`
+      (whether that version was taken out of service since then). What a run did not
       come to is None. Resolvers are left out: they only look up what is there.
     """
     facts = {key: value_of(value) for key, value in run.custom_properties.items()}
@@ -93,6 +96,8 @@ def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
     state = facts.get("state", "COMPLETE")
     if (state == "RUNNING" and not alive) or "FAILED" in ended:
         state = "FAILED"
+    verdict = _verdict(store, executions.values())
+    path = verdict["pushed_path"] and pathlib.Path(verdict["pushed_path"])
     return {
         "run_id": run.name,
         "dataset": facts.get("dataset"),
@@ -101,7 +106,8 @@ def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
         "state": state,
         "seconds": facts.get("seconds"),
         "nodes": nodes,
-        **_verdict(store, executions.values()),
+        **verdict,
+        "rolled_back": path and versions.rolled_back_path(path).is_dir(),
     }
 
 
@@ -115,7 +121,10 @@ def node_id(store: mlmd.MetadataStore, execution) -> str:
 
 def _verdict(store: mlmd.MetadataStore, executions) -> dict:
     verdict = dict.fromkeys(
-        ("metrics", "blessed", "blessing_reason", "pushed_version", "pushed_path")
+        (
+            *("metrics", "blessed", "blessing_reason", "infra_blessed", "infra_blessing_reason"),
+            *("pushed_version", "pushed_path", "push_reason"),
+        )
     )
     ids = [execution.id for execution in executions]
     outputs = [
@@ -132,9 +141,14 @@ def _verdict(store: mlmd.MetadataStore, executions) -> dict:
         elif artifact.type == "ModelBlessing" and "blessed" in facts:
             verdict["blessed"] = facts["blessed"] == 1
             verdict["blessing_reason"] = facts.get("reason")
-        elif artifact.type == "PushedModel" and facts.get("pushed") == 1:
-            verdict["pushed_version"] = int(facts["pushed_version"])
-            verdict["pushed_path"] = facts["pushed_destination"]
+        elif artifact.type == "InfraBlessing" and "blessed" in facts:
+            verdict["infra_blessed"] = facts["blessed"] == 1
+            verdict["infra_blessing_reason"] = facts.get("reason")
+        elif artifact.type == "PushedModel":
+            verdict["push_reason"] = facts.get("reason")
+            if facts.get("pushed") == 1:
+                verdict["pushed_version"] = int(facts["pushed_version"])
+                verdict["pushed_path"] = facts["pushed_destination"]
     return verdict
 
 

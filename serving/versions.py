@@ -1,8 +1,9 @@
-"""Version directories as TensorFlow Serving reads them: list, publish, fingerprint.
+"""Version directories as TensorFlow Serving reads them: list, publish, roll back, fingerprint.
 
 Children of a model's base path whose name is an integer are versions; every other name is invisible
 to a server. A version is staged under such a name and renamed when it is whole, so a server never
-sees half of one. Needs neither TensorFlow nor TFX.
+sees half of one; it is rolled back by a rename too, so a server sees it or does not. Needs neither
+TensorFlow nor TFX.
 """
 
 import contextlib
@@ -25,11 +26,16 @@ SAMPLES_FILE = f"{ASSETS_EXTRA}/samples.png"
 UUID_FILE = f"{ASSETS_EXTRA}/mlmd_uuid"
 
 _STAGING = ".tmp-"
+_ROLLED_BACK = ".rolled_back"
 _CHUNK = 1 << 20
 
 
 class PublishError(RuntimeError):
     """A version could not be published; nothing of it was left behind."""
+
+
+class VersionError(ValueError):
+    """A version can't be rolled back or restored; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +58,35 @@ class Version:
         recorded = self.metadata.get("model", {})
         return recorded.get("digest") or model_digest(self.path)
 
+    @property
+    def is_rolled_back(self) -> bool:
+        """Whether it was taken out of service."""
+        return self.path.name.endswith(_ROLLED_BACK)
+
 
 def list_versions(base_path: str | os.PathLike) -> list[Version]:
     """The versions below `base_path`, ascending; none when the folder is not there."""
+    return _versions(base_path, "")
+
+
+def list_rolled_back(base_path: str | os.PathLike) -> list[Version]:
+    """The versions that were rolled back, ascending: no server sees them."""
+    return _versions(base_path, _ROLLED_BACK)
+
+
+def rolled_back_path(path: pathlib.Path) -> pathlib.Path:
+    """Where the version in folder `path` lies after it was rolled back."""
+    return path.with_name(path.name + _ROLLED_BACK)
+
+
+def _versions(base_path: str | os.PathLike, suffix: str) -> list[Version]:
     base = pathlib.Path(base_path)
     if not base.is_dir():
         return []
     found = [
-        Version(int(child.name), child, _read_metadata(child))
+        Version(int(match[1]), child, _read_metadata(child))
         for child in base.iterdir()
-        if child.name.isascii() and child.name.isdigit() and child.is_dir()
+        if (match := re.fullmatch(rf"([0-9]+){re.escape(suffix)}", child.name)) and child.is_dir()
     ]
     return sorted(found, key=lambda version: version.number)
 
@@ -106,8 +131,8 @@ def publish(
     """Copies a SavedModel into the next version directory, all of it or nothing.
 
     The number is the time in seconds, or one more than the highest there is. A model that some
-    version already holds (by `model_digest`) is not published again. Leftovers of a killed
-    publication are removed.
+    version already holds (by `model_digest`) is not published again, one that was rolled back
+    neither: somebody took it out of service. Leftovers of a killed publication are removed.
 
     Args:
       model_dir: the SavedModel to copy; it is not changed.
@@ -128,11 +153,13 @@ def publish(
         base.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(base)
         digest = model_digest(model_dir)
-        versions = list_versions(base)
-        for version in reversed(versions):
+        served, rolled_back = list_versions(base), list_rolled_back(base)
+        for version in (*reversed(served), *reversed(rolled_back)):
             if version.digest == digest:
                 return version, False
-        number = max(int(time.time()), versions[-1].number + 1 if versions else 0)
+        # Above those that were rolled back too: they may come back.
+        taken = [version.number for version in (*served, *rolled_back)]
+        number = max([int(time.time()), *(n + 1 for n in taken)])
         staging = base / f"{_STAGING}{number}-{os.getpid()}"
         shutil.copytree(model_dir, staging)
         extra_files, metadata = describe(number)
@@ -161,6 +188,106 @@ def publish(
         # After the rename there is nothing left under this name.
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def roll_back(base_path: str | os.PathLike, to: int | None = None) -> list[Version]:
+    """Takes the newest version out of service, so that servers go back to the one before it.
+
+    A rename, so a server sees the version whole or not at all, and nothing is lost: `restore`
+    undoes it.
+
+    Args:
+      base_path: TF Serving's base path of the model.
+      to: the version to go back to; all newer ones are taken out. None: the newest one alone.
+
+    Returns:
+      The versions that were taken out, ascending, where they lie now.
+
+    Raises:
+      VersionError: there is no older version, or `to` is none or the newest already. Nothing was
+        changed.
+    """
+    found = list_versions(base_path)
+    numbers = [version.number for version in found]
+    if not found:
+        raise VersionError(f"there is no version in {base_path}")
+    if to is not None and to not in numbers:
+        raise VersionError(f"there is no version {to}; there are {', '.join(map(str, numbers))}")
+    if to == numbers[-1]:
+        raise VersionError(f"version {to} is the newest already")
+    if len(found) == 1:
+        raise VersionError(
+            f"version {numbers[0]} is the only one: without it nothing would be served"
+        )
+    doomed = found[-1:] if to is None else [v for v in found if v.number > to]
+    # The newest one last: until then servers stay with it, and then go where they are to go.
+    return [_rename(version, rolled_back_path(version.path)) for version in doomed]
+
+
+def restore(base_path: str | os.PathLike, number: int) -> Version:
+    """Puts a version that was rolled back into service again.
+
+    Raises:
+      VersionError: it was not rolled back.
+    """
+    found = {version.number: version for version in list_rolled_back(base_path)}
+    if number not in found:
+        known = ", ".join(map(str, found)) or "none"
+        raise VersionError(f"version {number} was not rolled back (those that were: {known})")
+    path = found[number].path
+    return _rename(found[number], path.with_name(path.name.removesuffix(_ROLLED_BACK)))
+
+
+def _rename(version: Version, path: pathlib.Path) -> Version:
+    try:
+        os.rename(version.path, path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        raise VersionError(
+            f"{version.path} can't be renamed to {path.name}: {error.strerror}"
+        ) from None
+    return dataclasses.replace(version, path=path)
+
+
+def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[dict]:
+    """What there is, newest first: the rows of `mnist-gan versions list`.
+
+    Args:
+      base_path: TF Serving's base path of the model.
+      labels: version by label.
+
+    Returns:
+      A row a version: `version`, `current` (a server answers with it where nobody asks for
+      another), `rolled_back`, `labels`, and from its papers `pushed_at`, `dataset`, `preset`,
+      `fid`, `fid_ratio`, `blessed`, `forced`, `run` and `digest`, null where they say nothing, and
+      `path`.
+    """
+    served = list_versions(base_path)
+    rows = []
+    for version in (*served, *list_rolled_back(base_path)):
+        papers = {
+            part: version.metadata.get(part) or {}
+            for part in ("data", "metrics", "blessing", "mlmd", "model")
+        }
+        rows.append(
+            {
+                "version": version.number,
+                "current": version is served[-1] if served else False,
+                "rolled_back": version.is_rolled_back,
+                "labels": sorted(name for name, n in labels.items() if n == version.number),
+                "pushed_at": version.metadata.get("pushed_at"),
+                "dataset": papers["data"].get("dataset"),
+                "preset": version.metadata.get("preset"),
+                "fid": papers["metrics"].get("fid"),
+                "fid_ratio": papers["metrics"].get("fid_ratio"),
+                "blessed": papers["blessing"].get("blessed"),
+                "forced": papers["blessing"].get("forced"),
+                "run": papers["mlmd"].get("pipeline_run_id"),
+                "digest": papers["model"].get("digest"),
+                "path": str(version.path),
+            }
+        )
+    return sorted(rows, key=lambda row: row["version"], reverse=True)
 
 
 def _explain(error: OSError, base: pathlib.Path) -> str:

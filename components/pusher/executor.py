@@ -30,7 +30,8 @@ class Executor(tfx_pusher.Executor):
 
     Use it as `Pusher(..., custom_executor_spec=executor_spec.ExecutorClassSpec(Executor))`.
     Differs from TFX's own executor: the version appears in one rename, version numbers rise
-    strictly, the same model is never pushed twice, and `assets.extra` tells where the model comes
+    strictly, the same model is never pushed twice, nor again after it was rolled back, and
+    `assets.extra` tells where the model comes
     from. The PushedModel artifact keeps TFX's properties (`pushed`, `pushed_destination`,
     `pushed_version`) and has `reason`, and `new` (1 when this execution made the version).
     """
@@ -114,6 +115,14 @@ class Executor(tfx_pusher.Executor):
         version, is_new = versions.publish(
             model_dir, destination.filesystem.base_directory, describe
         )
+        if version.is_rolled_back:
+            pushed.set_string_custom_property(
+                "reason",
+                f"not pushed: version {version.number} holds this model and was rolled back; "
+                f"`mnist-gan versions restore {version.number}` brings it back",
+            )
+            self._MarkNotPushed(pushed)
+            return
         # TFX keeps a copy in the artifact; the server's folder may be pruned, history should not.
         try:
             shutil.copytree(version.path, pushed.uri, dirs_exist_ok=True)

@@ -104,6 +104,8 @@ def _run_row(
         "metrics": {},
         "blessed": None,
         "blessing_reason": None,
+        "infra_blessed": None,
+        "infra_blessing_reason": None,
         "pushed_version": None,
     }
     for artifact in made:
@@ -112,6 +114,9 @@ def _run_row(
         elif artifact.type == "ModelBlessing" and "blessed" in artifact.properties:
             row["blessed"] = artifact.properties["blessed"] == 1
             row["blessing_reason"] = artifact.properties.get("reason")
+        elif artifact.type == "InfraBlessing" and "blessed" in artifact.properties:
+            row["infra_blessed"] = artifact.properties["blessed"] == 1
+            row["infra_blessing_reason"] = artifact.properties.get("reason")
         elif artifact.type == "PushedModel":
             row["pushed_version"] = artifact.pushed_version
         elif artifact.type == "Examples" and row["dataset"] is None:

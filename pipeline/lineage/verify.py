@@ -118,6 +118,8 @@ def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: 
             continue
         known.add(artifact.pushed_version)
         what = {"kind": "version", "id": artifact.pushed_version, "type": "served model"}
+        if not path.is_dir() and versions.rolled_back_path(path).is_dir():
+            path = versions.rolled_back_path(path)  # and may be restored
         if not path.is_dir():
             # A version may be taken out of service; only who asks for it misses it.
             if named:

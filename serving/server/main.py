@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from importlib import metadata
 
 from serving.server.flags import FlagError, Flags, parse, usage
@@ -28,13 +29,19 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 log = logging.getLogger("serving.server")
 
 
-def main(argv: list[str], default_base_path: pathlib.Path | None = None) -> int:
+def main(
+    argv: list[str],
+    default_base_path: pathlib.Path | None = None,
+    check_default: Callable[[pathlib.Path], None] = lambda base_path: None,
+) -> int:
     """Serves until SIGTERM or SIGINT.
 
     Args:
       argv: the arguments, without the program's name, in TF Serving's flag names.
       default_base_path: what is served where the arguments name no model: as `mnist_gan`, with
         REST on 8501, labels from the `models.config` in it.
+      check_default: called with it where it is to be served, after the flags were found right; may
+        raise.
 
     Returns:
       The exit code where nothing was served: 0 for help, 1 for a port that is taken, 2 for wrong
@@ -52,6 +59,9 @@ def main(argv: list[str], default_base_path: pathlib.Path | None = None) -> int:
         print(f"mnist-gan local server: {_version('mnist-gan')} (not TF Serving)")
         print(f"TensorFlow Library: {_version('tensorflow')}")
         return 0
+    by_default = default_base_path is not None and flags.model_base_path == str(default_base_path)
+    if by_default:
+        check_default(default_base_path)
     _set_up_logging()
     stop, listener = threading.Event(), None
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -72,7 +82,6 @@ def main(argv: list[str], default_base_path: pathlib.Path | None = None) -> int:
     # walk them: it would hold up a request for a third of a second each time.
     gc.collect()
     gc.freeze()
-    by_default = default_base_path is not None and flags.model_base_path == str(default_base_path)
     server = ModelServer(flags, rest_listener=listener, watch_labels=by_default)
     code = _serve(server, flags, stop)
     # Everything is closed. Idle threads of TensorFlow and gRPC may still be inside C++, where the

@@ -7,6 +7,7 @@ TensorFlow.
 
 import os
 import pathlib
+import re
 
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -72,8 +73,11 @@ def set_label(
       All labels.
 
     Raises:
-      ServingError: there is no such version or label, or the file that is there can't be read.
+      ServingError: there is no such version or label, the label could not stand in a URL, or the
+        file that is there can't be read.
     """
+    if not re.fullmatch(r"[^/:\s]+", label):
+        raise invalid_argument(f"{label!r} is no label: no spaces, colons or slashes")
     path = pathlib.Path(base_path, FILE_NAME)
     config = read(path) if path.is_file() else single_model(name, f"{IMAGE_FOLDER}/{name}")
     model = config.model_config_list.config[0]

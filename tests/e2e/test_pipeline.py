@@ -34,6 +34,7 @@ NODES = [
     "DataGate",
     "Transform",
     "Trainer",
+    "GeneratorValidator",
     "Evaluator",
     "Pusher",
 ]
@@ -65,6 +66,7 @@ def test_the_first_run_executes_every_node_and_pushes_version_one(first, workspa
     assert [node["id"] for node in first.document["nodes"]] == NODES
     assert set(first.states().values()) == {"COMPLETE"}
     assert first.document["blessed"] is True
+    assert first.document["infra_blessed"] is True
     assert first.document["metrics"]["fid"] > 0
     (version,) = pushed(workspace)
     assert first.document["pushed_version"] == version.number
@@ -103,8 +105,10 @@ def test_the_chain_of_artifacts_leads_from_the_examples_to_the_push(first, works
     assert reads("Trainer", produced["Transform"]["TransformGraph"])
     assert reads("Evaluator", produced["Trainer"]["Model"])
     assert reads("Evaluator", produced["MnistExampleGen"]["Examples"])
+    assert reads("GeneratorValidator", produced["Trainer"]["Model"])
     assert reads("Pusher", produced["Trainer"]["Model"])
     assert reads("Pusher", produced["Evaluator"]["ModelBlessing"])
+    assert reads("Pusher", produced["GeneratorValidator"]["InfraBlessing"])
     assert set(produced["Pusher"]) == {"PushedModel"}
 
 
@@ -219,6 +223,42 @@ def test_a_model_that_misses_its_bar_is_not_pushed_and_the_reason_is_kept(first,
     assert "FID" in graph.value_of(artifact.custom_properties["reason"])
 
 
+def test_a_generator_that_no_server_can_serve_is_not_pushed_and_the_reason_is_kept(
+    first, workspace, tmp_path
+):
+    server = tmp_path / "tensorflow_model_server"
+    server.write_text("#!/bin/sh\necho no such GPU >&2\nexit 3\n")
+    server.chmod(0o755)
+    refused = run(workspace, "--set", f"model_server={server}")
+    assert refused.exit_code == 1
+    assert refused.document["state"] == "COMPLETE"
+    assert refused.document["blessed"] is True, "the judge has nothing against it"
+    assert refused.document["infra_blessed"] is False
+    assert "no such GPU" in refused.document["infra_blessing_reason"]
+    assert "! Not blessed by GeneratorValidator" in refused.stderr
+    states = refused.states()
+    assert (states["Evaluator"], states["GeneratorValidator"]) == ("CACHED", "COMPLETE")
+    assert refused.document["pushed_version"] is None
+    assert len(pushed(workspace)) == 1
+    connection, found = executions(workspace, refused.document["run_id"])
+    artifact = outputs(connection, found["Pusher"])["PushedModel"]
+    assert graph.value_of(artifact.custom_properties["pushed"]) == 0
+    assert "no such GPU" in graph.value_of(artifact.custom_properties["reason"])
+    blessing = outputs(connection, found["GeneratorValidator"])["InfraBlessing"]
+    arguments = ["lineage", "show", f"artifact:{blessing.id}", "--workspace", str(workspace)]
+    shown = CliRunner().invoke(cli.main, arguments)
+    assert "no such GPU" in shown.output and "not blessed" in shown.output
+
+
+def test_a_server_that_is_named_and_not_there_stops_the_run_before_its_first_node(workspace):
+    arguments, environment = command(workspace, "--set", "model_server=/nowhere/server")
+    result = subprocess.run(
+        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert "/nowhere/server" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_a_killed_run_is_told_as_failed_a_stopped_one_says_so_and_the_next_ends_it(
     first, workspace
 ):
@@ -295,7 +335,7 @@ def test_an_edit_of_the_trainer_runs_the_trainer_and_what_lies_behind_it(
     first, workspace, tmp_path
 ):
     _, executed = executed_after_an_edit(workspace, tmp_path, "trainer/losses.py")
-    assert executed == {"Trainer", "Evaluator", "Pusher"}
+    assert executed == {"Trainer", "GeneratorValidator", "Evaluator", "Pusher"}
 
 
 def test_a_second_run_in_a_held_workspace_is_refused(first, workspace):

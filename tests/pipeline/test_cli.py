@@ -89,6 +89,14 @@ def test_generate_without_a_pushed_version_says_what_to_do(tmp_path):
     assert_refused(result, "pushed", "mnist-gan run")
 
 
+def test_serve_reads_its_flags_before_it_looks_for_versions(tmp_path):
+    workspace = ["--workspace", str(tmp_path)]
+    assert_refused(call("serve", *workspace, "--prot=1"), "Did you mean --port")
+    assert_refused(call("serve", *workspace, "--port", "many"), "whole number")
+    assert_refused(call("serve", *workspace, "--port=9000"), "nothing was pushed", "mnist-gan run")
+    assert call("serve", *workspace, "--help").returncode == 0
+
+
 def test_tensorboard_without_a_training_says_what_to_do(tmp_path):
     assert_refused(call("tensorboard", "--workspace", str(tmp_path)), "mnist-gan run")
 

@@ -117,8 +117,11 @@ def test_the_closing_table_names_error_verdict_and_push():
         "metrics": {"fid": 0.33271, "fid_ratio": 2.026, "unknown_to_the_table": 1.0},
         "blessed": True,
         "blessing_reason": "Blessed: all bars are met.",
+        "infra_blessed": True,
+        "infra_blessing_reason": "Blessed: the local server passes all checks.",
         "pushed_version": None,
         "pushed_path": None,
+        "push_reason": None,
     }
     text = io.StringIO()
     console.print_run(Console(file=text, width=120), run)
@@ -126,3 +129,19 @@ def test_the_closing_table_names_error_verdict_and_push():
     for words in ("the disk is full", "0.3327", "2.026", "blessed", "FAILED in 1 min 15 s"):
         assert words in shown
     assert "unknown" not in shown
+
+
+def test_a_generator_that_no_server_can_serve_is_told_with_the_reason():
+    run = {
+        **{"run_id": "r1", "dataset": "mnist", "dataset_note": None, "preset": "smoke"},
+        **{"state": "COMPLETE", "seconds": 9.0, "nodes": [], "metrics": {}},
+        **{"blessed": True, "blessing_reason": "Blessed: all bars are met."},
+        **{"infra_blessed": False, "infra_blessing_reason": "Not blessed: values from -3 to 3"},
+        **{"pushed_version": None, "pushed_path": None, "push_reason": "not pushed"},
+    }
+    text = io.StringIO()
+    console.print_run(Console(file=text, width=120), run)
+    shown = [line.split() for line in text.getvalue().splitlines()]
+    assert ["can", "be", "served", "no"] in shown
+    assert "Not blessed: values from -3 to 3" in text.getvalue()
+    assert "pushed" not in text.getvalue()

@@ -54,6 +54,18 @@ def test_the_push_depends_on_the_verdict(nodes):
     assert nodes["Evaluator"] in nodes["Pusher"].upstream_nodes
 
 
+def test_the_push_depends_on_a_server_that_could_serve_it(nodes):
+    validator = nodes["GeneratorValidator"]
+    assert validator in nodes["Pusher"].upstream_nodes
+    assert nodes["Pusher"].inputs["infra_blessing"] is validator.outputs["blessing"]
+    assert list(nodes).index("GeneratorValidator") < list(nodes).index("Evaluator")
+
+
+def test_the_server_that_was_found_is_part_of_the_cache_key(nodes, tmp_path):
+    changed = {c.id: c for c in make(tmp_path, model_server="/usr/bin/other").components}
+    assert _differing(nodes, changed) == {"GeneratorValidator"}
+
+
 def test_only_resolvers_are_left_out_of_a_report(nodes):
     resolvers = {name for name, node in nodes.items() if type(node).__name__ == "Resolver"}
     assert resolvers == LOOKUPS

@@ -118,6 +118,102 @@ def test_leftovers_of_a_killed_push_go_with_the_next_push(model, tmp_path):
     assert mine.exists()  # its process lives
 
 
+def three(tmp_path) -> pathlib.Path:
+    """A base path with versions 1, 2 and 3 of different models."""
+    base = tmp_path / "base"
+    for number in (1, 2, 3):
+        make_model(base / str(number), str(number).encode())
+    return base
+
+
+def numbers(found: list[versions.Version]) -> list[int]:
+    return [version.number for version in found]
+
+
+def test_a_rollback_takes_the_newest_version_out_of_sight_and_restore_brings_it_back(tmp_path):
+    base = three(tmp_path)
+    (gone,) = versions.roll_back(base)
+    assert (gone.number, gone.is_rolled_back) == (3, True)
+    assert numbers(versions.list_versions(base)) == [1, 2]
+    assert numbers(versions.list_rolled_back(base)) == [3]
+    # No server takes the name for a number.
+    assert not any(name.isdigit() and int(name) == 3 for name in os.listdir(base))
+    assert versions.roll_back(base)[0].number == 2
+    assert versions.restore(base, 3) == versions.latest(base)
+    assert numbers(versions.list_versions(base)) == [1, 3]
+    assert not versions.latest(base).is_rolled_back
+
+
+def test_going_back_to_a_version_takes_the_newest_one_out_last(tmp_path, monkeypatch):
+    base = three(tmp_path)
+    seen = []
+    rename = os.rename
+
+    def watched(source, target):
+        rename(source, target)
+        seen.append(versions.latest(base).number)
+
+    monkeypatch.setattr(versions.os, "rename", watched)
+    assert numbers(versions.roll_back(base, to=1)) == [2, 3]
+    # Servers never went to 2.
+    assert seen == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [(None, "is the only one"), (3, "is the newest already"), (9, "no version 9; there are 3")],
+)
+def test_a_rollback_that_makes_no_sense_changes_nothing(tmp_path, to, words):
+    base = three(tmp_path)
+    for number in (1, 2):
+        shutil.rmtree(base / str(number))
+    with pytest.raises(versions.VersionError, match=words):
+        versions.roll_back(base, to)
+    assert os.listdir(base) == ["3"]
+
+
+def test_what_was_not_rolled_back_can_not_be_restored(tmp_path):
+    with pytest.raises(versions.VersionError, match=r"version 2 was not rolled back .*none"):
+        versions.restore(three(tmp_path), 2)
+    with pytest.raises(versions.VersionError, match="there is no version in"):
+        versions.roll_back(tmp_path / "nowhere")
+
+
+def test_the_number_of_a_version_that_was_rolled_back_is_not_given_to_another(
+    tmp_path, monkeypatch
+):
+    base = three(tmp_path)
+    monkeypatch.setattr(versions.time, "time", lambda: 2.0)
+    versions.roll_back(base)
+    version, _ = versions.publish(make_model(tmp_path / "new", b"new"), base, describe)
+    assert version.number == 4
+    assert versions.restore(base, 3).number == 3
+
+
+def test_a_model_that_was_rolled_back_is_not_published_again(tmp_path):
+    base = three(tmp_path)
+    model = shutil.copytree(base / "3", tmp_path / "model")
+    versions.roll_back(base)
+    version, is_new = versions.publish(model, base, describe)
+    assert (version.number, is_new, version.is_rolled_back) == (3, False, True)
+    assert numbers(versions.list_versions(base)) == [1, 2]
+
+
+def test_the_overview_tells_what_the_papers_say_newest_first(model, tmp_path):
+    base = tmp_path / "base"
+    first, _ = versions.publish(model, base, describe)
+    second, _ = versions.publish(make_model(tmp_path / "b", b"b"), base, describe)
+    make_model(base / "7", b"by hand")  # without papers
+    versions.roll_back(base)
+    rows = versions.overview(base, {"stable": first.number, "canary": second.number, "old": 7})
+    assert [row["version"] for row in rows] == [second.number, first.number, 7]
+    assert [row["current"] for row in rows] == [False, True, False]
+    assert [row["rolled_back"] for row in rows] == [True, False, False]
+    assert [row["labels"] for row in rows] == [["canary"], ["stable"], ["old"]]
+    assert [row["fid"] for row in rows] == [1.5, 1.5, None]
+    assert rows[1]["pushed_at"].endswith("Z") and rows[2]["pushed_at"] is None
+
+
 def test_a_folder_without_a_saved_model_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(versions.PublishError, match=r"holds no saved_model\.pb"):

@@ -6,7 +6,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,23 +17,13 @@ import pytest
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.server import flags
+from serving.server.listening import free_ports
 from serving.server.model_server import ModelServer
 from tests.conftest import REPOSITORY
 from tests.serving.server import saved_models
 
 REAL_SERVER = os.environ.get("TENSORFLOW_MODEL_SERVER")
 REST_TIMEOUT_MS = 3000
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago."""
-    with contextlib.ExitStack() as stack:
-        found = []
-        for _ in range(count):
-            listener = stack.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
-            found.append(listener.getsockname()[1])
-        return found
 
 
 @dataclasses.dataclass

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from serving.client import GeneratorClient, ServerError
+from serving.client import GeneratorClient, ServerError, decode_png
 from serving.server.errors import Code
 from tests.serving.server.conftest import free_ports, push
 
@@ -85,7 +85,30 @@ def test_a_server_that_is_not_there_is_unavailable_after_the_retries(scheme):
     assert caught.value.code is Code.UNAVAILABLE
 
 
-@pytest.mark.parametrize("url", ["localhost:8501", "ftp://x", ""])
+def test_how_many_classes_there_are_is_found_out_by_asking(client):
+    assert client.num_classes() == 10
+    labels, seeds = client.ten_of_each(5)
+    assert labels == [label for label in range(10) for _ in range(10)]
+    assert seeds == list(range(5, 105))
+
+
+def test_more_images_than_one_request_takes_come_in_parts(start, base_path):
+    running = start(base_path, "--max_batch_rows=500")
+    with GeneratorClient(running.url, model="digits") as client:
+        images = client.images(range(1001), [*range(10)] * 100 + [9])
+    assert images.shape == (1001, 28, 28, 1)
+    assert images[1000, 0, 0, 0] == images[9, 0, 0, 0] != images[8, 0, 0, 0]
+
+
+def test_bytes_that_are_no_png_are_told():
+    with pytest.raises(ValueError, match="not a PNG image"):
+        decode_png([b"GIF89a"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8501", "ftp://x", "", "http://", "grpc://host", "http://[::1", "http://a:b"],
+)
 def test_another_kind_of_address_is_told(url):
     with pytest.raises(ValueError, match="is no address of a server"):
         GeneratorClient(url)

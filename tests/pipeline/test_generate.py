@@ -1,0 +1,125 @@
+"""`mnist-gan generate`: the same picture here and from a server; one message without either."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import cli
+from serving.contract import GeneratorContract
+from tests.conftest import REPOSITORY
+from tests.serving.server.conftest import digits, free_ports, push, start  # noqa: F401
+from tests.serving.server.saved_models import LATENT
+
+
+@pytest.fixture
+def workspace(tmp_path, digits):  # noqa: F811
+    """A workspace with versions 1 and 2 of the tiny generator; the label `stable` is on 1."""
+    base = tmp_path / "serving" / "mnist_gan"
+    base.mkdir(parents=True)
+    for version in (1, 2):
+        push(digits, base, version)
+        GeneratorContract(
+            model="tiny",
+            latent_dim=LATENT,
+            latent_distribution="normal",
+            image_shape=(28, 28, 1),
+            value_range=(-1.0, 1.0),
+            num_classes=10,
+            class_names=tuple("0123456789"),
+            classes_present=tuple(range(10)),
+            conditional=True,
+            training={},
+        ).write(base / str(version))
+    call(tmp_path, "versions", "label", "stable", "1")
+    return tmp_path
+
+
+def call(workspace, *arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli.main, [*arguments, "--workspace", str(workspace)])
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result.output
+
+
+WISHES = ([], ["--digit", "7"], ["--count", "9", "--seed", "3"], ["--label", "stable"])
+
+
+def test_a_server_draws_the_same_picture_as_this_process(workspace, tmp_path, start):  # noqa: F811
+    running = start(workspace / "serving/mnist_gan", "--model_name=mnist_gan", watch_labels=True)
+    for number, wishes in enumerate(WISHES):
+        pictures = []
+        for door in (
+            [],
+            ["--url", running.url],
+            ["--url", f"grpc://127.0.0.1:{running.grpc_port}", "--model", "mnist_gan"],
+        ):
+            out = tmp_path / f"{number}.png"
+            told = call(workspace, "generate", *wishes, *door, "--out", str(out))
+            assert (door[1] if door else "version") in told
+            pictures.append(out.read_bytes())
+        assert pictures[0] == pictures[1] == pictures[2], wishes
+        shutil.move(out, tmp_path / f"{number}-last.png")
+    assert (tmp_path / "0-last.png").read_bytes() != (tmp_path / "3-last.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        (["--digit", "12"], "label out of range"),
+        (["--version", "9"], "Specific(mnist_gan, 9)"),
+        (["--label", "beta"], "label: beta"),
+        (["--model", "nobody"], "Latest(nobody)"),
+    ],
+)
+def test_what_the_server_refuses_is_told_in_its_words(workspace, start, wishes, words):  # noqa: F811
+    running = start(workspace / "serving/mnist_gan", "--model_name=mnist_gan")
+    out = workspace / "x.png"
+    told = call(workspace, "generate", "--url", running.url, *wishes, "--out", str(out), code=2)
+    assert words in told
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_a_server_that_is_away_is_one_message(tmp_path, scheme):
+    url = f"{scheme}://127.0.0.1:{free_ports(1)[0]}"
+    told = call(tmp_path, "generate", "--url", url, "--out", str(tmp_path / "x.png"), code=1)
+    assert told.strip() == (
+        f"Error: {url} does not answer: is a server running there? `mnist-gan serve` starts one"
+    )
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        (["--url", "localhost:8501"], "no address of a server"),
+        (["--model", "x"], "--model goes with --url"),
+        (["--version", "1", "--label", "stable"], "not both"),
+        (["--label", "beta"], "there is no label 'beta': stable"),
+        (["--version", "9"], "there is no version 9; there are 1, 2"),
+    ],
+)
+def test_wishes_that_make_no_sense_are_refused(workspace, wishes, words):
+    out = str(workspace / "x.png")
+    assert words in call(workspace, "generate", *wishes, "--out", out, code=2)
+
+
+def test_asking_over_rest_imports_no_tensorflow(tmp_path):
+    code = (
+        "import sys; sys.argv[0] = 'mnist-gan'\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        "finally: print([m for m in ('tensorflow', 'tfx') if m in sys.modules])"
+    )
+    arguments = ["--url", f"http://127.0.0.1:{free_ports(1)[0]}", "--out", str(tmp_path / "x.png")]
+    result = subprocess.run(
+        [sys.executable, "-c", code, "generate", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert "does not answer" in result.stderr
+    assert result.stdout.strip() == "[]"

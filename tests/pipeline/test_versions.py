@@ -1,0 +1,173 @@
+"""`mnist-gan versions`: what is told, what is refused, and that a running server follows."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import cli
+from serving.client import GeneratorClient, ServerError
+from serving.server.errors import Code
+from tests.conftest import REPOSITORY
+from tests.serving.server.conftest import digits, eventually, push, start  # noqa: F401
+from tests.serving.test_versions import make_model
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """A workspace with versions 1, 2 and 3; the newest has papers."""
+    root = tmp_path / "workspace"
+    base = root / "serving" / "mnist_gan"
+    for number in (1, 2, 3):
+        make_model(base / str(number), str(number).encode())
+    papers = {
+        "pushed_at": "2026-11-22T02:08:00Z",
+        "metrics": {"fid": 0.34449, "fid_ratio": 2.0987},
+        "blessing": {"blessed": True, "forced": True},
+        "mlmd": {"pipeline_run_id": "run-7"},
+    }
+    (base / "3" / "assets.extra" / "metadata.json").write_text(json.dumps(papers))
+    return root
+
+
+def call(workspace, *arguments: str, code: int = 0) -> str:
+    """Standard output of `mnist-gan versions ...`; both outputs where it failed."""
+    result = CliRunner().invoke(cli.main, ["versions", *arguments, "--workspace", str(workspace)])
+    assert result.exit_code == code, (result.stdout, result.stderr)
+    return result.stdout + (result.stderr if code else "")
+
+
+def test_the_list_shows_number_verdict_labels_and_which_is_served(workspace):
+    call(workspace, "label", "stable", "2")
+    lines = call(workspace, "list").splitlines()
+    newest = lines[1].split()
+    assert newest == ["▶", "3", "2026-11-22T02:08:00Z", "0.3445", "2.099", "by", "force", "run-7"]
+    assert lines[2].split() == ["2", "stable"]
+    assert lines[3].split() == ["1"]
+
+
+def test_the_list_as_json_has_every_version(workspace):
+    call(workspace, "label", "stable", "2")
+    call(workspace, "rollback")
+    document = json.loads(call(workspace, "list", "--json"))
+    assert document["labels"] == {"stable": 2}
+    rows = {row["version"]: row for row in document["versions"]}
+    assert list(rows) == [3, 2, 1]
+    assert rows[3]["rolled_back"] and rows[3]["forced"] and rows[3]["run"] == "run-7"
+    assert [number for number, row in rows.items() if row["current"]] == [2]
+
+
+def test_a_rollback_says_what_is_served_now_and_how_to_undo_it(workspace):
+    told = call(workspace, "rollback")
+    assert "version 3 is out of service; servers go back to 2" in told
+    assert "mnist-gan versions restore 3" in told
+    assert "3 (rolled back)" in call(workspace, "list")
+    assert "version 3 is in service again and the newest" in call(workspace, "restore", "3")
+    assert "versions 2, 3 are out of service; servers go back to 1" in call(
+        workspace, "rollback", "--to", "1"
+    )
+
+
+def test_a_label_of_a_version_that_was_rolled_back_is_named_with_its_remedy(workspace):
+    call(workspace, "label", "canary", "3")
+    told = call(workspace, "rollback")
+    assert "label canary points at version 3, which is not in service" in told
+    assert "mnist-gan versions label canary 2" in told
+    assert json.loads(call(workspace, "label", "canary", "2", "--json")) == {
+        "current": 2,
+        "labels": {"canary": 2},
+        "dangling_labels": [],
+    }
+    assert "canary points" not in call(workspace, "list")
+
+
+def test_a_label_can_be_moved_and_removed(workspace):
+    assert "label stable points at version 1" in call(workspace, "label", "stable", "1")
+    call(workspace, "label", "stable", "2")
+    assert json.loads(call(workspace, "list", "--json"))["labels"] == {"stable": 2}
+    assert "label stable is removed" in call(workspace, "label", "stable", "--remove")
+    assert not (workspace / "serving/mnist_gan/models.config").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["label", "stable", "9"], "version 9 is not under"),
+        (["label", "a/b", "1"], "'a/b' is no label"),
+        (["label", "stable"], "give a VERSION, or --remove"),
+        (["label", "stable", "1", "--remove"], "give a VERSION, or --remove"),
+        (["label", "stable", "--remove"], "there is no label 'stable'"),
+        (["rollback", "--to", "9"], "there is no version 9; there are 1, 2, 3"),
+        (["restore", "2"], "version 2 was not rolled back"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_message(workspace, arguments, words):
+    before = sorted(os.listdir(workspace / "serving/mnist_gan"))
+    assert words in call(workspace, *arguments, code=2)
+    assert sorted(os.listdir(workspace / "serving/mnist_gan")) == before
+
+
+def test_the_only_version_stays(workspace):
+    call(workspace, "rollback", "--to", "1")
+    assert "version 1 is the only one" in call(workspace, "rollback", code=2)
+
+
+def test_a_models_config_that_is_none_is_told(workspace):
+    (workspace / "serving/mnist_gan/models.config").write_text("model_config_list {")
+    assert "Invalid protobuf file" in call(workspace, "list", code=2)
+
+
+def test_without_versions_the_list_says_what_to_do(tmp_path):
+    assert "mnist-gan run" in call(tmp_path, "list", code=2)
+    assert "there is no version" in call(tmp_path, "rollback", code=2)
+
+
+def test_versions_import_neither_tensorflow_nor_tfx(workspace):
+    code = (
+        "import sys; sys.argv[0] = 'mnist-gan'\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        "finally: print([m for m in ('tensorflow', 'tfx') if m in sys.modules], file=sys.stderr)"
+    )
+    for arguments in (["list"], ["label", "stable", "1"], ["rollback"], ["restore", "3"]):
+        result = subprocess.run(
+            [sys.executable, "-c", code, "versions", *arguments, "--workspace", str(workspace)],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+        )
+        assert result.stderr.strip() == "[]", result.stderr
+
+
+def test_a_running_server_follows_rollback_restore_and_labels(tmp_path, digits, start):  # noqa: F811
+    base = tmp_path / "serving" / "mnist_gan"
+    base.mkdir(parents=True)
+    push(digits, base, 1)
+    push(digits, base, 2)
+    running = start(base, "--model_name=mnist_gan", watch_labels=True)
+
+    def level(**choice) -> float:
+        with GeneratorClient(running.url, retries=0, **choice) as client:
+            return round(float(client.generate([1], [9])[0, 0, 0, 0]), 3)
+
+    assert level() == 0.2
+    call(tmp_path, "rollback")
+    eventually(lambda: level() == 0.1)
+    call(tmp_path, "restore", "2")
+    eventually(lambda: level() == 0.2)
+    call(tmp_path, "label", "stable", "1")
+
+    def labelled() -> bool:
+        try:
+            return level(label="stable") == 0.1
+        except ServerError as error:  # not yet
+            assert error.code in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
+            return False
+
+    eventually(labelled)
+    assert level() == 0.2
+    call(tmp_path, "label", "stable", "2")
+    eventually(lambda: level(label="stable") == 0.2)
