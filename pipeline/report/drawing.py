@@ -360,12 +360,14 @@ def history(title: str, runs: Sequence[Mapping], *, y_label: str) -> Drawing:
 
     Args:
       title: for screen readers.
-      runs: oldest first: `name`, `value` (> 0, or None), `blessed` and `pushed`.
+      runs: oldest first: `name`, `value` (> 0, or None), `blessed` and `pushed`; maybe `interval`,
+        two numbers > 0 about the value, or None.
       y_label: name of the value.
     """
     values = [run["value"] for run in runs if run["value"]]
     if not values:
         return Drawing(title, Markup(""))
+    values += [end for run in runs if run["value"] for end in run.get("interval") or ()]
     low, high = min(values), max(values)
     plot = _Plot(title, (0.5, len(runs) + 0.5), (low, high), log_y=high > 10 * low, legend=True)
     plot.y_axis(y_label)
@@ -380,6 +382,10 @@ def history(title: str, runs: Sequence[Mapping], *, y_label: str) -> Drawing:
             ", pushed" if run["pushed"] else ""
         )
         hint = f"{run['name']}: {run['value']:.4g}, {state}"
+        if interval := run.get("interval"):
+            hint += f", interval {interval[0]:.4g} to {interval[1]:.4g}"
+            bottom, top = map(plot.y, interval)
+            plot.add("line", class_=f"line {kind}", x1=x, x2=x, y1=bottom, y2=top)
         if run["pushed"]:
             plot.mark(
                 "path", hint, class_=f"fill {kind}", d=f"M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"

@@ -218,6 +218,7 @@ def history(rows: list[dict]) -> dict:
             {
                 "name": row["run"],
                 "value": row["metrics"].get(key, 0) * factor,
+                "interval": _ratio_interval(row["metrics"]) if key == "fid_ratio" else None,
                 "blessed": row["blessed"],
                 "pushed": row["pushed_version"] is not None,
             }
@@ -225,6 +226,13 @@ def history(rows: list[dict]) -> dict:
         ]
         charts.append(drawing.history(f"{name} of each run", drawn, y_label=name.partition(",")[0]))
     return {"charts": [chart for chart in charts if chart], "rows": rows}
+
+
+def _ratio_interval(metrics: Mapping[str, float]) -> tuple[float, float] | None:
+    """FID's interval over the floor, from the properties of a ModelEvaluation."""
+    ends = (metrics.get("fid_interval_low"), metrics.get("fid_interval_high"))
+    floor = metrics.get("fid_floor")
+    return (ends[0] / floor, ends[1] / floor) if floor and all(ends) else None
 
 
 def lineage(store: Store) -> dict:

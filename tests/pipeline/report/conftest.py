@@ -35,6 +35,9 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images)[..., np.newaxis], found.target[:300]
 
 
+FID_INTERVAL = {"fid_interval_low": 0.75, "fid_interval_high": 1.25, "fid_floor": 0.5}
+
+
 @pytest.fixture
 def workspace(tmp_path, digits) -> Workspace:
     """Three complete runs; the last one pushed version FIRST_VERSION + 2."""
@@ -99,6 +102,12 @@ def add_details(space: Workspace, labels: np.ndarray) -> None:
         event.path.steps.add().key = "examples_ok"
         events.append(event)
     client.put_events(events)
+
+    evaluations = client.get_artifacts_by_type("ModelEvaluation")
+    for evaluation in evaluations:
+        for key, value in FID_INTERVAL.items():
+            evaluation.custom_properties[key].double_value = value
+    client.put_artifacts(evaluations)
 
 
 def fail_last_run(space: Workspace, error: str) -> None:

@@ -81,6 +81,18 @@ def test_history_tells_blessed_from_rejected_and_pushed_from_kept():
     assert "c: 2, blessed, pushed" in picture.svg
 
 
+def test_history_draws_intervals_within_the_plot():
+    runs = [
+        {"name": "a", "value": 2.0, "blessed": True, "pushed": False, "interval": (1.5, 2.75)},
+        {"name": "b", "value": 2.1, "blessed": True, "pushed": False, "interval": None},
+    ]
+    picture = drawing.history("t", runs, y_label="FID")
+    (line,) = [e for e in parsed(picture).iter() if e.get("class") == "line good"]
+    (circle, _) = [e for e in parsed(picture).iter() if e.tag.endswith("circle")]
+    assert float(line.get("y2")) < float(circle.get("cy")) < float(line.get("y1"))
+    assert all(float(line.get(end)) > 0 for end in ("y1", "y2"))
+
+
 def test_the_graph_draws_every_node_and_edge_with_edges_going_down():
     nodes = {
         name: {"lines": [name], "kind": "artifact", "href": f"#node-{name}"} for name in "abcd"

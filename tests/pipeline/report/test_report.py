@@ -52,6 +52,14 @@ def test_the_verdict_comes_first_with_reason_figures_interval_and_data(workspace
     assert f"Served version {FIRST_VERSION + 2}" in verdict
 
 
+def test_the_history_shows_every_fid_with_its_interval(workspace):
+    history = section(report.build(workspace), "history")
+    table = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", history))
+    assert table.count("(0.75 to 1.25)") == 3
+    # In the drawing it is FID over the floor that has it.
+    assert "blessed, pushed, interval 1.5 to 2.5" in history
+
+
 def test_nothing_is_loaded_from_elsewhere(workspace):
     content = report.build(workspace).read_text()
     addresses = re.findall(r'(?:src|href)="([^"]*)"', content)
