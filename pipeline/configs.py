@@ -59,9 +59,10 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
     """
     if preset not in PRESETS:
         raise SettingsError(f"there is no preset {preset!r}{_nearest(preset, PRESETS)}")
+    model = _value((overrides or {}).get("model", "cdcgan"))
     values: dict[str, dict] = {
         "data": {},
-        "training": dict(training_config.PRESETS[preset]),
+        "training": training_config.preset(preset, model),
         "judge": dict(judge_config.PRESETS[preset]),
         "validation": {},
     }
@@ -101,12 +102,12 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def describe(settings: Settings) -> list[dict[str, str]]:
-    """Every setting: rows of `section`, `name`, `value`, `takes`, `description`."""
+    """Every setting that the model uses: `section`, `name`, `value`, `takes`, `description`."""
     rows = [_row("", "seed", Settings.model_fields["seed"], settings.seed)]
     for section in _SECTIONS:
         model = getattr(settings, section)
-        for name, field in type(model).model_fields.items():
-            rows.append(_row(section, name, field, getattr(model, name)))
+        for name, value in model.model_dump().items():
+            rows.append(_row(section, name, type(model).model_fields[name], value))
     return rows
 
 
@@ -161,7 +162,12 @@ def _explain(error: dict) -> str:
         owner, name = Settings.model_fields[where[0]].annotation.model_fields, where[1]
     if name not in owner:
         return f"the settings do not fit together: {error['msg']}"
-    return f"setting {name!r} takes {_takes(owner[name])}, not {error['input']!r} ({error['msg']})"
+    if error["type"] == "unused_setting":
+        return f"setting {name!r} {error['msg']}"
+    value = error["input"]
+    near = difflib.get_close_matches(str(value), _takes(owner[name]).split(" or "), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else error["msg"]
+    return f"setting {name!r} takes {_takes(owner[name])}, not {value!r} ({hint})"
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

@@ -36,7 +36,7 @@ class GeneratorContract:
       class_names: one name a class, in label order.
       classes_present: labels that occur in the training data, ascending.
       conditional: whether the label decides the class of the image. An unconditional generator
-        takes labels too (the signatures are the same) and ignores them.
+        has the same signatures and refuses every label but ANY_LABEL.
       training: how the generator came to be: settings, seed, data, source hash, versions.
     """
 
@@ -50,6 +50,14 @@ class GeneratorContract:
     classes_present: tuple[int, ...]
     conditional: bool
     training: dict
+
+    def askable(self, classes: np.ndarray) -> np.ndarray:
+        """The labels to ask for where images of `classes` are wished for, int64 of that shape.
+
+        The classes themselves, or ANY_LABEL where the generator takes no wishes.
+        """
+        classes = np.asarray(classes, np.int64)
+        return classes if self.conditional else np.full_like(classes, ANY_LABEL)
 
     def write(self, model_dir: str | os.PathLike) -> None:
         """Writes the contract into the SavedModel folder `model_dir`."""

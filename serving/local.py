@@ -126,9 +126,14 @@ def check_labels(contract: GeneratorContract, labels: Sequence[int]) -> None:
     Raises:
       GeneratorError: names the label and the classes there are.
     """
-    allowed = {*contract.classes_present, ANY_LABEL}
+    allowed = {*contract.classes_present, ANY_LABEL} if contract.conditional else {ANY_LABEL}
     for label in labels:
         if int(label) not in allowed:
+            if not contract.conditional:
+                raise GeneratorError(
+                    f"this generator ({contract.model}) draws whatever class comes and can't be "
+                    f"asked for class {int(label)}: leave the class out (label {ANY_LABEL})"
+                )
             raise GeneratorError(
                 f"this generator never saw class {int(label)}: it draws "
                 + ", ".join(class_title(contract, c) for c in contract.classes_present)
@@ -142,8 +147,11 @@ def class_title(contract: GeneratorContract, label: int) -> str:
 
 
 def ten_of_each(contract: GeneratorContract, seed: int, count: int = 10) -> tuple[list, list]:
-    """Labels and seeds of `count` images of each class present, class after class."""
-    labels = [label for label in contract.classes_present for _ in range(count)]
+    """Labels and seeds of `count` images of each class present, class after class.
+
+    As many images of whatever class comes, where the generator takes no wishes.
+    """
+    labels = contract.askable(np.repeat(contract.classes_present, count)).tolist()
     return labels, [seed + i for i in range(len(labels))]
 
 

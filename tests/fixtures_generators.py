@@ -20,12 +20,14 @@ class Replay(tf.Module):
         images: np.ndarray,
         labels: np.ndarray,
         change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+        conditional: bool = True,
     ) -> None:
         """
         Args:
           images: uint8 [N, 28, 28, 1], at least one of each class asked for.
           labels: int64 [N].
           change: (float images in [-1, 1], seeds) -> images, spoils what is answered.
+          conditional: whether it takes other labels than -1.
         """
         super().__init__()
         order = np.argsort(labels, kind="stable")
@@ -34,6 +36,7 @@ class Replay(tf.Module):
         self.counts = tf.Variable(counts, trainable=False, dtype=tf.int64)
         self.starts = tf.Variable(np.cumsum(counts) - counts, trainable=False, dtype=tf.int64)
         self.change = change
+        self.allowed = len(counts) if conditional else 0  # labels below that, and -1
 
     @tf.function(
         input_signature=[
@@ -45,7 +48,7 @@ class Replay(tf.Module):
         classes = tf.size(self.counts, tf.int64)
         with tf.control_dependencies(
             [
-                tf.debugging.assert_less(label, classes),
+                tf.debugging.assert_less(label, tf.constant(self.allowed, tf.int64)),
                 tf.debugging.assert_greater_equal(label, tf.constant(-1, tf.int64)),
             ]
         ):
@@ -75,7 +78,7 @@ def export(
     **contract: object,
 ) -> pathlib.Path:
     """Writes a `Replay` with its contract to `folder`; `contract` overrides fields of it."""
-    module = Replay(images, labels, change)
+    module = Replay(images, labels, change, conditional=bool(contract.get("conditional", True)))
     tf.saved_model.save(
         module,
         str(folder),

@@ -3,11 +3,84 @@
 import pathlib
 from typing import Any, Literal
 
+import pydantic
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+IMAGE_SHAPE = (28, 28, 1)
+
+# Settings that every model takes, and those that only some of the ancestors take.
+_COMMON = (
+    "model",
+    "base_model",
+    "steps",
+    "batch_size",
+    "latent_dim",
+    "learning_rate",
+    "ema_half_life",
+    "ema_ramp_up",
+    "precision",
+    "log_interval",
+    "checkpoint_interval",
+    "keep_checkpoints",
+    "eval_interval",
+    "eval_samples",
+)
+_ANCESTORS_ONLY = (
+    "normalization",
+    "activation",
+    "initializer",
+    "optimizer",
+    "sample_epochs",
+    "model_epochs",
+)
+
+# What the ancestors change, and which settings beyond the common ones they take. The fields of
+# TrainingConfig have the values of `cdcgan`.
+MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
+    "cdcgan": {},
+    "dcgan": {
+        "steps": 2000,
+        "batch_size": 256,
+        "latent_dim": 100,
+        "learning_rate": 2e-4,
+        "beta_1": 0.5,
+        "beta_2": 0.999,
+        "ema_half_life": 0.0,
+        "sample_interval": 100,
+    },
+    "blocks5": {
+        "steps": 10_000,
+        "batch_size": 32,
+        "latent_dim": 196,
+        "learning_rate": 1e-3,
+        "ema_half_life": 0.0,
+        "sample_interval": 500,
+        "normalization": "batch",
+        "activation": "leaky_relu",
+        "initializer": "normal",
+        "optimizer": "adam",
+    },
+    "gaussian_mlp": {
+        "steps": 20_000,
+        "batch_size": 128,
+        "latent_dim": 100,
+        "learning_rate": 2e-4,
+        "beta_1": 0.5,
+        "beta_2": 0.999,
+        "ema_half_life": 0.0,
+        "sample_epochs": 1,
+        "model_epochs": 10,
+    },
+}
+LEARNING_RATES = {"blocks5": (0.001, 0.0001)}  # where a model takes certain ones only
 
 
 class TrainingConfig(BaseModel):
     """How a generator is trained; `seed` and data come from outside.
+
+    One class for all models: a setting that is left out has its model's default, one that its
+    model does not use is refused and absent from `model_dump`.
 
     A value out of range or an unknown name raises pydantic's ValidationError, which names the
     field and what it takes.
@@ -15,7 +88,14 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model: Literal["cdcgan"] = Field("cdcgan", description="architecture of both networks")
+    model: Literal["cdcgan", "dcgan", "blocks5", "gaussian_mlp"] = Field(
+        "cdcgan",
+        description="both networks and how they play; `--set model=... --settings` lists the "
+        "settings of each",
+    )
+    base_model: Literal["latest"] | None = Field(
+        None, description="start from the latest blessed generator; null starts afresh"
+    )
     steps: int = Field(6000, ge=1, description="updates of each network")
     batch_size: int = Field(128, ge=2, le=4096, description="real images, and fakes, a step")
     latent_dim: int = Field(64, ge=1, le=4096, description="length of a latent vector")
@@ -46,8 +126,9 @@ class TrainingConfig(BaseModel):
     r1_interval: int = Field(16, ge=1, description="steps from one gradient penalty to the next")
     ema_half_life: float = Field(
         10_000.0,
-        gt=0,
-        description="steps after which an update counts half in the averaged generator",
+        ge=0,
+        description="steps after which an update counts half in the averaged generator; "
+        "0 is no average",
     )
     ema_ramp_up: float = Field(
         0.05,
@@ -66,21 +147,116 @@ class TrainingConfig(BaseModel):
         0, ge=0, description="steps from one FID on the eval split to the next; 0 is never"
     )
     eval_samples: int = Field(2000, ge=100, description="images generated for such an FID")
+    normalization: Literal["batch", "group"] = Field(
+        "batch", description="blocks5: what each block normalises over"
+    )
+    activation: Literal["relu", "leaky_relu"] = Field(
+        "leaky_relu", description="blocks5: what each block ends with"
+    )
+    initializer: Literal["normal", "xavier"] = Field(
+        "normal", description="blocks5: first weights, normal(0, 0.02) or Glorot's uniform ones"
+    )
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="blocks5: of both networks")
+    sample_epochs: int = Field(
+        1, ge=1, description="gaussian_mlp: epochs from one sample grid to the next"
+    )
+    model_epochs: int = Field(
+        10, ge=1, description="gaussian_mlp: epochs from one saved generator to the next"
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _with_the_defaults_of_the_model(cls, values: Any) -> Any:
+        model = values.get("model", "cdcgan") if isinstance(values, dict) else None
+        defaults = MODEL_DEFAULTS.get(model, {}) if isinstance(model, str) else {}
+        return {**defaults, **values} if defaults else values
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _used_by_the_model(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        model = info.data.get("model")  # missing where it is itself refused
+        if model and info.field_name not in settings_of(model):
+            users = [name for name in MODEL_DEFAULTS if info.field_name in settings_of(name)]
+            raise PydanticCustomError(
+                "unused_setting",
+                "is not used by model '{model}', only by {users}; {model} takes {settings}",
+                {
+                    "model": model,
+                    "users": " and ".join(users),
+                    "settings": ", ".join(settings_of(model)),
+                },
+            )
+        return value
+
+    @pydantic.field_validator("learning_rate")
+    @classmethod
+    def _one_of_the_models_rates(cls, value: float, info: pydantic.ValidationInfo) -> float:
+        rates = LEARNING_RATES.get(info.data.get("model", ""))
+        if rates and value not in rates:
+            raise PydanticCustomError(
+                "learning_rate",
+                "model '{model}' takes {rates}",
+                {"model": info.data["model"], "rates": " or ".join(map(str, rates))},
+            )
+        return value
+
+    @pydantic.field_validator("latent_dim")
+    @classmethod
+    def _fills_a_map(cls, value: int, info: pydantic.ValidationInfo) -> int:
+        if info.data.get("model") == "blocks5" and value % 49:
+            raise PydanticCustomError("latent_dim", "it becomes a map of 7x7: a multiple of 49")
+        return value
+
+    @pydantic.field_validator("batch_size")
+    @classmethod
+    def _halves_of_a_batch(cls, value: int, info: pydantic.ValidationInfo) -> int:
+        if info.data.get("model") == "gaussian_mlp" and value % 2:
+            raise PydanticCustomError("odd_batch", "half of its images are real: an even number")
+        return value
+
+    @pydantic.model_serializer(mode="wrap")
+    def _used_settings(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        used = settings_of(self.model)
+        return {name: value for name, value in handler(self).items() if name in used}
 
 
-PRESETS: dict[str, dict[str, Any]] = {
+def settings_of(model: str) -> tuple[str, ...]:
+    """Names of the settings that `model` uses."""
+    if model == "cdcgan":
+        return tuple(name for name in TrainingConfig.model_fields if name not in _ANCESTORS_ONLY)
+    mine = {*_COMMON, *MODEL_DEFAULTS[model]}
+    return tuple(name for name in TrainingConfig.model_fields if name in mine)
+
+
+# By preset and model: what they change.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
-        "steps": 400,
-        "batch_size": 64,
-        "generator_channels": 32,
-        "discriminator_channels": 16,
-        "log_interval": 20,
-        "sample_interval": 100,
-        "checkpoint_interval": 100,
+        "cdcgan": {
+            "steps": 400,
+            "batch_size": 64,
+            "generator_channels": 32,
+            "discriminator_channels": 16,
+            "log_interval": 20,
+            "sample_interval": 100,
+            "checkpoint_interval": 100,
+        },
+        "dcgan": {"steps": 60, "log_interval": 10, "sample_interval": 20},
+        "blocks5": {"steps": 400, "log_interval": 20, "sample_interval": 100},
+        "gaussian_mlp": {"steps": 400, "log_interval": 20},
     },
-    "standard": {"steps": 6000},
-    "quality": {"steps": 72000, "sample_interval": 1000, "checkpoint_interval": 1000},
+    "standard": {"cdcgan": {"steps": 6000}},
+    "quality": {
+        "cdcgan": {"steps": 72000, "sample_interval": 1000, "checkpoint_interval": 1000},
+        "dcgan": {"steps": 18_000, "sample_interval": 1000, "checkpoint_interval": 1000},
+        "blocks5": {"steps": 144_000, "sample_interval": 5000, "checkpoint_interval": 1000},
+        "gaussian_mlp": {"steps": 192_000, "checkpoint_interval": 1000},
+    },
 }
+
+
+def preset(name: str, model: object = "cdcgan") -> dict[str, Any]:
+    """What the preset `name` changes for `model`; nothing for a model that there is not."""
+    return dict(PRESETS[name].get(model, {})) if isinstance(model, str) else {}
 
 
 def resolve_precision(precision: str) -> Literal["float32", "bfloat16"]:

@@ -12,12 +12,20 @@ import tensorflow as tf
 from metrics.features import load_extractor
 from metrics.frechet import frechet_distance_from_features
 from serving.contract import to_uint8
+from trainer.config import TrainingConfig
+from trainer.latents import draw_latents
+from trainer.models import Architecture
 
 Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def make_evaluation(
-    images: np.ndarray, labels: np.ndarray, dataset: str, latent_dim: int, count: int, seed: int
+    images: np.ndarray,
+    labels: np.ndarray,
+    dataset: str,
+    config: TrainingConfig,
+    architecture: Architecture,
+    seed: int,
 ) -> Callable[[Generate], Mapping[str, float]]:
     """Makes the function that `train` calls each `eval_interval` steps.
 
@@ -25,17 +33,20 @@ def make_evaluation(
       images: uint8 [N, 28, 28, 1], the eval split.
       labels: int64 [N]; the fakes get the same classes.
       dataset: name of the data set; the pinned classifier judges labels of its own only.
-      latent_dim: length of a latent vector.
-      count: fakes to draw, at most N.
-      seed: of their latents, the same at every call.
+      config: says how many fakes are drawn (at most N) and how long their latents are.
+      architecture: says where latents come from, and whether there is a class to ask for.
+      seed: of the latents, the same at every call.
 
     Returns:
       From `generate(latents, labels) -> float32 [n, 28, 28, 1] in [-1, 1]` to `fid_<count>_eval`
-      and, where the classifier knows the classes, `accuracy_<count>_eval`.
+      and, where the classifier knows the classes and the generator obeys the label,
+      `accuracy_<count>_eval`.
     """
-    count = min(count, len(images))
+    count = min(config.eval_samples, len(images))
     asked = np.resize(labels, count)
-    latents = tf.random.stateless_normal([count, latent_dim], [seed, 1], alg="philox").numpy()
+    latents = draw_latents(
+        [count, config.latent_dim], tf.constant([seed, 1]), architecture.latent_distribution
+    ).numpy()
     extractor = load_extractor()
     reference = extractor.features(images)
 
@@ -45,7 +56,7 @@ def make_evaluation(
         )
         features, probabilities = extractor.features_and_probabilities(to_uint8(fakes))
         found = {f"fid_{count}_eval": frechet_distance_from_features(features, reference)}
-        if extractor.dataset == dataset:
+        if architecture.conditional and extractor.dataset == dataset:
             found[f"accuracy_{count}_eval"] = float(np.mean(probabilities.argmax(1) == asked))
         return found
 

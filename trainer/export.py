@@ -4,6 +4,9 @@ Three signatures, every input and output with an open first dimension:
   serving_default(latent float32 [N, Z], label int64 [N])  -> image float32 [N, 28, 28, 1]
   generate(seed int64 [N], label int64 [N])                -> image float32 [N, 28, 28, 1]
   generate_png(seed int64 [N], label int64 [N])            -> image_bytes string [N]
+
+Label -1 asks for any class, which the seed chooses. An unconditional generator takes no other label
+than -1, in all three: whoever asks it for a seven is told so, instead of getting what comes.
 """
 
 import os
@@ -15,6 +18,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.contract import ANY_LABEL, WARMUP_FILE, GeneratorContract
+from trainer.latents import draw_latents
 
 WARMUP_BATCH_SIZES = (1, 8, 64)
 
@@ -28,7 +32,8 @@ class ExportedGenerator(tf.Module):
     """A generator's weights and the three functions that are its signatures.
 
     Args:
-      generator: ([N, Z], [N]) -> [N, 28, 28, 1] in [-1, 1], computing in float32.
+      generator: [N, Z], and labels [N] if it is conditional, -> [N, 28, 28, 1] in [-1, 1],
+        computing in float32.
       contract: what it promises; decides latents and labels.
     """
 
@@ -42,8 +47,13 @@ class ExportedGenerator(tf.Module):
         present = tf.constant(contract.classes_present, tf.int64)
 
         def check_range(label: tf.Tensor, lowest: int) -> tf.Tensor:
-            inside = tf.reduce_all((label >= lowest) & (label < contract.num_classes))
-            message = f"label must lie in {lowest}..{contract.num_classes - 1}, got:"
+            if contract.conditional:
+                highest = contract.num_classes - 1
+                message = f"label must lie in {lowest}..{highest}, got:"
+            else:
+                lowest = highest = ANY_LABEL
+                message = f"label must be {ANY_LABEL}: this generator takes no wishes, got:"
+            inside = tf.reduce_all((label >= lowest) & (label <= highest))
             with tf.control_dependencies([tf.debugging.Assert(inside, [message, label])]):
                 return tf.identity(label)
 
@@ -51,17 +61,15 @@ class ExportedGenerator(tf.Module):
             # oneDNN's convolutions get the shape of no rows wrong, so they always see one.
             rows = tf.shape(latent)[0]
             missing = tf.cast(rows == 0, tf.int32)
-            latent = tf.pad(latent, [[0, missing], [0, 0]])
-            return generator([latent, tf.pad(label, [[0, missing]])], training=False)[:rows]
+            inputs = [tf.pad(latent, [[0, missing], [0, 0]])]
+            if contract.conditional:
+                inputs.append(tf.pad(label, [[0, missing]]))
+            return generator(inputs, training=False)[:rows]
 
         def draw(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             """The latent vector and the class that belong to one seed (scalar)."""
             key = tf.stack([seed, _LATENT_STREAM])
-            shape = [contract.latent_dim]
-            if contract.latent_distribution == "uniform":
-                latent = tf.random.stateless_uniform(shape, key, -1.0, 1.0, alg="philox")
-            else:
-                latent = tf.random.stateless_normal(shape, key, alg="philox")
+            latent = draw_latents([contract.latent_dim], key, contract.latent_distribution)
             key = tf.stack([seed, _LABEL_STREAM])
             index = tf.random.stateless_uniform(
                 [], key, 0, len(contract.classes_present), tf.int32, alg="philox"
@@ -115,7 +123,7 @@ def write_warmup_requests(contract: GeneratorContract, path: pathlib.Path) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(os.fspath(path)) as writer:
         for size in WARMUP_BATCH_SIZES:
-            labels = np.resize(np.asarray(contract.classes_present, np.int64), size)
+            labels = contract.askable(np.resize(contract.classes_present, size))
             seeds = np.arange(size, dtype=np.int64)
             latents = np.zeros([size, contract.latent_dim], np.float32)
             for signature, inputs in (

@@ -1,56 +1,24 @@
-"""The networks: functional Keras models, small enough to read from top to bottom.
+"""The networks of the default, `cdcgan`: functional Keras models, to be read from top to bottom.
 
 A generator maps a latent vector and a label to an image in [-1, 1]; a discriminator maps an image
-and a label to one logit, high for "real".
+and a label to one logit, high for "real". Those of the models that this project descends from are
+in `trainer/ancestors`.
 """
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
+import tensorflow as tf
 from keras import layers
 from keras.initializers import RandomNormal
 
-from trainer.config import TrainingConfig
+from trainer.config import IMAGE_SHAPE, TrainingConfig
+from trainer.latents import Distribution
 from trainer.layers import FusedBatchNormalization, LeakyReLU, PixelShuffle, PixelUnshuffle
 
-IMAGE_SHAPE = (28, 28, 1)
 FEATURES = 256  # length of the vector on which the discriminator decides
-
-
-@dataclasses.dataclass(frozen=True)
-class Networks:
-    """Both players.
-
-    Attributes:
-      generator: ([N, latent_dim] float32, [N] int) -> [N, 28, 28, 1] float32 in [-1, 1].
-      discriminator: ([N, 28, 28, 1] float32, [N] int) -> [N, 1] float32 logits.
-    """
-
-    generator: keras.Model
-    discriminator: keras.Model
-
-
-def build_networks(config: TrainingConfig, num_classes: int, precision: str) -> Networks:
-    """Builds generator and discriminator with fresh weights from Keras' global random seed.
-
-    Args:
-      config: which networks, and how wide.
-      num_classes: labels run from 0 to num_classes - 1.
-      precision: "float32" or "bfloat16"; weights are float32 in both.
-    """
-    with _dtype_policy(precision):
-        return Networks(
-            generator=build_generator(config, num_classes),
-            discriminator=build_discriminator(config, num_classes),
-        )
-
-
-def float32_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
-    """A generator that computes in float32 whatever precision training has."""
-    with _dtype_policy("float32"):
-        return build_generator(config, num_classes)
 
 
 def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
@@ -108,6 +76,68 @@ def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model
     projection = layers.Dot(axes=1, dtype="float32", name="projection")([embedding, features])
     logit = layers.Add(dtype="float32", name="logit")([logit, projection])
     return keras.Model([image, label], logit, name="discriminator")
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A pair of networks, unbuilt, and what they take.
+
+    Attributes:
+      build_generator: (config, num_classes) -> network of [N, latent_dim] float32, and where
+        conditional of [N] int64 labels, to [N, 28, 28, 1] float32 in [-1, 1].
+      build_discriminator: (config, num_classes) -> network of such images, and where conditional
+        of labels, to [N, 1] float32 logits.
+      conditional: whether both networks are told the label.
+      latent_distribution: where latents come from.
+    """
+
+    build_generator: Callable[[TrainingConfig, int], keras.Model]
+    build_discriminator: Callable[[TrainingConfig, int], keras.Model]
+    conditional: bool
+    latent_distribution: Distribution
+
+    def inputs(self, first: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
+        """What a network is called with: latents or images, and labels if it is told them."""
+        return [first, labels] if self.conditional else [first]
+
+
+CDCGAN = Architecture(
+    build_generator, build_discriminator, conditional=True, latent_distribution="normal"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """Both players."""
+
+    generator: keras.Model
+    discriminator: keras.Model
+
+
+def build_networks(
+    config: TrainingConfig, num_classes: int, precision: str, architecture: Architecture = CDCGAN
+) -> Networks:
+    """Builds generator and discriminator with fresh weights from Keras' global random seed.
+
+    Args:
+      config: how wide they are.
+      num_classes: labels run from 0 to num_classes - 1.
+      precision: "float32" or "bfloat16"; weights are float32 in both.
+      architecture: which networks.
+    """
+    with _dtype_policy(precision):
+        return Networks(
+            generator=architecture.build_generator(config, num_classes),
+            discriminator=architecture.build_discriminator(config, num_classes),
+        )
+
+
+def float32_generator(
+    config: TrainingConfig, num_classes: int, architecture: Architecture = CDCGAN
+) -> keras.Model:
+    """A generator that computes in float32 whatever precision training has."""
+    with _dtype_policy("float32"):
+        return architecture.build_generator(config, num_classes)
 
 
 @contextlib.contextmanager

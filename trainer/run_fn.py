@@ -13,12 +13,11 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from serving.contract import GeneratorContract, to_uint8
-from trainer import models
 from trainer.checkpoints import write_atomically
-from trainer.config import TrainingConfig, resolve_precision
+from trainer.config import IMAGE_SHAPE, TrainingConfig, resolve_precision
 from trainer.evaluation import make_evaluation
 from trainer.export import export_generator
-from trainer.train_loop import train
+from trainer.training import LOOPS, train
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -39,6 +38,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     """
     custom = fn_args.custom_config
     config = TrainingConfig.model_validate_json(custom["training"])
+    architecture = LOOPS[config.model].architecture
     data, seed = custom["data"], int(custom["seed"])
     images, labels = read_split(fn_args.train_files, fn_args.transform_output)
     logger.info("Read %d images to train on", len(images))
@@ -60,8 +60,8 @@ def run_fn(fn_args: "FnArgs") -> None:
         evaluate = make_evaluation(
             *read_split(fn_args.eval_files, fn_args.transform_output),
             data["name"],
-            config.latent_dim,
-            config.eval_samples,
+            config,
+            architecture,
             seed,
         )
     result = train(
@@ -80,13 +80,13 @@ def run_fn(fn_args: "FnArgs") -> None:
     contract = GeneratorContract(
         model=config.model,
         latent_dim=config.latent_dim,
-        latent_distribution="normal",
-        image_shape=models.IMAGE_SHAPE,
+        latent_distribution=architecture.latent_distribution,
+        image_shape=IMAGE_SHAPE,
         value_range=(-1.0, 1.0),
         num_classes=data["num_classes"],
         class_names=tuple(data["class_names"]),
         classes_present=tuple(int(label) for label in np.unique(labels)),
-        conditional=True,
+        conditional=architecture.conditional,
         training={
             "config": config.model_dump(),
             "precision": precision,
@@ -138,7 +138,7 @@ def read_split(patterns: Sequence[str], transform_output: str) -> tuple[np.ndarr
         raise ValueError(f"no examples in {', '.join(patterns)}")
     images, labels, ids = (np.concatenate(column) for column in zip(*batches, strict=True))
     order = np.argsort(ids.astype(bytes), kind="stable")
-    return images[order].reshape(-1, *models.IMAGE_SHAPE), labels[order].astype(np.int64)
+    return images[order].reshape(-1, *IMAGE_SHAPE), labels[order].astype(np.int64)
 
 
 def _column(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:

@@ -22,6 +22,7 @@ HISTORY_FILE = "history.jsonl"
 SAMPLES_FOLDER = "samples"
 ANIMATION_FILE = "training.gif"
 NETWORKS_FILE = "networks.json"
+MODELS_FOLDER = "models"
 
 
 def image_grid(images: np.ndarray, columns: int, margin: int = 2) -> np.ndarray:
@@ -95,13 +96,24 @@ class RunRecorder:
                 tf.summary.image("samples", grid[np.newaxis, ..., np.newaxis])
             self._writer.flush()
 
+    def model(self, epoch: int, generator: keras.Model) -> None:
+        """Saves the generator as it is after `epoch` epochs, in Keras' own format."""
+        folder = self._directory / MODELS_FOLDER
+        folder.mkdir(exist_ok=True)
+        path = folder / f"generator_epoch_{epoch:04d}.keras"
+        temporary = path.with_name(f".{path.name}.keras")  # Keras asks for its suffix
+        generator.save(temporary)
+        os.replace(temporary, path)
+
     def finish(self, output_dir: str | os.PathLike, networks: Sequence[keras.Model]) -> None:
         """Copies the records to `output_dir` and adds the animation and the networks' tables."""
         output = pathlib.Path(output_dir)
         output.mkdir(parents=True, exist_ok=True)
         if (self._directory / HISTORY_FILE).exists():
             shutil.copyfile(self._directory / HISTORY_FILE, output / HISTORY_FILE)
-        shutil.copytree(self._samples, output / SAMPLES_FOLDER, dirs_exist_ok=True)
+        for folder in (SAMPLES_FOLDER, MODELS_FOLDER):
+            if (self._directory / folder).is_dir():
+                shutil.copytree(self._directory / folder, output / folder, dirs_exist_ok=True)
         write_animation(sorted(self._samples.glob("step_*.png")), output / ANIMATION_FILE)
         tables = {network.name: network_table(network) for network in networks}
         write_atomically(output / NETWORKS_FILE, (json.dumps(tables, indent=2) + "\n").encode())

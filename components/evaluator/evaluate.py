@@ -258,10 +258,11 @@ def _open_saved_model(path: pathlib.Path) -> Target:
     except local.GeneratorError as error:
         raise EvaluateError(str(error)) from error
     return Target(
+    contract = generator.contract
         "saved_model",
         str(path),
-        draw=generator.draw,
-        conditional=generator.contract.conditional,
+        draw=lambda seeds, classes: generator.draw(seeds, contract.askable(classes)),
+        conditional=contract.conditional,
     )
 
 

@@ -214,15 +214,21 @@ def _incomparable(blessing: types.Artifact | None, real: reference.Reference) ->
 
 
 def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
-    """Ten of each class present, if the generator can: its verdict is told elsewhere."""
+    """Ten of each class present, if the generator can: its verdict is told elsewhere.
+
+    Where it takes no wishes, as many of whatever class comes.
+    """
     try:
         generator = local.Generator(model_dir)
-        labels, seeds = local.ten_of_each(generator.contract, SAMPLES_SEED)
+        contract = generator.contract
+        labels, seeds = local.ten_of_each(contract, SAMPLES_SEED)
         images = to_uint8(generator.draw(seeds, labels))
     except ValueError as error:
         _log.warning("no sample picture: %s", error)
         return
-    names = [local.class_title(generator.contract, c) for c in generator.contract.classes_present]
+    names = []
+    if contract.conditional:
+        names = [local.class_title(contract, c) for c in contract.classes_present]
     digit_grid(folder / SAMPLES_FILE, images, 10, row_names=names)
 
 

@@ -272,7 +272,7 @@ class _DrawBlocks(beam.DoFn):
             )
             if problems:
                 return none, tuple(problems)
-            return generator.draw(seeds, asked), ()
+            return generator.draw(seeds, generator.contract.askable(asked)), ()
         except (ContractError, local.GeneratorError) as error:
             return none, (str(error),)
 

@@ -80,7 +80,7 @@ def model_card(record: dict) -> str:
         f"Draws {'x'.join(map(str, model['image_shape'][:2]))} images like those of {name}"
         + (", one class at a time." if model["conditional"] else ", of whatever class comes."),
         "",
-        "![ten of each class](samples.png)",
+        f"![{'ten of each class' if model['conditional'] else 'samples'}](samples.png)",
         "",
         "## Verdict",
         "",
@@ -121,7 +121,11 @@ def model_card(record: dict) -> str:
         "`serving_default` (latent, label) takes the latent vector itself. The same seed and label "
         "give the same image everywhere.",
         f"- Classes: {', '.join(model['class_names'][c] for c in model['classes_present'])}. "
-        "Label -1 lets the seed choose.",
+        + (
+            "Label -1 lets the seed choose."
+            if model["conditional"]
+            else "They come as they like: it takes no label but -1."
+        ),
         "- It imitates its training data, with that data's gaps and habits; a drawn image is no "
         "evidence of anything.",
         "",

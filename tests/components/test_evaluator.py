@@ -42,6 +42,7 @@ def models(digits, tmp_path_factory):
         "nan": {"change": generators.not_a_number},
         "never_saw_9": {"classes_present": tuple(range(9))},
         "other_shape": {"image_shape": (32, 32, 1)},
+        "takes_no_wishes": {"conditional": False},
     }
     made: dict[str, pathlib.Path] = {}
 
@@ -142,6 +143,60 @@ def test_a_generator_of_real_digits_is_blessed_on_tfx_contract(judge, models):
     assert {"evaluation.json", "samples.png"} <= {
         p.name for p in pathlib.Path(blessing.uri).iterdir()
     }
+
+
+def test_every_figure_is_on_the_artifact_and_the_interval_by_its_ends(judge, models):
+    document, evaluation, _ = judge(models("good"))
+    for name, value in document["metrics"].items():
+        if name == "fid_interval":
+            found = [
+                evaluation.get_float_custom_property(f"{name}_{end}") for end in ("low", "high")
+            ]
+            assert found == pytest.approx(value)
+        else:
+            assert evaluation.get_float_custom_property(name) == pytest.approx(value)
+
+
+def test_bars_are_those_of_the_data_set_unless_the_user_sets_them(judge, models):
+    document, _, _ = judge(models("good"), max_copies=0.5)
+    usual = usual_bars("standard", "digits")
+    assert usual != BARS["standard"]
+    assert {name: document["bars"][name] for name in usual} == {
+        **usual,
+        "min_accuracy": 0.8,
+        "max_copies": 0.5,
+    }
+    assert usual_bars("standard", "mnist") == BARS["standard"]
+    assert usual_bars("standard", "kmnist") == usual_bars("standard", "fashion_mnist")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "bar", "check"),
+    [
+        (lambda images, salt: np.rint(images * 0.95), {"max_pixel_kld": 0.2}, "pixel_kld"),
+        (
+            lambda images, salt: np.where(salt < 0.003, 255, images),
+            {"max_sharpness_shift": 0.15},
+            "sharpness",
+        ),
+    ],
+)
+def test_faults_that_features_hardly_see_are_seen_in_the_pixels(
+    judge, digits, tmp_path, spoil, bar, check
+):
+    images, labels = digits["held_out"]
+    spoilt = spoil(images, np.random.default_rng(0).random(images.shape)).astype(np.uint8)
+    generators.export(tmp_path / "model" / "Format-Serving", spoilt, labels)
+    document, _, _ = judge(str(tmp_path / "model"), **bar)
+    assert [c["name"] for c in document["checks"] if not c["passed"]] == [check]
+
+
+def test_a_generator_that_takes_no_wishes_is_judged_on_what_applies_to_it(judge, models):
+    document, _, blessing = judge(models("takes_no_wishes"), cas_fakes=500, min_cas=0.9)
+    assert document["blessed"], document["reason"]
+    assert not {"accuracy", "cas", "class_coverage"} & set(document["metrics"])
+    assert {"fid_ratio", "coverage", "recall"} <= {c["name"] for c in document["checks"]}
+    assert pathlib.Path(blessing.uri, "samples.png").is_file()
 
 
 @pytest.mark.parametrize(

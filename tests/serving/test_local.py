@@ -47,6 +47,15 @@ def test_any_label_lets_the_seed_choose(model):
     assert local.draw(model, [ANY_LABEL] * 3, [1, 2, 3]).shape == (3, 28, 28, 1)
 
 
+def test_a_generator_that_takes_no_wishes_says_so_and_draws_what_comes(tmp_path):
+    images = np.full([4, 28, 28, 1], 200, np.uint8)
+    folder = generators.export(tmp_path / "model", images, np.arange(4), conditional=False)
+    with pytest.raises(local.GeneratorError, match=r"can't be asked for class 3.*label -1"):
+        local.draw(folder, [3], [1])
+    labels, seeds = local.ten_of_each(local.load(str(folder)).contract, 0)
+    assert local.draw(folder, labels, seeds).shape == (40, 28, 28, 1)
+
+
 def test_labels_and_seeds_must_be_as_many(model):
     with pytest.raises(local.GeneratorError, match="2 labels and 1 seeds"):
         local.draw(model, [0, 1], [1])

@@ -20,6 +20,17 @@ TINY = {
     "precision": "float32",
 }
 CLASSES = 4
+# What is tiny for every model; each has settings of its own besides.
+_SHORT = {
+    name: TINY[name]
+    for name in ("steps", "batch_size", "log_interval", "checkpoint_interval", "precision")
+}
+TINY_OF = {
+    "cdcgan": TINY,
+    "dcgan": {**_SHORT, "model": "dcgan", "latent_dim": 8, "sample_interval": 5},
+    "blocks5": {**_SHORT, "model": "blocks5", "latent_dim": 49, "sample_interval": 5},
+    "gaussian_mlp": {**_SHORT, "model": "gaussian_mlp", "latent_dim": 8},
+}
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +52,7 @@ def tiny_data() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_config, tiny_data, tmp_path_factory):
     """One uninterrupted run: (result, folder of its outputs, folder of its checkpoints)."""
-    from trainer.train_loop import train
+    from trainer.training import train
 
     root: pathlib.Path = tmp_path_factory.mktemp("tiny_run")
     result = train(

@@ -4,7 +4,11 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.contract import WARMUP_FILE, GeneratorContract, to_uint8
+from tests.trainer.conftest import TINY_OF
+from trainer.config import TrainingConfig
 from trainer.export import export_generator
+from trainer.models import float32_generator
+from trainer.training import LOOPS
 
 PRESENT = (0, 3)  # of four classes
 
@@ -26,6 +30,29 @@ def exported(tiny_run, tiny_config, tmp_path_factory):
         training={"seed": 7},
     )
     folder = tmp_path_factory.mktemp("exported")
+    export_generator(generator, contract, folder)
+    return tf.saved_model.load(str(folder)).signatures, contract, generator, folder
+
+
+@pytest.fixture(scope="module")
+def unconditional(tmp_path_factory):
+    """The same of an untrained dcgan: no wishes, latents uniform on [-1, 1]."""
+    config = TrainingConfig(**TINY_OF["dcgan"])
+    architecture = LOOPS["dcgan"].architecture
+    generator = float32_generator(config, 4, architecture)
+    contract = GeneratorContract(
+        model="dcgan",
+        latent_dim=config.latent_dim,
+        latent_distribution=architecture.latent_distribution,
+        image_shape=(28, 28, 1),
+        value_range=(-1.0, 1.0),
+        num_classes=4,
+        class_names=tuple("abcd"),
+        classes_present=PRESENT,
+        conditional=architecture.conditional,
+        training={},
+    )
+    folder = tmp_path_factory.mktemp("unconditional")
     export_generator(generator, contract, folder)
     return tf.saved_model.load(str(folder)).signatures, contract, generator, folder
 
@@ -136,8 +163,41 @@ def test_the_contract_lies_beside_the_model(exported):
     assert GeneratorContract.load(folder) == contract
 
 
-def test_every_warm_up_request_is_answered(exported):
-    signatures, _, _, folder = exported
+def test_an_unconditional_generator_has_the_same_signatures(exported, unconditional):
+    signatures, contract, generator, _ = unconditional
+    for name, function in exported[0].items():
+        assert signatures[name].structured_outputs == function.structured_outputs
+        assert signatures[name].structured_input_signature[1].keys() == (
+            function.structured_input_signature[1].keys()
+        )
+    latent = np.random.default_rng(0).uniform(-1, 1, [5, contract.latent_dim]).astype(np.float32)
+    image = call(signatures, "serving_default", latent=latent, label=[-1] * 5)
+    np.testing.assert_allclose(image, generator([latent], training=False), atol=1e-6)
+
+
+def test_generate_draws_from_the_latents_that_the_contract_names(unconditional):
+    """The seed's image is the generator's of the uniform latent that Philox gives for the key."""
+    signatures, contract, generator, _ = unconditional
+    image = call(signatures, "generate", seed=[5], label=[-1])
+    latent = tf.random.stateless_uniform([contract.latent_dim], [5, 0], -1, 1, alg="philox")
+    expected = generator([latent[tf.newaxis]], training=False)
+    np.testing.assert_allclose(image, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("label", [0, 3, -2, 4])
+@pytest.mark.parametrize("name", ["serving_default", "generate", "generate_png"])
+def test_an_unconditional_generator_refuses_every_wish_and_says_why(unconditional, name, label):
+    signatures, contract, _, _ = unconditional
+    first = {"seed": [1, 2]}
+    if name == "serving_default":
+        first = {"latent": np.zeros([2, contract.latent_dim])}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"label must be -1.*takes no wishes"):
+        call(signatures, name, **first, label=[-1, label])
+
+
+@pytest.mark.parametrize("kind", ["exported", "unconditional"])
+def test_every_warm_up_request_is_answered(kind, request):
+    signatures, _, _, folder = request.getfixturevalue(kind)
     sizes = {name: set() for name in signatures}
     for record in tf.data.TFRecordDataset(str(folder / WARMUP_FILE)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request

@@ -14,7 +14,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, sche
 
 from components.transform.preprocessing import preprocessing_fn
 from serving.contract import GeneratorContract
-from tests.trainer.conftest import CLASSES, TINY
+from tests.trainer.conftest import CLASSES, TINY, TINY_OF
 from trainer.config import TrainingConfig
 from trainer.run_fn import read_split, run_fn
 
@@ -114,6 +114,23 @@ def test_run_fn_leaves_a_model_its_contract_and_the_records(fn_args, tmp_path):
     assert contract.training["seed"] == 7 and contract.training["config"]["steps"] == 3
     assert (tmp_path / "model_run" / "history.jsonl").exists()
     assert list(tmp_path.glob("tensorboard/*/events.*"))
+
+
+@pytest.mark.parametrize("model", ["dcgan", "blocks5", "gaussian_mlp"])
+def test_the_ancestors_go_the_same_way(fn_args, model, tmp_path):
+    settings = TrainingConfig(**{**TINY_OF[model], "steps": 2, "eval_interval": 1})
+    fn_args.custom_config = {**fn_args.custom_config, "training": settings.model_dump_json()}
+    run_fn(fn_args)
+    contract = GeneratorContract.load(fn_args.serving_model_dir)
+    assert contract.model == model and not contract.conditional
+    assert contract.latent_distribution == ("uniform" if model == "dcgan" else "normal")
+    assert contract.training["config"] == settings.model_dump()
+    signature = tf.saved_model.load(fn_args.serving_model_dir).signatures["generate"]
+    image = signature(seed=tf.constant([1], tf.int64), label=tf.constant([-1], tf.int64))
+    assert image["image"].shape == [1, 28, 28, 1]
+    history = (tmp_path / "model_run" / "history.jsonl").read_text()
+    assert "fid_20_eval" in history
+    assert "accuracy" not in history  # there is no class that it could be asked for
 
 
 def test_checkpoints_are_found_again_by_the_same_run_and_by_no_other(fn_args, tmp_path):

@@ -1,0 +1,1 @@
+"""The models that this project descends from, a module each: networks and how they play."""

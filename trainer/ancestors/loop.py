@@ -1,0 +1,50 @@
+"""What the ancestors' training has in common: no labels, no penalty, a steady learning rate."""
+
+import keras
+import tensorflow as tf
+
+from trainer import losses
+from trainer.train_loop import GanLoop
+
+
+class UnconditionalLoop(GanLoop):
+    """The game of Goodfellow et al. 2014, with the generator's loss of its section 3.
+
+    The discriminator sees real images and fakes in batches of their own, since its batch
+    normalisation would mix the two (Radford et al. 2015 and their code).
+    """
+
+    metrics = ("d_loss_real", "d_loss_fake", "g_loss", "d_gradient_norm", "g_gradient_norm")
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Binary cross-entropy for both players. The discriminator ends with a logit and not with a
+        # sigmoid: the logarithm of a sigmoid that has rounded to 0 or 1 is infinite or has no
+        # gradient, the softplus of the logit is the same number and stays finite.
+        self.loss = losses.LOSSES["non_saturating"]
+
+    def make_optimizer(self, rate: float) -> keras.optimizers.Optimizer:
+        """Adam with one learning rate throughout."""
+        return keras.optimizers.Adam(rate, beta_1=self.config.beta_1, beta_2=self.config.beta_2)
+
+    def discriminator_step(
+        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Teaches the discriminator; returns its losses and the gradient's norm."""
+        with tf.GradientTape() as tape:
+            real_logits, fake_logits = self.opinions(real, fake, labels)
+            loss_real, loss_fake = self.loss.real(real_logits), self.loss.fake(fake_logits)
+            loss = loss_real + loss_fake
+        gradients = tape.gradient(loss, self.discriminator.trainable_variables)
+        self.discriminator_optimizer.apply(gradients, self.discriminator.trainable_variables)
+        return {
+            "d_loss_real": loss_real,
+            "d_loss_fake": loss_fake,
+            "d_gradient_norm": tf.linalg.global_norm(gradients),
+        }
+
+    def opinions(
+        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The discriminator's logits of real images and of fakes, float32 [N] each."""
+        return self.logits(real, labels), self.logits(fake, labels)
