@@ -118,8 +118,10 @@ def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: 
             continue
         known.add(artifact.pushed_version)
         what = {"kind": "version", "id": artifact.pushed_version, "type": "served model"}
-        if not path.is_dir() and versions.rolled_back_path(path).is_dir():
-            path = versions.rolled_back_path(path)  # and may be restored
+        if not path.is_dir():
+            # It may come back, so it is looked at where a rollback puts it.
+            hidden = store.path_of(str(versions.rolled_back_path(pathlib.Path(destination))))
+            path = hidden if hidden is not None and hidden.is_dir() else path
         if not path.is_dir():
             # A version may be taken out of service; only who asks for it misses it.
             if named:

@@ -153,6 +153,21 @@ def test_pushing_the_same_model_again_points_at_the_version_that_has_it(push, tm
         assert second.get_string_custom_property(name) == first.get_string_custom_property(name)
 
 
+def test_a_model_that_was_rolled_back_is_not_pushed_again(push, tmp_path):
+    first = push()
+    base = tmp_path / "serving/mnist_gan"
+    (base / "1").mkdir()
+    (base / "1/saved_model.pb").write_bytes(b"an older model, to go back to")
+    versions.roll_back(base)
+    again = push()
+    assert again.get_int_custom_property("pushed") == 0
+    number = first.get_string_custom_property("pushed_version")
+    reason = again.get_string_custom_property("reason")
+    assert f"version {number} holds this model and was rolled back" in reason
+    assert f"mnist-gan versions restore {number}" in reason
+    assert [version.number for version in versions.list_versions(base)] == [1]
+
+
 def test_a_model_without_a_contract_is_refused(push, model_dir, tmp_path):
     contract = model_dir / "Format-Serving/assets.extra/generator.json"
     content = contract.read_text()

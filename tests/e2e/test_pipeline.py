@@ -323,6 +323,26 @@ def test_a_version_that_somebody_deleted_is_pushed_again(first, workspace):
     assert len(pushed(workspace)) == 2
 
 
+def test_a_version_that_was_rolled_back_stays_so_through_the_next_run(first, workspace):
+    def call(*arguments: str) -> str:
+        result = CliRunner().invoke(cli.main, [*arguments, "--workspace", str(workspace)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    older, newest = (version.number for version in pushed(workspace))
+    call("versions", "rollback")
+    longer = ("--set", "steps=1200", "--set", "seed=5", "--set", "checkpoint_interval=20")
+    again = run(workspace, *longer)
+    assert again.states() == dict.fromkeys(NODES, "CACHED")
+    assert [version.number for version in pushed(workspace)] == [older]
+    assert (again.document["pushed_version"], again.document["rolled_back"]) == (newest, True)
+    assert f"{newest} (rolled back)" in call("status")
+    assert str(newest) in call("lineage", "trace", "--version", str(newest))
+    call("lineage", "verify", "--version", str(newest))
+    call("versions", "restore", str(newest))
+    assert json.loads(call("status", "--json"))["rolled_back"] is False
+
+
 def _new_checkpoints(workspace, before):
     return [
         path

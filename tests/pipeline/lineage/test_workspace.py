@@ -14,6 +14,7 @@ from benchmarks.lineage import FIRST_VERSION
 from pipeline.lineage import digests, documents, graph, stale, verify
 from pipeline.lineage.commands import lineage
 from pipeline.workspace import Workspace
+from serving import versions
 from tests.pipeline.lineage.conftest import add_execution, writer
 
 
@@ -130,6 +131,18 @@ def test_a_version_taken_out_of_service_is_missed_only_by_who_asks_for_it(worksp
     assert verify.verify(opened(workspace))["ok"]
     document = verify.verify(opened(workspace), FIRST_VERSION)
     assert problems(document) == [("version", FIRST_VERSION, "missing", None)]
+
+
+def test_a_version_that_was_rolled_back_is_compared_where_it_lies(workspace, tmp_path):
+    versions.roll_back(workspace.serving)
+    assert verify.verify(opened(workspace), "latest")["ok"]
+    moved = tmp_path / "moved"
+    shutil.move(workspace.root, moved)
+    (hidden,) = versions.list_rolled_back(Workspace(moved).serving)
+    (hidden.path / "saved_model.pb").write_bytes(b"somebody else's")
+    for version in ("latest", None):
+        document = verify.verify(opened(Workspace(moved)), version)
+        assert problems(document) == [("version", hidden.number, "altered", "saved_model.pb")]
 
 
 def test_without_a_record_only_presence_is_checked_and_that_is_said(stock):
