@@ -38,7 +38,9 @@ _LOSSES = {
     "d_loss_real": "on real",
     "d_loss_fake": "on generated",
 }
-_DURING = {"fid": "FID", "label_accuracy": "accuracy on the class asked for"}
+# What is measured now and then while training; names go on with how many images, and which split.
+_DURING = {"fid_": "FID", "accuracy_": "accuracy on the class asked for"}
+_GRADIENTS = {"d_gradient_norm": "discriminator", "g_gradient_norm": "generator"}
 _BETTER = {  # whether less (-1) or more (+1) of it is better
     "fid": -1,
     "fid_ratio": -1,
@@ -453,11 +455,19 @@ def training(subject: Subject) -> dict:
     records = read_history(folder)
     told = subject.parameters("Trainer").get("custom_config") or {}
     charts = [_curves(records, _LOSSES, "Losses while training", "loss")]
-    for key, name in _DURING.items():
-        charts.append(_curves(records, {key: name}, f"{name} while training", name))
-    charts.append(
-        _curves(records, {"images_per_second": "images/s"}, "Speed of training", "images/s")
-    )
+    for start, name in _DURING.items():
+        for key in _keys(records, start):
+            charts.append(_curves(records, {key: name}, f"{name} while training ({key})", name))
+    for names, title, y_label in (
+        (
+            {"g_reconstruction": "generator"},
+            "Squared distance of the fakes to the nearest real image of the batch",
+            "reconstruction",
+        ),
+        (_GRADIENTS, "Norms of the gradients", "norm"),
+        ({"images_per_second": "images/s"}, "Speed of training", "images/s"),
+    ):
+        charts.append(_curves(records, names, title, y_label))
     frames = sorted((folder / "samples").glob("step_*.png"))
     return {
         "charts": [chart for chart in charts if chart],
@@ -476,6 +486,10 @@ def read_history(folder: pathlib.Path) -> list[dict[str, float]]:
     """The lines of a ModelRun's history, oldest first."""
     path = folder / "history.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def _keys(records: list[dict], start: str) -> list[str]:
+    return sorted({key for record in records for key in record if key.startswith(start)})
 
 
 def _curves(records: list[dict], names: Mapping[str, str], title: str, y_label: str):
@@ -593,7 +607,8 @@ def serving(workspace: Workspace) -> dict:
         "name": workspace.serving.name,
         "workspace": str(workspace.root),
         "others": [version.number for version in found[:-1]],
-        "labels": model.get("classes_present") or [0],
+        # An unconditional generator takes no class, only -1.
+        "labels": (model.get("conditional", True) and model.get("classes_present")) or [-1],
         "metrics": newest.metadata.get("metrics", {}),
     }
 
@@ -622,7 +637,7 @@ def comparison(store: Store, a: Subject, b: Subject) -> dict:
     for key, title in (
         ("d_loss", "Discriminator loss"),
         ("g_loss", "Generator loss"),
-        ("fid", "FID while training"),
+        *((key, "FID while training") for key in _keys([*histories["A"], *histories["B"]], "fid_")),
     ):
         series = {
             name: [(r["step"], _value(r[key])) for r in records if key in r]

@@ -60,6 +60,13 @@ def test_the_history_shows_every_fid_with_its_interval(workspace):
     assert "blessed, pushed, interval 1.5 to 2.5" in history
 
 
+def test_what_was_measured_while_training_is_drawn(workspace):
+    training = section(report.build(workspace), "training")
+    assert "FID while training (fid_2000_eval)" in training
+    assert "nearest real image of the batch" in training
+    assert "accuracy on the class asked for" not in training  # it was not measured
+
+
 def test_nothing_is_loaded_from_elsewhere(workspace):
     content = report.build(workspace).read_text()
     addresses = re.findall(r'(?:src|href)="([^"]*)"', content)
