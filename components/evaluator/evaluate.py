@@ -195,7 +195,8 @@ def table(document: dict) -> list[tuple[str, str, str]]:
     add("near copies of train images (features)", "copies_features", "real: 1.00%", ".2%")
     add("distance to train images over that of test images", "nearest_ratio", form=".3f")
     add("pixel MSE to the nearest real of the class", "pixel_mse")
-    add("KLD of pixel intensities", "pixel_kld")
+    add("KLD of pixel intensities", "pixel_kld", real("real_pixel_kld", ".2g"))
+    add("sharpness over that of real test images", "sharpness", real("real_sharpness"), ".3f")
     return rows
 
 
@@ -257,8 +258,8 @@ def _open_saved_model(path: pathlib.Path) -> Target:
         return _open_foreign_model(path)
     except local.GeneratorError as error:
         raise EvaluateError(str(error)) from error
-    return Target(
     contract = generator.contract
+    return Target(
         "saved_model",
         str(path),
         draw=lambda seeds, classes: generator.draw(seeds, contract.askable(classes)),

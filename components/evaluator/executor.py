@@ -194,8 +194,11 @@ def _write(
         if document["forced"]:
             artifact.set_string_custom_property("force_reason", document["force_reason"])
         for name, value in document["metrics"].items():
-            if isinstance(value, float | int):
-                artifact.set_float_custom_property(name, float(value))
+            # ML Metadata knows no intervals: their ends are properties of their own.
+            ends = {"_low": value[0], "_high": value[1]} if isinstance(value, list) else {"": value}
+            for suffix, number in ends.items():
+                if isinstance(number, float | int):
+                    artifact.set_float_custom_property(name + suffix, float(number))
 
 
 def _incomparable(blessing: types.Artifact | None, real: reference.Reference) -> dict[str, str]:
