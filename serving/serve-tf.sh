@@ -37,7 +37,7 @@ if [ -n "$program" ]; then
 fi
 
 if command -v docker >/dev/null; then
-    if docker info >/dev/null 2>&1; then
+    if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then
         if [ $# -gt 0 ]; then
             say "with Docker the flags are those of serving/compose.yaml; these are not: $*"
             exit 2
@@ -48,7 +48,7 @@ if command -v docker >/dev/null; then
         fi
         exec docker compose -f "$serving/compose.yaml" up
     fi
-    why="; docker is, but its daemon does not answer (docker info says why)"
+    why="; docker is, but its daemon does not answer or it lacks compose (docker info says more)"
 fi
 
 say "tensorflow_model_server is not on PATH and not named by TENSORFLOW_MODEL_SERVER${why:-; neither is docker}."

@@ -1,4 +1,4 @@
-"""Servers to ask: the local one, and TF Serving where TENSORFLOW_MODEL_SERVER names it."""
+"""Servers to ask: the local one, and TF Serving where it is on PATH or named."""
 
 import contextlib
 import dataclasses
@@ -16,13 +16,14 @@ import httpx
 import pytest
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving.process import PROGRAM, VARIABLE
 from serving.server import flags
 from serving.server.listening import free_ports
 from serving.server.model_server import ModelServer
 from tests.conftest import REPOSITORY
 from tests.serving.server import saved_models
 
-REAL_SERVER = os.environ.get("TENSORFLOW_MODEL_SERVER")
+REAL_SERVER = os.environ.get(VARIABLE) or shutil.which(PROGRAM)
 REST_TIMEOUT_MS = 3000
 
 
@@ -134,9 +135,11 @@ def config_file(digits, tmp_path_factory) -> pathlib.Path:
     return file
 
 
-@pytest.fixture(scope="session", params=["local", "real"] if REAL_SERVER else ["local"])
+@pytest.fixture(scope="session", params=["local", "real"])
 def server(request, config_file, tmp_path_factory):
     """A running server with the models of `config_file`, started by the same command line."""
+    if request.param == "real" and not REAL_SERVER:
+        pytest.skip("TF Serving is not at hand: TENSORFLOW_MODEL_SERVER names its program")
     grpc_port, rest_port = free_ports(2)
     monitoring = tmp_path_factory.mktemp("monitoring") / "monitoring.config"
     monitoring.write_text(
