@@ -1,8 +1,9 @@
 """The local server against calling the SavedModel in process, and under a load that never rests.
 
-    python -m benchmarks.serving [--model DIR] [--rounds 30] [--requests 50000] [--clients 32]
+    python -m benchmarks.serving [--model DIR] [--rounds 200] [--requests 50000] [--clients 32]
 
-Server and client share one machine; what counts are the ratios within one run. Three parts:
+Server and client share one machine; what counts are the ratios within one run. Three parts, whose
+results are printed as Markdown for benchmarks/README.md:
 
 1. Latency (p50, p99) and digits/s at batch 1, 8 and 64: in process, gRPC, REST, for floats
    (`generate`) and PNG (`generate_png`). The ways take turns, so that whatever else the machine
@@ -17,89 +18,29 @@ which costs the same time.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import gc
 import os
 import pathlib
 import random
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 
 import numpy as np
 
+from serving import process, versions
 from serving.client import GeneratorClient, ServerError
 
 BATCHES = (1, 8, 64)
 MODEL = "digits"
 
 
-# A server in a process of its own.
-
-
-@contextlib.contextmanager
-def local_server(base_path: pathlib.Path, *arguments: str) -> Iterator["Server"]:
-    """Starts `python -m serving.server` on free ports and stops it afterwards."""
-    with socket.socket() as one, socket.socket() as other:
-        for listener in (one, other):
-            listener.bind(("127.0.0.1", 0))
-        grpc_port, rest_port = one.getsockname()[1], other.getsockname()[1]
-    command = [sys.executable, "-m", "serving.server", f"--model_base_path={base_path}"]
-    command += [f"--model_name={MODEL}", f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
-    process = subprocess.Popen([*command, *arguments], stderr=subprocess.DEVNULL)
-    server = Server(process, grpc_port, rest_port)
-    try:
-        server.wait()
-        yield server
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-@dataclasses.dataclass
-class Server:
-    """A running server's process and doors."""
-
-    process: subprocess.Popen
-    grpc_port: int
-    rest_port: int
-
-    @property
-    def grpc_url(self) -> str:
-        return f"grpc://127.0.0.1:{self.grpc_port}"
-
-    @property
-    def rest_url(self) -> str:
-        return f"http://127.0.0.1:{self.rest_port}"
-
-    def wait(self) -> None:
-        """Waits until it answers."""
-        with GeneratorClient(self.rest_url, model=MODEL, retries=0) as client:
-            for _ in range(600):
-                with contextlib.suppress(ServerError):
-                    client.versions()
-                    return
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.2)
-        raise RuntimeError("the server did not start")
-
-    def memory_mib(self) -> float:
-        """Resident memory of the process, MiB."""
-        pages = int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 # Part 1.
 
 
-def latencies(server: Server, model_dir: pathlib.Path, rounds: int) -> list[dict]:
+def latencies(server: process.Server, model_dir: pathlib.Path, rounds: int) -> list[dict]:
     """Times of one client, way by way.
 
     Returns:
@@ -295,8 +236,12 @@ def run_load(
                 return
             there = sorted(int(p.name) for p in base_path.iterdir() if p.name.isdigit())
             # Every third time the newest is taken back, else the old ones are cleared away.
-            doomed = there[-1:] if version % 3 == 0 and len(there) > 1 else there[:-2]
-            for old in doomed:
+            if version % 3 == 0 and len(there) > 1:
+                for gone in versions.roll_back(base_path):
+                    shutil.rmtree(gone.path)
+                    changes += 1
+                continue
+            for old in there[:-2]:
                 _remove(base_path / str(old))
                 changes += 1
 
@@ -311,6 +256,12 @@ def run_load(
     done.set()
     changer.join()
     return LoadResult(taken, failed, wrong, changes, seconds, answered)
+
+
+def memory_mib(server: process.Server) -> float:
+    """Resident memory of the server's process, MiB."""
+    pages = int(pathlib.Path(f"/proc/{server.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _same(value: np.ndarray, known: np.ndarray) -> bool:
@@ -377,7 +328,7 @@ def main() -> None:
             parser.error("--model has other latents than the default's networks")
         base_path = root / "models"
         shutil.copytree(first, base_path / "1")
-        with local_server(base_path) as server:
+        with process.running(base_path, model=MODEL) as server:
             print_latencies(latencies(server, first, options.rounds))
             if options.requests:
                 _load_part(server, base_path, [first, second], latent_dim, options)
@@ -385,7 +336,9 @@ def main() -> None:
             # Its answers are compared, so its versions must not move any more.
             shutil.copytree(first, root / "still" / MODEL / "1")
             arguments = ["--max_batch_rows=256", "--max_request_bytes=200000"]
-            with local_server(root / "still" / MODEL, *arguments) as server:
+            with process.running(
+                root / "still" / MODEL, model=MODEL, arguments=arguments
+            ) as server:
                 _mutation_part(server, options.mutations)
 
 
@@ -394,23 +347,30 @@ def _load_part(server, base_path, models, latent_dim, options) -> None:
     urls = server.grpc_url, server.rest_url
     # A tenth first: the memory of a server that has been used and has changed versions.
     run_load(*urls, base_path, models, requests=options.requests // 10, **common)
-    before = server.memory_mib()
+    before = memory_mib(server)
     result = run_load(
         *urls, base_path, models, requests=options.requests, first_version=10**6, **common
     )
-    after = server.memory_mib()
-    rate = result.requests / result.seconds
+    after = memory_mib(server)
+    row = (
+        f"{result.requests:,}",
+        f"{options.clients}",
+        f"{result.changes:,}",
+        f"{len(result.failed)}",
+        f"{len(result.wrong)}",
+        f"{before:.0f} to {after:.0f}",
+        f"{result.requests / result.seconds:,.0f}",
+    )
     print(
-        f"\nload: {result.requests:,} requests from {options.clients} clients in "
-        f"{result.seconds:.0f} s ({rate:,.0f}/s) while versions changed {result.changes} times: "
-        f"{len(result.failed)} failed, {len(result.wrong)} wrong; "
-        f"memory {before:.0f} -> {after:.0f} MiB"
+        "\n| requests | clients | versions changed | failed | wrong | server's memory, MiB | "
+        "requests/s |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        f"| {' | '.join(row)} |"
     )
     for line in [*result.failed, *result.wrong][:5]:
         print(f"  {line}")
 
 
-def _mutation_part(server: Server, count: int) -> None:
+def _mutation_part(server: process.Server, count: int) -> None:
     from tests.serving.server import fuzz
     from tests.serving.server.conftest import Running
 

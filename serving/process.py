@@ -80,7 +80,8 @@ class Server:
 
     Attributes:
       pid: of the server itself.
-      grpc_url, rest_url: as `serving.client.GeneratorClient` takes them.
+      grpc_port, rest_port: where it listens.
+      grpc_url, rest_url: the same, as `serving.client.GeneratorClient` takes them.
       model: the name under which it serves.
     """
 
@@ -91,10 +92,9 @@ class Server:
         self._log = log
         first_line = guard.stdout.readline().strip()
         self.pid = int(first_line) if first_line else 0  # 0: it could not be run at all
-        self.grpc_url, self.rest_url = (
-            f"grpc://127.0.0.1:{ports[0]}",
-            f"http://127.0.0.1:{ports[1]}",
-        )
+        self.grpc_port, self.rest_port = ports
+        self.grpc_url = f"grpc://127.0.0.1:{self.grpc_port}"
+        self.rest_url = f"http://127.0.0.1:{self.rest_port}"
         self.model = model
 
     def log(self) -> str:

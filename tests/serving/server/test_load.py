@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import serving as load
+from serving import process
 from tests.serving.server import saved_models
 from tests.serving.server.conftest import push
 
@@ -38,7 +39,7 @@ def test_a_load_in_another_process_keeps_its_memory(digits, tmp_path):
     push(digits, base_path, 1)
     models = [digits / "1", digits / "2"]
     memory = []
-    with load.local_server(base_path) as server:
+    with process.running(base_path, model=load.MODEL) as server:
         for part in range(3):
             result = load.run_load(
                 server.grpc_url,
@@ -52,6 +53,6 @@ def test_a_load_in_another_process_keeps_its_memory(digits, tmp_path):
                 first_version=1 + 1000 * part,
             )
             check(result)
-            memory.append(server.memory_mib())
+            memory.append(load.memory_mib(server))
     # What the first part allocates is kept for the next ones.
     assert memory[2] - memory[1] < 100, memory
