@@ -36,6 +36,36 @@ def test_a_command_line_of_tf_serving_is_understood_in_either_form():
     assert with_equals.allow_version_labels_for_unavailable_models is True
 
 
+# By hand, so that none gets lost.
+NAMES = (
+    *("port", "rest_api_port", "model_name", "model_base_path", "model_config_file"),
+    *("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds"),
+    *("rest_api_timeout_in_ms", "grpc_socket_path", "monitoring_config_file"),
+    *("allow_version_labels_for_unavailable_models", "grpc_channel_arguments"),
+)
+
+
+def test_the_flags_that_command_lines_of_tf_serving_use_are_there():
+    assert set(NAMES) <= {field.name for field in dataclasses.fields(flags.Flags)}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [f for f in dataclasses.fields(flags.Flags) if f.name != "version"],
+    ids=lambda f: f.name,
+)
+def test_each_flag_takes_its_value_after_an_equals_sign_and_after_a_space(field):
+    texts = {bool: {"true": True, "false": False, "1": True, "0": False}, int: {"7": 7}}
+    values = texts.get(field.type, {"a=1": "a=1"})
+    others = ["--model_config_file=m"] if field.name == "model_base_path" else MODEL
+    for text, value in values.items():
+        with_equals = flags.parse([f"--{field.name}={text}", *others])
+        assert getattr(with_equals, field.name) == value
+        # What follows is a flag again, in either form.
+        assert flags.parse([f"--{field.name}", text, *others]) == with_equals
+        assert flags.parse([*others, f"--{field.name}", text]) == with_equals
+
+
 def test_a_boolean_alone_is_true_and_does_not_swallow_the_next_flag():
     parsed = flags.parse(["--allow_version_labels_for_unavailable_models", *MODEL])
     assert parsed.allow_version_labels_for_unavailable_models
