@@ -21,9 +21,10 @@ held against a twin that is as good and draws from other latents, so that pairin
 it is judged by other real images: as many as the test split has, chosen anew each time from the
 test and eval splits, on neither of which it was trained, floor included.
 
-What takes long is measured only where the quicker checks pass: pixels, then near copies, then
-coverage and recall, then the interval against the blessed generator. "missed" counts what was
-measured. A strength whose first judgements (`GIVEN_UP`) were all blessings is not judged further.
+What takes long is measured only where the quicker checks pass: pixels, near copies, coverage
+within classes, coverage and recall, the interval against the blessed generator. "missed" counts
+what was measured. A strength whose first judgements (`GIVEN_UP`) were all blessings is not judged
+further.
 """
 
 import argparse
@@ -219,6 +220,10 @@ class Gate:
             found = memorisation.memorisation(near, real.to_train_pixels)
             return {"copies": found.suspect_share}
 
+        def class_coverage() -> dict:
+            found = reference.class_coverage(real.features, real.labels, pool.features[rows], asked)
+            return {"class_coverage": min(found.values())}
+
         figures = {
             "fid_ratio": frechet.frechet_distance_between(fakes.total.moments, self.moments)
             / real.floor,
@@ -236,6 +241,7 @@ class Gate:
             lambda: {},
             lambda: measure.pixel_figures(fakes, real, conditional=False),
             copies,
+            class_coverage,
             lambda: measure.variety_figures(fakes, real, conditional=True),
         ):
             figures |= measured()

@@ -115,6 +115,7 @@ def pairs(
     *,
     names: tuple[str, str] = ("generated", "nearest in training"),
     title: str = "",
+    note: str = "",
     columns: int = 10,
     scale: int = 2,
 ) -> None:
@@ -126,6 +127,7 @@ def pairs(
       values: N numbers, such as distances.
       names: what the upper and the lower picture of a pair are.
       title: one line above.
+      note: what the numbers are to be read by; goes below the title.
       columns: pairs in a row.
       scale: how many pixels a pixel becomes.
 
@@ -145,7 +147,8 @@ def pairs(
         both = np.concatenate([_filled(upper[part], columns), _filled(lower[part], columns)])
         sheets.append(("", tile(both, columns, scale=scale)))
         captions.append([f"{value:.3g}" for value in values[part]])
-    subtitle = f"above: {names[0]}; below: {names[1]}; the number: distance"
+    subtitle = f"above: {names[0]}; below: {names[1]}; the number: their distance"
+    subtitle += f"\n{note}" if note else ""
     _labelled(sheets, title, (), captions=captions, subtitle=subtitle).save_to(path)
 
 
@@ -160,7 +163,8 @@ def class_bars(
 ) -> None:
     """Bars a class, one colour a series: shares, accuracies, per-class FID.
 
-    With more than forty classes the names are left out and bars become lines.
+    Up to twenty bars have their value above them. With more than forty classes the names are left
+    out and bars become lines.
 
     Args:
       path: the PNG to write.
@@ -187,7 +191,10 @@ def class_bars(
         else:
             width = 0.8 / len(series)
             left = places - 0.4 + width * (index + 0.5)
-            axes.bar(left, heights, width, color=color, label=name)
+            bars = axes.bar(left, heights, width, color=color, label=name)
+            if len(class_names) * len(series) <= 20:
+                words = ["" if np.isnan(h) else f"{h:.3g}" for h in heights]
+                axes.bar_label(bars, words, padding=1, fontsize=7)
     if len(class_names) <= 40:
         long = max(map(len, class_names)) > 3
         rotation, side = (45, "right") if long else (0, "center")
@@ -213,10 +220,11 @@ def precision_recall_plot(
       path: the PNG to write.
       points: name -> (precision, recall), or (density, coverage) with other `axes_names`; the
         first is drawn as the generator in question, the others as what it is measured by.
-      axes_names: of the horizontal and the vertical axis.
+      axes_names: of the horizontal and the vertical axis; up to the colon they are in the legend.
       title: one line above.
     """
     figure, axes = _figure(4.6, 4.8)
+    across, upright = (name.partition(":")[0] for name in axes_names)
     # Legend, not labels beside the points: good generators lie on top of each other.
     for index, (name, (vertical, horizontal)) in enumerate(points.items()):
         axes.plot(
@@ -226,14 +234,14 @@ def precision_recall_plot(
             color=_FAKE if index == 0 else (_REAL, *_COLORS[2:])[(index - 1) % 3],
             markersize=9 if index == 0 else 7,
             linestyle="none",
-            label=f"{name} ({vertical:.3f}, {horizontal:.3f})",
+            label=f"{name}: {upright} {vertical:.3f}, {across} {horizontal:.3f}",
         )
     axes.set_xlim(0, 1.04)
     axes.set_ylim(0, 1.06 * max([1.0, *(vertical for vertical, _ in points.values())]))
     axes.grid(color=_GRID, linewidth=0.6)
     axes.set_xlabel(axes_names[0])
     axes.set_ylabel(axes_names[1])
-    axes.legend(frameon=False, loc="lower left", fontsize=9)
+    axes.legend(frameon=False, loc="lower left", fontsize=8)
     _save(figure, path, title)
 
 
@@ -294,30 +302,44 @@ def lines(
     title: str = "",
     log: bool = False,
     levels: Mapping[str, float] | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
     """Curves, such as FID against n, or a corruption's strength.
 
     Args:
       path: the PNG to write.
-      series: name -> (x values, y values).
+      series: name -> (x values, y values); the first is drawn as the generator in question, the
+        second as real images.
       xlabel, ylabel: what they are.
       title: one line above.
       log: logarithmic upright axis.
       levels: name -> where to draw a dashed level line.
+      intervals: name of a series -> lower and upper end of the interval about its last value.
     """
     figure, axes = _figure(6.4, 3.6)
-    for name, (x, y) in series.items():
-        axes.plot(x, y, marker="o", markersize=4, linewidth=1.5, label=name)
+    for index, (name, (x, y)) in enumerate(series.items()):
+        color = (_FAKE, _REAL, *_COLORS[2:])[index % len(_COLORS)]
+        axes.plot(x, y, marker="o", markersize=4, linewidth=1.5, label=name, color=color)
+        if interval := (intervals or {}).get(name):
+            axes.vlines(x[-1], *interval, color=color, linewidth=6, alpha=0.3, label="its interval")
     for name, level in (levels or {}).items():
         axes.axhline(level, color="#333333", linestyle="--", linewidth=1, label=name)
     if log:
         axes.set_yscale("log")
+        # 0.3 and not 3 x 10^-1.
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}" if _decades(axes.get_ylim()) < 1.5 else "")
+    axes.xaxis.set_major_formatter("{x:,g}")
     axes.grid(color=_GRID, linewidth=0.6)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     if len(series) + len(levels or {}) > 1:
         axes.legend(frameon=False)
     _save(figure, path, title)
+
+
+def _decades(limits: tuple[float, float]) -> float:
+    return float(np.log10(limits[1] / limits[0]))
 
 
 def _filled(images: np.ndarray, columns: int) -> np.ndarray:
@@ -348,18 +370,19 @@ def _labelled(
     font, small = ImageFont.load_default(16), ImageFont.load_default(13)
     left = 10 + int(max([0.0, *(small.getlength(name) + 8 for name in row_names)]))
     wide = max(sheet.shape[1] for _, sheet in sheets)
-    texts = max(font.getlength(title), small.getlength(subtitle))
+    below = subtitle.splitlines()
+    texts = max(font.getlength(title), *map(small.getlength, below), 0.0)
     width = int(max(left + wide, texts + 20)) + 10
     heads = [22 if name else 6 for name, _ in sheets]
     feet = [18 if captions else 0] * len(sheets)
-    top = 8 + (24 if title else 0) + (20 if subtitle else 0) + (18 if column_names else 0)
+    top = 8 + (24 if title else 0) + 20 * len(below) + (18 if column_names else 0)
     height = top + sum(heads) + sum(feet) + sum(sheet.shape[0] for _, sheet in sheets) + 10
     page = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(page)
     if title:
         draw.text((10, 8), title, _INK, font)
-    if subtitle:
-        draw.text((10, 8 + (24 if title else 0)), subtitle, _INK, small)
+    for index, line in enumerate(below):
+        draw.text((10, 8 + (24 if title else 0) + 20 * index), line, _INK, small)
     if column_names:
         _across(draw, column_names, left, wide, top - 16, small)
     for index, (name, sheet) in enumerate(sheets):

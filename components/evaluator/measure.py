@@ -151,7 +151,11 @@ def class_figures(fakes: Fakes, reference: Reference, conditional: bool) -> tupl
             "share": balance.shares[label],
             "reference_share": balance.reference_shares[label],
             "accuracy": accuracy.get(int(label)),
+            "reference_accuracy": float(
+                np.mean(reference.predicted[reference.labels == label] == label)
+            ),
             "fid": distances.get(int(label)),
+            "fid_floor": reference.class_floors.get(int(label)),
         }
         for label in np.flatnonzero(reference.class_counts())
     ]

@@ -60,16 +60,19 @@ def draw(
     shown = {"this generator": fakes}
     if baseline is not None:
         shown["blessed before"] = baseline
-    _draw_fid(folder / "fid.png", reference, shown)
+    _draw_fid(folder / "fid.png", reference, shown, document["metrics"]["fid_interval"])
     pictures.histograms(
         folder / "nearest_distances.png",
         {"real test images": reference.to_train_pixels, "generated": neighbours.distances},
         xlabel="distance to the nearest training image, in pixel space",
         title="Does it repeat what it was trained on?",
-        lines={
-            "nearer: 1 % of the test images": float(np.quantile(reference.to_train_pixels, 0.01))
-        },
+        lines={"nearer: 1 % of the test images": _near(reference)},
     )
+
+
+def _near(reference: Reference) -> float:
+    """The distance to the nearest train image below which only 1 % of the test images are."""
+    return float(np.quantile(reference.to_train_pixels, 0.01))
 
 
 def _draw_extremes(
@@ -107,6 +110,10 @@ def _draw_neighbours(
         reference.train_images[neighbours.indices[chosen]],
         neighbours.distances[chosen],
         title="Of each class, the generated images nearest to training images",
+        note=(
+            "in pixels, white counting 1; a copy has 0, and of real test images 1 in 100 is below "
+            f"{_near(reference):.2f}"
+        ),
     )
 
 
@@ -128,18 +135,24 @@ def _draw_classes(folder: pathlib.Path, document: dict) -> None:
     )
     pictures.class_bars(
         folder / "class_fid.png",
-        {"FID": [row["fid"] for row in rows]},
+        {
+            "real train images": [row["fid_floor"] for row in rows],
+            "generated": [row["fid"] for row in rows],
+        },
         names,
         ylabel="FID within the class",
-        title="How far each class is from the real one",
+        title="How far each class is from that of the real test images",
     )
     if any(row["accuracy"] is not None for row in rows):
         pictures.class_bars(
             folder / "class_accuracy.png",
-            {"accuracy": [row["accuracy"] for row in rows]},
+            {
+                "real test images": [row["reference_accuracy"] for row in rows],
+                "generated": [row["accuracy"] for row in rows],
+            },
             names,
-            ylabel="taken for the class asked for",
-            title="Does it draw what it was asked for?",
+            ylabel="taken for what they should be",
+            title="Does it draw what it was asked for? The classifier says",
             percent=True,
         )
 
@@ -160,24 +173,30 @@ def _draw_variety(folder: pathlib.Path, figures: dict) -> None:
         )
 
 
-def _draw_fid(path: pathlib.Path, reference: Reference, series: dict[str, Fakes]) -> None:
+def _draw_fid(
+    path: pathlib.Path, reference: Reference, series: dict[str, Fakes], interval: list[float]
+) -> None:
     """FID against how many fakes it is measured on: it falls with n for anything, real or not."""
     real = frechet.FeatureStats.of(reference.features)
     curves = {
         name: _growing([group.moments for group in fakes.groups], real)
         for name, fakes in series.items()
     }
-    sample = reference.real_sample
-    curves["real train images (floor)"] = _growing(
-        [frechet.FeatureStats.of(part) for part in np.array_split(sample, _STEPS)], real
-    )
+    first = next(iter(curves))
+    parts = np.array_split(reference.real_sample, _STEPS)
+    floor = {
+        "real train images (floor)": _growing(
+            [frechet.FeatureStats.of(part) for part in parts], real
+        )
+    }
     pictures.lines(
         path,
-        curves,
+        {first: curves.pop(first), **floor, **curves},
         xlabel="images that it is measured on",
         ylabel="FID",
         title="FID falls with the number of images: it compares at the same number only",
         log=True,
+        intervals={first: tuple(interval)},
     )
 
 

@@ -5,6 +5,7 @@ of it changes from one generator to the next.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 
 from metrics import checks, features, frechet, manifold, memorisation, pixels
+from metrics import labels as labels_lib
 
 CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
@@ -109,6 +111,16 @@ class Reference:
         """Features of the real train images that the floor is measured on, [num_fakes, D]."""
         rows = _floor_rows(self.train_labels, self.class_counts(), self.num_fakes)
         return self.train_features[rows]
+
+    @functools.cached_property
+    def class_floors(self) -> dict[int, float | None]:
+        """FID of those train images within each class of the reference."""
+        rows = _floor_rows(self.train_labels, self.class_counts(), self.num_fakes)
+        classes = self.data.num_classes
+        return labels_lib.per_class_frechet(
+            labels_lib.class_stats(self.features, self.labels, classes),
+            labels_lib.class_stats(self.train_features[rows], self.train_labels[rows], classes),
+        )
 
     @property
     def floor(self) -> float:
