@@ -51,6 +51,7 @@ setuptools.setup(
     package_data={
         "metrics": ["weights/*"],
         "serving": ["*.yaml", "*.md", "config/*", "page/static/*"],
+        "serving.native": ["CMakeLists.txt", "runtime/*", "src/*"],
         "pipeline": ["report/templates/*"],
     },
     install_requires=[

@@ -1,0 +1,1 @@
+"""A pushed generator as one C++ program without TensorFlow; `README.md` says how."""

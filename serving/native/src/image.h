@@ -1,0 +1,30 @@
+// Grey pictures: sheets of digits, and PNG.
+
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace digits {
+
+/// A grey picture, row by row: 0 is black, 255 is white.
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<std::uint8_t> pixels;
+};
+
+/// Pixels of what the network gives: [-1, 1] to 0..255, rounded to nearest.
+///
+/// Throws std::runtime_error where a value is not finite.
+Image ToGrey(const float* values, int width, int height);
+
+/// Lays pictures of one size out row by row on white paper, each pixel 2x2, as
+/// `mnist-gan generate` does. `images` is not empty.
+Image Sheet(const std::vector<Image>& images);
+
+/// The picture as a PNG file, not compressed.
+std::string EncodePng(const Image& image);
+
+}  // namespace digits

@@ -1,0 +1,69 @@
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+#include "image.h"
+
+using namespace digits;
+
+TEST_CASE("values become grey levels, rounded and clipped") {
+  const float values[] = {-1, 1, 0, -0.999f, 1.2f, -3};
+  CHECK(ToGrey(values, 3, 2).pixels == std::vector<std::uint8_t>{0, 255, 128, 0, 255, 0});
+}
+
+TEST_CASE("a value that is not finite is no picture") {
+  const float values[] = {0, std::numeric_limits<float>::quiet_NaN()};
+  CHECK_THROWS_WITH_AS(ToGrey(values, 2, 1), "the network gave a number that is not finite",
+                       std::runtime_error);
+}
+
+TEST_CASE("a sheet has ten columns where ten divide it, and is nearly square elsewhere") {
+  const auto columns = [](int count) {
+    return (Sheet(std::vector<Image>(count, Image{1, 1, {0}})).width - 2) / 4;
+  };
+  CHECK(columns(1) == 1);
+  CHECK(columns(2) == 1);
+  CHECK(columns(16) == 4);
+  CHECK(columns(30) == 10);
+  CHECK(columns(64) == 8);
+}
+
+TEST_CASE("a sheet shows each picture twice as large with white paper around") {
+  const Image sheet = Sheet({Image{1, 1, {10}}, Image{1, 1, {20}}});
+  CHECK(sheet.width == 6);
+  CHECK(sheet.height == 10);
+  const std::uint8_t w = 255;
+  CHECK(sheet.pixels == std::vector<std::uint8_t>{
+                            w, w, w,  w,  w, w, w, w, w,  w,  w, w,  //
+                            w, w, 10, 10, w, w, w, w, 10, 10, w, w,  //
+                            w, w, w,  w,  w, w, w, w, w,  w,  w, w,  //
+                            w, w, 20, 20, w, w, w, w, 20, 20, w, w,  //
+                            w, w, w,  w,  w, w, w, w, w,  w,  w, w});
+}
+
+TEST_CASE("a PNG of one pixel is this one") {
+  // The check sums are those of Python's zlib.
+  const std::string expected(
+      "\x89PNG\r\n\x1a\n"
+      "\0\0\0\x0dIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0\x3a\x7e\x9b\x55"
+      "\0\0\0\x0dIDAT\x78\x01\1\2\0\xfd\xff\0\x80\0\x82\0\x81\xc3\x6e\x25\xe0"
+      "\0\0\0\0IEND\xae\x42\x60\x82",
+      8 + 25 + 25 + 12);
+  CHECK(EncodePng(Image{1, 1, {0x80}}) == expected);
+}
+
+TEST_CASE("data over 65,535 bytes goes into several stored blocks") {
+  Image image{300, 300, std::vector<std::uint8_t>(300 * 300)};
+  std::iota(image.pixels.begin(), image.pixels.end(), 0);
+  const std::string png = EncodePng(image);
+  const std::size_t rows = 301 * 300, data = 8 + 25 + 8 + 2;  // up to the first block
+  CHECK(png.substr(data, 5) == std::string("\0\xff\xff\0\0", 5));
+  const auto rest = static_cast<std::uint16_t>(rows - 0xFFFF);
+  const std::string last = {1, static_cast<char>(rest), static_cast<char>(rest >> 8),
+                            static_cast<char>(~rest), static_cast<char>(~rest >> 8)};
+  CHECK(png.substr(data + 5 + 0xFFFF, 5) == last);
+  CHECK(png.size() == data + 10 + rows + 4 + 4 + 12);
+}
