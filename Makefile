@@ -9,7 +9,7 @@ MNIST_GAN := .venv/bin/mnist-gan
 FOLDERS := $(foreach d,data/mnist ../shared/data/mnist,$(if $(wildcard $(d)/train-images-idx3-ubyte.gz),$(d)))
 export MNIST_GAN_DATA_DIR ?= $(if $(FOLDERS),$(CURDIR)/$(firstword $(FOLDERS)))
 
-.PHONY: help run test serve-tf setup lock lint clean
+.PHONY: help run test serve-tf native setup lock lint clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ test: .venv/.complete lint  ## style and all tests (ARGS="-m 'not e2e'" for the 
 
 serve-tf:  ## TF Serving itself on the pushed versions, from its program or Docker (ARGS: its flags)
 	@serving/serve-tf.sh $(ARGS)
+
+native: .venv/.complete  ## the newest pushed generator as one C++ program (ARGS="--out FILE")
+	@$(PYTHON) -m serving.native.build $(ARGS)
 
 lint: .venv/.complete
 	@$(PYTHON) -m ruff check .
