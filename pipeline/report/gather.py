@@ -545,7 +545,7 @@ def class_charts(found: Mapping) -> list:
         values = [item.get(key) for item in classes]
         return [None if v is None or not math.isfinite(v) else v * factor for v in values]
 
-    return [
+    charts = [
         drawing.bars(
             "Share of each class, in per cent",
             names,
@@ -554,22 +554,26 @@ def class_charts(found: Mapping) -> list:
             x_label="class that the classifier sees",
         ),
         drawing.bars(
-            "Accuracy by class asked for, in per cent",
-            names,
-            {"generated": column("accuracy", 100)},
-            y_label="as asked, %",
-            x_label="class asked for",
-            kinds=("fake",),
-        ),
-        drawing.bars(
             "FID within each class",
             names,
-            {"generated": column("fid")},
+            {"real train": column("fid_floor"), "generated": column("fid")},
             y_label="FID",
             x_label="class",
-            kinds=("fake",),
         ),
     ]
+    accuracy = column("accuracy", 100)
+    if any(value is not None for value in accuracy):  # else it takes no wishes
+        charts.insert(
+            1,
+            drawing.bars(
+                "Accuracy by class asked for, in per cent",
+                names,
+                {"real": column("reference_accuracy", 100), "generated": accuracy},
+                y_label="as asked, %",
+                x_label="class asked for",
+            ),
+        )
+    return charts
 
 
 def _plane_charts(found: Mapping) -> list:
