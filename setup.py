@@ -78,6 +78,8 @@ setuptools.setup(
     ],
     extras_require={
         "dev": ["pytest", "ruff", "hypothesis", "playwright"],
+        # What benchmarks/metrics.py sets the metrics beside; in no lock, since torch is large.
+        "compare": ["torch-fidelity", "torchmetrics", "prdc", "clean-fid"],
         "notebook": ["ipykernel", "nbconvert", "nbformat"],
         "kubeflow": [f"kfp==2.5.0{OLD}", f"kfp>=2.14{NEW}"],
     },

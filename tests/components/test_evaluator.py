@@ -170,6 +170,25 @@ def test_bars_are_those_of_the_data_set_unless_the_user_sets_them(judge, models)
     assert usual_bars("standard", "kmnist") == usual_bars("standard", "fashion_mnist")
 
 
+@pytest.mark.e2e
+def test_a_classifier_trained_on_fakes_is_a_figure_a_bar_and_a_property(judge, models):
+    document, evaluation, blessing = judge(models("good"), cas_fakes=2000, min_cas=1.0)
+    cas = document["metrics"]["cas"]
+    assert 0.3 < cas < 1
+    assert evaluation.get_float_custom_property("cas") == pytest.approx(cas)
+    assert document["seconds"]["cas"] > 0
+    assert [c["name"] for c in document["checks"] if not c["passed"]] == ["cas"]
+    assert "classifier trained on fakes" in blessing.get_string_custom_property("reason")
+    again, _, _ = judge(models("good"), cas_fakes=2000, min_cas=0.0)
+    assert again["metrics"]["cas"] == cas and again["blessed"]
+
+
+def test_without_being_asked_for_no_classifier_is_trained(judge, models):
+    document, evaluation, _ = judge(models("good"))
+    assert "cas" not in document["metrics"] and "cas" not in document["seconds"]
+    assert not evaluation.has_custom_property("cas")
+
+
 @pytest.mark.parametrize(
     ("spoil", "bar", "check"),
     [
