@@ -30,6 +30,7 @@ from pipeline.configs import Settings
 from pipeline.lineage import digests, graph
 from pipeline.workspace import Workspace
 from serving import process, versions
+from trainer.config import NO_BASE_MODEL
 
 _log = logging.getLogger(__name__)
 
@@ -75,14 +76,16 @@ def run(
       The document of `store.describe_run`; a failed node is told there, not raised.
 
     Raises:
-      ValueError: the data can't be had, `from_node` is no node, or what was named as TF Serving's
-        program is none.
+      ValueError: the data can't be had, `from_node` is no node, what was named as TF Serving's
+        program is none, or there is no generator to start from.
     """
     begun = time.monotonic() if begun is None else begun
     close_interrupted(workspace)
     view.phase("data")
     # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
     os.environ.setdefault(reference.CACHE_VARIABLE, str(workspace.cache))
+    if settings.training.base_model and not _blessed_before(workspace):
+        raise ValueError(NO_BASE_MODEL)
     data = data_source.resolve(settings.data, workspace.tfds)
     # Part of what decides a run: a TF Serving that was installed since then has to be asked.
     model_server = process.find_tf_serving(settings.validation.model_server) or process.LOCAL
@@ -273,6 +276,14 @@ def close_interrupted(workspace: Workspace, why: str = "the run was killed here"
         run_context.custom_properties["state"].string_value = "FAILED"
     if runs:
         handle.put_contexts(runs)
+
+
+def _blessed_before(workspace: Workspace) -> bool:
+    """Whether any generator was ever blessed here."""
+    if not workspace.metadata.exists():
+        return False
+    blessings = store.connect(workspace.metadata).get_artifacts_by_type("ModelBlessing")
+    return any(graph.facts_of(b.custom_properties).get("blessed") == 1 for b in blessings)
 
 
 def _behind(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:

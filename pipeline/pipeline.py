@@ -7,6 +7,8 @@
                                                               ^
                                                            Baseline: the latest other blessed one
 
+With the setting `base_model`, BaseModel looks up the latest blessed generator for the Trainer.
+
 `create_pipeline` has pure arguments: no globals, no environment, and nothing runs.
 """
 
@@ -19,6 +21,9 @@ import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
@@ -40,7 +45,7 @@ from pipeline.lineage import digests
 from pipeline.workspace import PIPELINE_NAME
 
 # Nodes that only look up what is there already; a run's report leaves them out.
-LOOKUPS = frozenset({"Baseline"})
+LOOKUPS = frozenset({"Baseline", "BaseModel"})
 
 # Named by its path, since Beam's default runner differs from version to version; in this process,
 # since starting workers takes longer than all of MNIST. The image is never used by it: any value
@@ -124,11 +129,20 @@ def create_pipeline(
     )
     transform.add_upstream_node(data_gate)
 
+    base_model = None
+    if settings.training.base_model == "latest":
+        base_model = Resolver(
+            strategy_class=LatestBlessedModelStrategy,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("BaseModel")
+
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
+        base_model=base_model.outputs["model"] if base_model else None,
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         custom_config={
@@ -160,6 +174,7 @@ def create_pipeline(
         current=trainer.outputs["model"],
         model=Channel(type=standard_artifacts.Model),
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
     ).with_id("Baseline")
 
     evaluator = Evaluator(
@@ -200,6 +215,7 @@ def create_pipeline(
             example_validator,
             data_gate,
             transform,
+            *([base_model] if base_model else []),
             trainer,
             generator_validator,
             baseline,

@@ -73,6 +73,10 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
         "model_epochs": 10,
     },
 }
+NO_BASE_MODEL = (
+    "base_model=latest: no generator was blessed yet that training could start from; "
+    "train one without it first"
+)
 LEARNING_RATES = {"blocks5": (0.001, 0.0001)}  # where a model takes certain ones only
 
 
@@ -94,7 +98,8 @@ class TrainingConfig(BaseModel):
         "settings of each",
     )
     base_model: Literal["latest"] | None = Field(
-        None, description="start from the latest blessed generator; null starts afresh"
+        None,
+        description="start from the weights of the latest blessed generator; null starts afresh",
     )
     steps: int = Field(6000, ge=1, description="updates of each network")
     batch_size: int = Field(128, ge=2, le=4096, description="real images, and fakes, a step")
@@ -198,13 +203,6 @@ class TrainingConfig(BaseModel):
                 "model '{model}' takes {rates}",
                 {"model": info.data["model"], "rates": " or ".join(map(str, rates))},
             )
-        return value
-
-    @pydantic.field_validator("latent_dim")
-    @classmethod
-    def _fills_a_map(cls, value: int, info: pydantic.ValidationInfo) -> int:
-        if info.data.get("model") == "blocks5" and value % 49:
-            raise PydanticCustomError("latent_dim", "it becomes a map of 7x7: a multiple of 49")
         return value
 
     @pydantic.field_validator("batch_size")

@@ -14,10 +14,10 @@ import tensorflow_transform as tft
 
 from serving.contract import GeneratorContract, to_uint8
 from trainer.checkpoints import write_atomically
-from trainer.config import IMAGE_SHAPE, TrainingConfig, resolve_precision
+from trainer.config import IMAGE_SHAPE, NO_BASE_MODEL, TrainingConfig, resolve_precision
 from trainer.evaluation import make_evaluation
 from trainer.export import export_generator
-from trainer.training import LOOPS, train
+from trainer.training import LOOPS, OtherNetworksError, train
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -42,6 +42,8 @@ def run_fn(fn_args: "FnArgs") -> None:
     data, seed = custom["data"], int(custom["seed"])
     images, labels = read_split(fn_args.train_files, fn_args.transform_output)
     logger.info("Read %d images to train on", len(images))
+    if config.base_model and not fn_args.base_model:
+        raise ValueError(NO_BASE_MODEL)
     initial_weights = load_warm_start(fn_args.base_model) if fn_args.base_model else None
 
     precision = resolve_precision(config.precision)
@@ -64,19 +66,28 @@ def run_fn(fn_args: "FnArgs") -> None:
             architecture,
             seed,
         )
-    result = train(
-        images,
-        labels,
-        config,
-        data["num_classes"],
-        seed,
-        checkpoint_dir=custom["checkpoint_root"],
-        output_dir=fn_args.model_run_dir,
-        log_dir=pathlib.Path(custom["tensorboard_root"], fingerprint[:24]),
-        fingerprint=fingerprint,
-        initial_weights=initial_weights,
-        evaluate=evaluate,
-    )
+    try:
+        result = train(
+            images,
+            labels,
+            config,
+            data["num_classes"],
+            seed,
+            checkpoint_dir=custom["checkpoint_root"],
+            output_dir=fn_args.model_run_dir,
+            log_dir=pathlib.Path(custom["tensorboard_root"], fingerprint[:24]),
+            fingerprint=fingerprint,
+            initial_weights=initial_weights,
+            evaluate=evaluate,
+        )
+    except OtherNetworksError as error:
+        base = GeneratorContract.load(fn_args.base_model)
+        raise OtherNetworksError(
+            f"can't start from the generator in {fn_args.base_model}: {error}. It is a "
+            f"{base.model} with latents of {base.latent_dim} and {base.num_classes} classes, this "
+            f"run trains a {config.model} with {config.latent_dim} and {data['num_classes']}; all "
+            "settings of the networks must be the same."
+        ) from error
     contract = GeneratorContract(
         model=config.model,
         latent_dim=config.latent_dim,

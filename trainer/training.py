@@ -42,6 +42,10 @@ class NonFiniteLossError(RuntimeError):
     """A loss became NaN or infinite; the message holds step, losses and last good checkpoint."""
 
 
+class OtherNetworksError(ValueError):
+    """Weights to start from do not fit these networks."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
     """What training made.
@@ -95,6 +99,7 @@ def train(
 
     Raises:
       ValueError: images or labels have another shape, type or range.
+      OtherNetworksError: `initial_weights` are of networks with other layers or widths.
       NonFiniteLossError: a loss became NaN or infinite.
       TrainingInterrupted: SIGTERM or Ctrl-C; a checkpoint of the last step was written.
     """
@@ -212,8 +217,8 @@ def _restore(state: Mapping[str, tf.Variable], arrays: Mapping[str, np.ndarray])
     found = {name: arrays[name].shape for name in arrays if name in shapes}
     if found != shapes:
         wrong = sorted(name for name in shapes if found.get(name) != shapes[name])
-        raise ValueError(
-            f"these weights belong to other networks: {len(wrong)} of {len(shapes)} arrays are "
+        raise OtherNetworksError(
+            f"its weights belong to other networks: {len(wrong)} of {len(shapes)} arrays are "
             f"missing or of another shape, the first is {wrong[0]}"
         )
     for name, variable in state.items():

@@ -66,9 +66,17 @@ def test_the_server_that_was_found_is_part_of_the_cache_key(nodes, tmp_path):
     assert _differing(nodes, changed) == {"GeneratorValidator"}
 
 
-def test_only_resolvers_are_left_out_of_a_report(nodes):
+def test_only_resolvers_are_left_out_of_a_report(tmp_path):
+    nodes = {c.id: c for c in make(tmp_path, base_model="latest").components}
     resolvers = {name for name, node in nodes.items() if type(node).__name__ == "Resolver"}
     assert resolvers == LOOKUPS
+
+
+def test_the_latest_blessed_generator_is_looked_up_where_training_starts_from_it(tmp_path, nodes):
+    assert "BaseModel" not in nodes
+    warm = {c.id: c for c in make(tmp_path, base_model="latest").components}
+    assert warm["BaseModel"] in warm["Trainer"].upstream_nodes
+    assert warm["Trainer"].inputs["base_model"].type_name == "Model"
 
 
 def test_every_node_that_runs_our_code_has_the_hash_of_it(nodes):

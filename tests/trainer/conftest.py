@@ -28,7 +28,7 @@ _SHORT = {
 TINY_OF = {
     "cdcgan": TINY,
     "dcgan": {**_SHORT, "model": "dcgan", "latent_dim": 8, "sample_interval": 5},
-    "blocks5": {**_SHORT, "model": "blocks5", "latent_dim": 49, "sample_interval": 5},
+    "blocks5": {**_SHORT, "model": "blocks5", "latent_dim": 8, "sample_interval": 5},
     "gaussian_mlp": {**_SHORT, "model": "gaussian_mlp", "latent_dim": 8},
 }
 

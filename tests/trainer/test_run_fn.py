@@ -164,6 +164,25 @@ def test_a_base_model_without_weights_to_start_from_is_named(fn_args, tmp_path):
         run_fn(fn_args)
 
 
+def test_a_base_model_of_other_networks_is_refused_and_both_are_named(fn_args, tmp_path):
+    run_fn(fn_args)
+    fn_args.base_model = fn_args.serving_model_dir
+    fn_args.serving_model_dir = str(tmp_path / "second" / "Format-Serving")
+    for changes in ({**TINY, "generator_channels": 9}, TINY_OF["dcgan"]):
+        settings = TrainingConfig(**changes).model_dump_json()
+        fn_args.custom_config = {**fn_args.custom_config, "training": settings}
+        model = changes.get("model", "cdcgan")
+        with pytest.raises(ValueError, match=f"can.t start from .*is a cdcgan.*trains a {model}"):
+            run_fn(fn_args)
+
+
+def test_a_base_model_that_there_is_not_is_refused(fn_args):
+    settings = TrainingConfig(**TINY, base_model="latest").model_dump_json()
+    fn_args.custom_config = {**fn_args.custom_config, "training": settings}
+    with pytest.raises(ValueError, match="no generator was blessed yet"):
+        run_fn(fn_args)
+
+
 def test_the_eval_split_is_looked_at_each_interval_and_changes_no_weight(fn_args, tmp_path):
     run_fn(fn_args)
     with np.load(tmp_path / "model" / "Training" / "weights.npz") as archive:

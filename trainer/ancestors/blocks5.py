@@ -1,7 +1,7 @@
 """`blocks5`: five blocks of convolution, normalisation and activation on each side.
 
 Published with 100,352 parameters in the generator and 100,137 in the discriminator, widths unknown.
-These have 100,353 (one more) and 100,241 (0.1 % more) that are trained, with either normalisation.
+These have 100,401 and 100,241 that are trained (0.05 % and 0.1 % more), with either normalisation.
 """
 
 from collections.abc import Callable
@@ -16,18 +16,18 @@ from trainer.config import IMAGE_SHAPE, TrainingConfig
 from trainer.layers import FusedBatchNormalization, LeakyReLU
 from trainer.models import Architecture
 
-GROUPS = 8
+GROUPS = 4  # of channels, where each is normalised by itself
 
 
 def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
-    """[N, latent_dim] as a map of 7x7, by five blocks to 28x28x16, and a last convolution."""
+    """[N, latent_dim] as one pixel, by five blocks to 4x4, 7x7, 14x14, 28x28 and an image."""
     latent = keras.Input([config.latent_dim], name="latent")
-    x = layers.Reshape([7, 7, config.latent_dim // 49], name="to_7x7")(latent)
-    x = _block(config, 1, layers.Conv2D, 72, kernel_size=3)(x)
-    x = _block(config, 2, layers.Conv2DTranspose, 56, kernel_size=4, strides=2)(x)
-    x = _block(config, 3, layers.Conv2D, 40, kernel_size=3)(x)
-    x = _block(config, 4, layers.Conv2DTranspose, 16, kernel_size=4, strides=2)(x)
-    x = _block(config, 5, layers.Conv2D, 16, kernel_size=3)(x)
+    x = layers.Reshape([1, 1, config.latent_dim], name="to_1x1")(latent)
+    x = _block(config, 1, layers.Conv2DTranspose, 16, kernel_size=4, padding="valid")(x)
+    x = _block(config, 2, layers.Conv2DTranspose, 48, kernel_size=4, padding="valid")(x)
+    x = _block(config, 3, layers.Conv2DTranspose, 28, kernel_size=4, strides=2)(x)
+    x = _block(config, 4, layers.Conv2DTranspose, 24, kernel_size=4, strides=2)(x)
+    x = _block(config, 5, layers.Conv2D, 24, kernel_size=3)(x)
     x = layers.Conv2D(
         1, 3, padding="same", kernel_initializer=_initializer(config), name="to_image"
     )(x)
@@ -51,14 +51,13 @@ def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model
 
 
 def _block(
-    config: TrainingConfig, number: int, convolution: type, channels: int, **shape: int
+    config: TrainingConfig, number: int, convolution: type, channels: int, **shape: int | str
 ) -> Callable:
     """Convolution, normalisation, activation, as the settings say."""
     stack = [
         convolution(
             channels,
-            **shape,
-            padding="same",
+            **{"padding": "same", **shape},
             use_bias=False,  # the normalisation adds one
             kernel_initializer=_initializer(config),
             name=f"convolution_{number}",

@@ -1,0 +1,85 @@
+"""Other models and warm starts, the whole way, in the workspace that the e2e tests share."""
+
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import cli, store
+from serving import versions
+from serving.contract import GeneratorContract
+from tests.conftest import REPOSITORY
+from tests.e2e.conftest import command, run
+
+pytestmark = pytest.mark.e2e
+
+
+def test_base_model_is_refused_before_anything_runs_where_nothing_was_blessed(tmp_path):
+    arguments, environment = command(tmp_path / "fresh", "--set", "base_model=latest")
+    result = subprocess.run(
+        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert "no generator was blessed yet" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "fresh" / "metadata.sqlite").exists()
+
+
+def test_training_starts_from_the_latest_blessed_generator_and_the_lineage_shows_it(
+    first, workspace
+):
+    before = store.connect(workspace / "metadata.sqlite")
+    blessings = before.get_artifacts_by_type("ModelBlessing")
+    blessed = {
+        b.custom_properties["current_model_id"].int_value
+        for b in blessings
+        if b.custom_properties["blessed"].int_value == 1
+    }
+    warm = run(workspace, "--set", "base_model=latest", "--set", "seed=11")
+    assert warm.exit_code == 0, warm.document
+    assert warm.states()["Trainer"] == "COMPLETE"
+    assert "BaseModel" not in warm.states()  # a lookup is no work
+
+    connection = store.connect(workspace / "metadata.sqlite")
+    context = connection.get_context_by_type_and_name(store.RUN_CONTEXT, warm.document["run_id"])
+    found = {
+        store.node_id(connection, e): e for e in connection.get_executions_by_context(context.id)
+    }
+    assert "BaseModel" in found
+    events = connection.get_events_by_execution_ids([found["Trainer"].id])
+    inputs = {e.path.steps[0].key: e.artifact_id for e in events if e.type == e.INPUT}
+    assert inputs["base_model"] == max(blessed)
+    (model,) = connection.get_artifacts_by_id([inputs["base_model"]])
+    version = versions.list_versions(workspace / "serving" / "mnist_gan")[-1]
+    assert version.number == warm.document["pushed_version"]
+    contract = GeneratorContract.load(version.path)
+    assert contract.training["warm_start"].startswith(model.uri)
+
+
+def test_a_model_without_labels_goes_the_whole_way(first, workspace, tmp_path):
+    other = run(workspace, "--set", "model=dcgan")
+    assert other.exit_code == 0, other.document
+    assert other.document["blessed"] is True
+    assert "accuracy" not in other.document["metrics"]
+    version = versions.list_versions(workspace / "serving" / "mnist_gan")[-1]
+    assert version.number == other.document["pushed_version"]
+    contract = GeneratorContract.load(version.path)
+    assert (contract.model, contract.latent_distribution) == ("dcgan", "uniform")
+    page = (workspace / "report" / "index.html").read_text()
+    assert "Nothing to show" not in page
+
+    arguments = ["generate", "--workspace", str(workspace), "--count", "4"]
+    drawn = CliRunner().invoke(cli.main, [*arguments, "--out", str(tmp_path / "any.png")])
+    assert drawn.exit_code == 0, drawn.output
+    refused = CliRunner().invoke(
+        cli.main, [*arguments, "--digit", "7", "--out", str(tmp_path / "seven.png")]
+    )
+    assert refused.exit_code == 2
+    assert "can't be asked for class 7" in refused.output
+
+
+def test_weights_of_other_networks_are_no_start(first, workspace):
+    failed = run(workspace, "--set", "base_model=latest", "--set", "latent_dim=48")
+    assert failed.exit_code == 1
+    (error,) = [node["error"] for node in failed.document["nodes"] if node["id"] == "Trainer"]
+    assert "can't start from" in error and "must be the same" in error
