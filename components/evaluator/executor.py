@@ -18,7 +18,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.evaluator import generation, judge, measure, pictures, reference
-from components.evaluator.config import JudgeConfig
+from components.evaluator.config import JudgeConfig, usual_bars
 from metrics import checks
 from metrics.pictures import digit_grid
 from serving import local, versions
@@ -193,12 +193,33 @@ def _write(
         artifact.set_int_custom_property("forced", int(document["forced"]))
         if document["forced"]:
             artifact.set_string_custom_property("force_reason", document["force_reason"])
-        for name, value in document["metrics"].items():
-            # ML Metadata knows no intervals: their ends are properties of their own.
-            ends = {"_low": value[0], "_high": value[1]} if isinstance(value, list) else {"": value}
-            for suffix, number in ends.items():
-                if isinstance(number, float | int):
-                    artifact.set_float_custom_property(name + suffix, float(number))
+        bars = {name: document["bars"][name] for name in usual_bars("standard", "")}
+        artifact.set_string_custom_property("bars", json.dumps(bars, sort_keys=True))
+        missed = [check["name"] for check in document["checks"] if not check["passed"]]
+        artifact.set_string_custom_property("missed", json.dumps(missed))
+        if "ignored" in (document["baseline"] or {}):
+            artifact.set_string_custom_property("baseline_ignored", document["baseline"]["ignored"])
+        for name, number in _numbers(document).items():
+            artifact.set_float_custom_property(name, number)
+
+
+def _numbers(document: dict) -> dict[str, float]:
+    """What was measured, as ML Metadata takes it: an interval becomes two numbers."""
+    compared = ("fid", "difference", "difference_interval")
+    found = document["baseline"] or {}
+    measured = {
+        **document["metrics"],
+        **{f"baseline_{name}": found[name] for name in compared if name in found},
+    }
+    numbers = {}
+    for name, value in measured.items():
+        ends = {"_low": value[0], "_high": value[1]} if isinstance(value, list) else {"": value}
+        numbers |= {
+            name + suffix: float(number)
+            for suffix, number in ends.items()
+            if isinstance(number, float | int)
+        }
+    return numbers
 
 
 def _incomparable(blessing: types.Artifact | None, real: reference.Reference) -> dict[str, str]:

@@ -159,7 +159,8 @@ def against_baseline(config: JudgeConfig, comparison: dict) -> Check:
     """The check that FID is not credibly worse than the baseline's beyond the allowance."""
     baseline, difference = comparison["fid"], comparison["difference"]
     low, high = comparison["difference_interval"]
-    share = low / baseline if baseline > 0 else math.nan
+    known = baseline > 0 and all(math.isfinite(v) for v in (baseline, difference, low, high))
+    share = low / baseline if known else math.nan
     check = at_most("regression", share, config.max_regression, "FID's change")
     if not _is_number(share):
         return check
