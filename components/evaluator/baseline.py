@@ -9,6 +9,7 @@ import pathlib
 import ml_metadata as mlmd
 from tfx import types
 from tfx.components.evaluator import constants
+from tfx.components.util import model_utils
 from tfx.dsl.components.common import resolver
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
@@ -24,10 +25,12 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
             current=trainer.outputs["model"],
             model=Channel(type=standard_artifacts.Model),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+            infra_blessing=Channel(type=standard_artifacts.InfraBlessing),  # may be left out
         )
 
     "Another" means another artifact with other content: training once more to the very same
-    weights does not make a rival. The latest is the one that was blessed last. Where there is
+    weights does not make a rival. A model that GeneratorValidator found no server to serve was
+    never pushed, so it is none either. The latest is the one that was blessed last. Where there is
     none, `model` and `model_blessing` resolve to nothing, which the Evaluator takes as "no
     baseline".
     """
@@ -39,6 +42,12 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
         del store  # all that is needed is on the artifacts
         current = input_dict["current"]
         result = {"current": current, "model": [], "model_blessing": []}
+        servable = {}
+        # Asked anew a model may fare otherwise: the last word counts.
+        for blessing in sorted(input_dict.get("infra_blessing", ()), key=lambda a: a.id):
+            servable[_judged_model(blessing)] = model_utils.is_infra_validated(blessing)
+        if "infra_blessing" in input_dict:
+            result["infra_blessing"] = []
         models = {model.id: model for model in input_dict["model"]}
         blessings = sorted(input_dict["model_blessing"], key=lambda a: a.id, reverse=True)
         own_ids = {model.id for model in current}
@@ -46,15 +55,18 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
         for blessing in blessings:
             if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) != 1:
                 continue
-            model_id = blessing.get_int_custom_property(
-                constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY
-            )
-            model = models.get(model_id)
-            if model is None or model.id in own_ids or _digest(model) in own_digests:
+            model = models.get(_judged_model(blessing))
+            if model is None or not servable.get(model.id, True):
+                continue
+            if model.id in own_ids or _digest(model) in own_digests:
                 continue
             result.update(model=[model], model_blessing=[blessing])
             break
         return result
+
+
+def _judged_model(blessing: types.Artifact) -> int:
+    return blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY)
 
 
 def _digest(model: standard_artifacts.Model) -> str | None:

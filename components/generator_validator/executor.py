@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import types
+from tfx.components.evaluator import constants
 from tfx.components.infra_validator import executor as tfx_infra_validator
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
@@ -47,7 +48,8 @@ class Executor(base_executor.BaseExecutor):
           input_dict: `model`, one Model.
           output_dict: `blessing`, one InfraBlessing: a folder with TFX's empty file INFRA_BLESSED
             or INFRA_NOT_BLESSED, `validation.json` and, where it is not blessed, the server's log.
-            Its properties are TFX's `blessed`, and `reason`, `server` and `seconds`.
+            Its properties are TFX's `blessed`, and `reason`, `server`, `seconds`, `current_model`
+            and `current_model_id`.
           exec_properties: `validator_config`, a ValidatorConfig as JSON.
 
         Raises:
@@ -77,6 +79,11 @@ class Executor(base_executor.BaseExecutor):
             reason = f"Not blessed by GeneratorValidator: {told}"[:_LONGEST_REASON]
         seconds = time.monotonic() - started
         _write(blessing, found, reason, name, seconds, log)
+        # As on a ModelBlessing: whose blessing it is.
+        blessing.set_string_custom_property(
+            constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+        )
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
 
 
 def _validate(

@@ -50,6 +50,7 @@ class Runs:
             current=trainer.outputs["model"],
             model=types.Channel(type=standard_artifacts.Model),
             model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
+            infra_blessing=types.Channel(type=standard_artifacts.InfraBlessing),
         ).with_id("baseline")
         judge = component.Evaluator(
             examples=data.outputs["examples"],
@@ -190,3 +191,32 @@ def test_models_that_were_not_blessed_and_the_current_one_are_passed_over(tmp_pa
     assert resolve(models[3], models, [*judged, blessing(15, 1, 1)]) == ([1], [15])
     assert resolve(models[0], models[:1], judged[:1]) == ([], [])
     assert resolve(models[0], models, []) == ([], [])
+
+
+def blessing(kind, number: int, model: types.Artifact, blessed: int) -> types.Artifact:
+    artifact = kind()
+    artifact.id = number
+    artifact.set_int_custom_property("blessed", blessed)
+    artifact.set_int_custom_property("current_model_id", model.id)
+    return artifact
+
+
+@pytest.mark.parametrize(("verdicts", "chosen"), [([0], 1), ([0, 1], 2), ([1, 0], 1), ([], 2)])
+def test_a_model_that_no_server_can_serve_is_no_baseline(verdicts, chosen):
+    models = [standard_artifacts.Model() for _ in range(3)]
+    for number, model in enumerate(models, 1):
+        model.id, model.uri = number, f"/nowhere/{number}"
+    judged = [blessing(standard_artifacts.ModelBlessing, 10 + m.id, m, 1) for m in models]
+    served = [
+        blessing(standard_artifacts.InfraBlessing, 20 + i, models[1], verdict)
+        for i, verdict in enumerate(verdicts)
+    ]
+    inputs = {"current": models[2:], "model": models, "model_blessing": judged}
+    found = LatestOtherBlessedModelStrategy().resolve_artifacts(
+        None, inputs | {"infra_blessing": served[::-1]}
+    )
+    assert [model.id for model in found["model"]] == [chosen]
+    assert set(found) == {*inputs, "infra_blessing"}
+    # Without the channel as before.
+    found = LatestOtherBlessedModelStrategy().resolve_artifacts(None, inputs)
+    assert [model.id for model in found["model"]] == [2]
