@@ -2,13 +2,8 @@
 
 import contextlib
 import json
-import os
 import pathlib
-import signal
-import stat
-import subprocess
 import sys
-import textwrap
 import time
 import types
 
@@ -26,7 +21,7 @@ from serving.server import flags
 from serving.server.errors import ServingError
 from serving.server.listening import free_ports
 from serving.server.model_server import ModelServer
-from tests.conftest import REPOSITORY
+from tests.serving.stand_ins import LIAR, program
 from trainer.export import ExportedGenerator, export_generator, write_warmup_requests
 
 LATENT, CLASSES = 8, 4
@@ -255,35 +250,6 @@ def test_warm_up_requests_that_are_none_are_told(quick, exported):
 # Servers in processes of their own.
 
 
-def program(tmp_path, body: str) -> str:
-    """A program that stands for tensorflow_model_server."""
-    path = tmp_path / "tensorflow_model_server"
-    path.write_text(f"#!{sys.executable}\n" + textwrap.dedent(body))
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
-
-
-# Says that the model is available; what it does then is up to `do_more`.
-LIAR = """
-import http.server, os, signal, sys
-port = [a.partition("=")[2] for a in sys.argv if a.startswith("--rest_api_port")][0]
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        if self.path.endswith("/metadata"):
-            print("a bug in the server", flush=True)
-            {do_more}
-        body = (b'{{"model_version_status": [{{"version": "1", "state": "AVAILABLE",'
-                b' "status": {{"error_code": "OK", "error_message": ""}}}}]}}')
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *arguments):
-        pass
-http.server.HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
-"""
-
-
 def test_a_server_that_crashes_when_it_is_asked_is_told_with_its_last_words(exported, tmp_path):
     crash = LIAR.format(do_more="os.kill(os.getpid(), signal.SIGSEGV)")
     blessing = validate(exported, model_server=program(tmp_path, crash))
@@ -330,38 +296,3 @@ def test_the_local_server_in_its_own_process_blesses_a_good_generator(exported, 
     blessing = validate(exported, model_server=program(tmp_path, body))
     assert report(blessing)["blessed"] is True, report(blessing)
     assert blessing.get_string_custom_property("server") == "tensorflow_model_server"
-
-
-@pytest.mark.e2e
-def test_a_run_that_is_killed_leaves_no_server_behind(tmp_path):
-    server = program(tmp_path, "import time\ntime.sleep(1000)")
-    code = f"""
-        from serving import process
-        with process._started({str(tmp_path)!r}, "m", {server!r}, ()) as server:
-            print(server.pid, flush=True)
-            import time; time.sleep(1000)
-    """
-    executor_process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    pid = int(executor_process.stdout.readline())
-    assert is_alive(pid)
-    executor_process.send_signal(signal.SIGKILL)
-    executor_process.wait()
-    executor_process.stdout.close()
-    end = time.monotonic() + 20
-    while is_alive(pid):
-        assert time.monotonic() < end, "the server outlived the run"
-        time.sleep(0.02)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # What nobody has waited for yet is still listed.
-    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
