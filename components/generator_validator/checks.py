@@ -131,6 +131,9 @@ def _faults_of(
     except ServerError as error:
         silence = error.code if error.code in _SILENCE else None
         return [*faults, f"a good request got {_brief(error)}"], silence
+    except (LookupError, TypeError, ValueError) as error:
+        # An output of another name, rows that are missing: nothing that a client could use.
+        faults.append(f"an answer has another form than promised ({error!r})")
     return faults, None
 
 

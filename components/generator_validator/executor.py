@@ -1,5 +1,6 @@
 """Executor of GeneratorValidator: Model in, InfraBlessing out; `checks.py` is what is asked."""
 
+import contextlib
 import json
 import logging
 import os
@@ -128,11 +129,13 @@ def _warm_up_requests(version: pathlib.Path) -> list[checks.Request]:
         raise ValueError(f"{WARMUP_FILE} can't be read: {error.message}") from None
     requests = []
     for record in records:
-        log = prediction_log_pb2.PredictionLog.FromString(record)
-        if log.WhichOneof("log_type") != "predict_log":
-            raise ValueError(f"{WARMUP_FILE} has a request that is no Predict")
+        log = prediction_log_pb2.PredictionLog()
+        with contextlib.suppress(Exception):  # protobuf's DecodeError has no home of its own
+            log.ParseFromString(record)
         request = log.predict_log.request
         inputs = {alias: tensors.to_array(proto) for alias, proto in request.inputs.items()}
+        if not inputs or not all(array.ndim for array in inputs.values()):
+            raise ValueError(f"{WARMUP_FILE} holds what is no Predict request of several rows")
         requests.append(checks.Request(request.model_spec.signature_name, inputs))
     return requests
 

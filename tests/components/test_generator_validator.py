@@ -198,6 +198,26 @@ def test_a_signature_that_is_missing_is_named(quick, tmp_path):
     assert "no warm-up request for generate, generate_png, serving_default" in told
 
 
+def test_an_output_of_another_name_is_told(quick, exported):
+    module = tf.saved_model.load(str(exported / "Format-Serving"))
+    functions = dict(module.signatures)
+    spec = {name: tf.TensorSpec([None], tf.int64, name=name) for name in ("seed", "label")}
+    drawn = functions["generate"]
+
+    @tf.function(input_signature=[spec["seed"], spec["label"]])
+    def generate(seed, label):
+        return {"picture": drawn(seed=seed, label=label)["image"]}
+
+    folder = exported.parent / "renamed/Format-Serving"
+    tf.saved_model.save(module, str(folder), signatures=functions | {"generate": generate})
+    contract().write(folder)
+    write_warmup_requests(contract(), folder / WARMUP_FILE)
+    told = reason(validate(folder.parent))
+    assert "generate over gRPC has the outputs picture DT_FLOAT" in told
+    assert "warm-up: generate over REST, 1 rows: no image among the outputs picture" in told
+    assert "seeds: an answer has another form than promised (KeyError('image'))" in told
+
+
 def test_pngs_of_other_digits_than_the_floats_are_noticed(quick, tmp_path):
     one, other = (ExportedGenerator(Painter(seed=seed), contract()) for seed in (1, 2))
     parts = {"serving_default": one, "generate": one, "generate_png": other}
@@ -243,8 +263,12 @@ def test_a_file_that_is_missing_is_named(quick, exported, file, words):
 
 
 def test_warm_up_requests_that_are_none_are_told(quick, exported):
-    (exported / "Format-Serving" / WARMUP_FILE).write_bytes(b"no TFRecord" * 10)
+    file = exported / "Format-Serving" / WARMUP_FILE
+    file.write_bytes(b"no TFRecord" * 10)
     assert "can't be read" in reason(validate(exported))
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(b"no PredictionLog")
+    assert "no Predict request" in reason(validate(exported))
 
 
 # Servers in processes of their own.
