@@ -1,4 +1,4 @@
-"""What a training run leaves to look at: history, sample grids, an animation, TensorBoard.
+"""What a training run leaves to look at: history, samples, pictures of the networks, TensorBoard.
 
 Everything is first written beside the checkpoints, where a kill can't take it, and copied to the
 artifact when training is done.
@@ -16,13 +16,28 @@ import tensorflow as tf
 from PIL import Image
 
 from serving.contract import to_uint8
+from trainer import architecture
 from trainer.checkpoints import write_atomically
 
 HISTORY_FILE = "history.jsonl"
 SAMPLES_FOLDER = "samples"
 ANIMATION_FILE = "training.gif"
 NETWORKS_FILE = "networks.json"
+TABLES_FILE = "networks.md"
 MODELS_FOLDER = "models"
+
+# What TensorBoard calls the values of the history; it groups them by what stands before the slash.
+TAGS = {
+    "d_loss": "loss/discriminator",
+    "d_loss_real": "loss/discriminator_real",
+    "d_loss_fake": "loss/discriminator_fake",
+    "g_loss": "loss/generator_fake",
+    "g_reconstruction": "loss/generator_reconstruction",
+    "r1": "loss/gradient_penalty",
+    "d_gradient_norm": "gradient_norm/discriminator",
+    "g_gradient_norm": "gradient_norm/generator",
+    "images_per_second": "speed/images_per_second",
+}
 
 
 def image_grid(images: np.ndarray, columns: int, margin: int = 2) -> np.ndarray:
@@ -71,6 +86,21 @@ class RunRecorder:
         """One record an interval: `step` and what was measured, oldest first."""
         return list(self._records)
 
+    def settings(self, values: Mapping[str, object]) -> None:
+        """Writes the hyperparameters: TensorBoard sets them beside each run's last scalars."""
+        if self._writer:
+            from tensorboard.plugins.hparams import api
+
+            known = {k: v if isinstance(v, float | int) else str(v) for k, v in values.items()}
+            with self._writer.as_default(step=0):
+                api.hparams(known)
+
+    def graph(self, graph: tf.Graph) -> None:
+        """Writes a graph to TensorBoard."""
+        if self._writer:
+            with self._writer.as_default(step=0):
+                tf.summary.graph(graph)
+
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Adds values to the history's line for `step` and to TensorBoard."""
         values = {name: float(value) for name, value in values.items()}
@@ -83,7 +113,7 @@ class RunRecorder:
         if self._writer:
             with self._writer.as_default(step=step):
                 for name, value in values.items():
-                    tf.summary.scalar(name, value)
+                    tf.summary.scalar(TAGS.get(name, f"quality/{name}"), value)
             self._writer.flush()
 
     def samples(self, step: int, images: np.ndarray, columns: int) -> None:
@@ -106,7 +136,10 @@ class RunRecorder:
         os.replace(temporary, path)
 
     def finish(self, output_dir: str | os.PathLike, networks: Sequence[keras.Model]) -> None:
-        """Copies the records to `output_dir` and adds the animation and the networks' tables."""
+        """Copies the records to `output_dir`; adds the animation and what the networks look like.
+
+        `networks.json` and `networks.md` hold their tables, `<name>.svg` is each one's picture.
+        """
         output = pathlib.Path(output_dir)
         output.mkdir(parents=True, exist_ok=True)
         if (self._directory / HISTORY_FILE).exists():
@@ -115,10 +148,23 @@ class RunRecorder:
             if (self._directory / folder).is_dir():
                 shutil.copytree(self._directory / folder, output / folder, dirs_exist_ok=True)
         write_animation(sorted(self._samples.glob("step_*.png")), output / ANIMATION_FILE)
-        tables = {network.name: network_table(network) for network in networks}
+        tables = {network.name: architecture.network_table(network) for network in networks}
         write_atomically(output / NETWORKS_FILE, (json.dumps(tables, indent=2) + "\n").encode())
+        write_atomically(output / TABLES_FILE, architecture.markdown_tables(tables).encode())
+        for name, table in tables.items():
+            picture = architecture.draw_network(f"The {name}", table["layers"])
+            write_atomically(output / f"{name}.svg", picture.as_file(architecture.STYLE).encode())
         if self._writer:
+            self._end_session()
             self._writer.close()
+
+    def _end_session(self) -> None:
+        """Tells TensorBoard's table of hyperparameters that the run was completed."""
+        from tensorboard.plugins.hparams import api_pb2, summary
+
+        end = summary.session_end_pb(api_pb2.STATUS_SUCCESS)
+        with self._writer.as_default(step=0):
+            tf.summary.experimental.write_raw_pb(end.SerializeToString())
 
     def _read_history(self) -> list[dict[str, float]]:
         path = self._directory / HISTORY_FILE
@@ -132,20 +178,3 @@ def write_animation(frames: Sequence[pathlib.Path], path: pathlib.Path) -> None:
     pictures = [Image.open(frame).convert("L") for frame in frames]
     durations = [200] * (len(pictures) - 1) + [2000]  # milliseconds
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
-
-
-def network_table(network: keras.Model) -> dict[str, object]:
-    """Parameters and layers of a network, as JSON: name, type, output shape, parameters."""
-    return {
-        "parameters": network.count_params(),
-        "trainable_parameters": sum(int(np.prod(w.shape)) for w in network.trainable_weights),
-        "layers": [
-            {
-                "name": layer.name,
-                "type": type(layer).__name__,
-                "output_shape": list(layer.output.shape),
-                "parameters": layer.count_params(),
-            }
-            for layer in network.layers
-        ],
-    }

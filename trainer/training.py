@@ -116,6 +116,9 @@ def train(
         logger.info("Going on from step %d of %d", checkpoint.step, config.steps)
     resumed_step = checkpoint.step if checkpoint else 0
     recorder = RunRecorder(store.directory, log_dir, resumed_step)
+    if resumed_step < config.steps:
+        recorder.settings({**config.model_dump(), "seed": seed})
+        recorder.graph(_graph(loop))
     seconds = _run_to_the_end(loop, store, recorder, np.unique(labels), evaluate)
     recorder.finish(output_dir, [loop.average, loop.discriminator])
     return TrainResult(
@@ -126,6 +129,19 @@ def train(
         seconds=seconds,
         history=recorder.history,
     )
+
+
+def _graph(loop: GanLoop) -> tf.Graph:
+    """The averaged generator and the discriminator behind it, for people to look at."""
+    inputs = loop.architecture.inputs
+
+    def networks(latent: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        fake = loop.average(inputs(latent, label), training=False)
+        return loop.discriminator(inputs(fake, label), training=False)
+
+    latent = tf.TensorSpec([None, loop.config.latent_dim], tf.float32, name="latent")
+    label = tf.TensorSpec([None], tf.int64, name="label")
+    return tf.function(networks).get_concrete_function(latent, label).graph
 
 
 def _run_to_the_end(

@@ -7,66 +7,14 @@ of its marks, which browsers show under the pointer.
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from markupsafe import Markup, escape
+
+from metrics.svg import Canvas, Drawing, element
 
 _WIDTH, _HEIGHT = 520, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 12, 12, 40
 _MOST_POINTS = 400
-_ids = itertools.count(1)
-
-
-class Drawing(NamedTuple):
-    """A picture and its title; false where there was nothing to draw."""
-
-    title: str
-    svg: Markup
-
-    def __bool__(self) -> bool:
-        return bool(self.svg)
-
-
-class _Canvas:
-    """Collects SVG elements."""
-
-    def __init__(self, title: str, width: float, height: float, kind: str = "chart"):
-        self._parts: list[str] = []
-        self._frame = (title, width, height, kind)
-
-    def add(self, name: str, content: str = "", **attributes: object) -> None:
-        """An element; `content` is text that may hold anything, attributes use _ for -."""
-        self._parts.append(_element(name, escape(content), **attributes))
-
-    def mark(self, name: str, hint: str, **attributes: object) -> None:
-        """An element that shows `hint` under the pointer."""
-        self._parts.append(_element(name, _element("title", escape(hint)), **attributes))
-
-    def raw(self, markup: str) -> None:
-        self._parts.append(markup)
-
-    def drawing(self, role: str = "img") -> Drawing:
-        title, width, height, kind = self._frame
-        name = f"drawing-{next(_ids)}"
-        svg = Markup(
-            f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="{role}" '
-            f'aria-labelledby="{name}" style="--natural-width: {width:g}px">'
-            f'<title id="{name}">{escape(title)}</title>{"".join(self._parts)}</svg>'
-        )
-        return Drawing(title, svg)
-
-
-def _element(name: str, content: object = "", **attributes: object) -> str:
-    words = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    return f"<{name}{words}>{content}</{name}>" if content else f"<{name}{words}/>"
-
-
-def _attribute(value: object) -> object:
-    return f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else escape(value)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -93,7 +41,7 @@ def _text(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
-class _Plot(_Canvas):
+class _Plot(Canvas):
     """Axes and the way from values to places."""
 
     def __init__(
@@ -397,56 +345,6 @@ def history(title: str, runs: Sequence[Mapping], *, y_label: str) -> Drawing:
 
 
 # ---------------------------------------------------------------------------------------------
-# Networks
-
-
-def network(title: str, layers: Sequence[Mapping]) -> Drawing:
-    """A network's layers from top to bottom; a bar shows how many parameters each has.
-
-    Args:
-      title: for screen readers.
-      layers: `name`, `type`, `output_shape` (the first entry is the batch), `parameters`.
-    """
-    row, width = 30, 540
-    canvas = _Canvas(title, width, row * len(layers) + 8, "network")
-    most = max((layer["parameters"] for layer in layers), default=0) or 1
-    tallest = max((_extent(layer["output_shape"]) for layer in layers), default=1.0)
-    for index, layer in enumerate(layers):
-        top = 4 + index * row
-        # What flows on: as wide as the layer's output has values, on a logarithmic scale.
-        flow = 16 + 104 * _extent(layer["output_shape"]) / tallest
-        kind = "weights" if layer["parameters"] else "plain"
-        shape = "×".join(str(n) for n in layer["output_shape"][1:]) or "1"
-        canvas.mark(
-            "rect",
-            f"{layer['name']}: {shape}, {layer['parameters']:,} parameters",
-            class_=f"layer {kind}",
-            x=64 - flow / 2,
-            y=float(top),
-            width=flow,
-            height=row - 8,
-            rx=3,
-        )
-        if index and layer["type"] != "InputLayer":
-            canvas.add("line", class_="flow", x1=64, x2=64, y1=top - 8, y2=top)
-        canvas.add("text", layer["type"], class_="name", x=140, y=top + 15)
-        canvas.add("text", shape, class_="tick", x=290, y=top + 15)
-        if layer["parameters"]:
-            bar = 100 * layer["parameters"] / most
-            canvas.add(
-                "rect", class_="fill third", x=376, y=top + 4, width=max(bar, 1.0), height=row - 16
-            )
-            canvas.add(
-                "text", f"{layer['parameters']:,}", class_="tick", x=380 + max(bar, 1.0), y=top + 15
-            )
-    return canvas.drawing()
-
-
-def _extent(shape: Iterable) -> float:
-    return math.log2(2 + math.prod(n for n in list(shape)[1:] if n))
-
-
-# ---------------------------------------------------------------------------------------------
 # Graphs
 
 _NODE_WIDTH, _NODE_HEIGHT, _LAYER_HEIGHT, _GAP, _BEND = 158, 42, 74, 18, 26
@@ -489,7 +387,7 @@ def graph(
     left = min(place - _width(name, nodes) / 2 for name, place in places.items())
     right = max(place + _width(name, nodes) / 2 for name, place in places.items())
     height = _LAYER_HEIGHT * (len(rows) - 1) + _NODE_HEIGHT + 8
-    canvas = _Canvas(title, right - left + 8, height, "graph")
+    canvas = Canvas(title, right - left + 8, height, "graph")
     level_of = {name: level for level, row in enumerate(rows) for name in row}
 
     def point(name: str, side: int) -> tuple[float, float]:
@@ -508,7 +406,7 @@ def graph(
         canvas.add("path", class_="arrow", d="M{:.1f} {:.1f}l-4 -7h8z".format(*points[-1]))
     for name, node in nodes.items():
         x, y = point(name, -1)
-        shape = _element(
+        shape = element(
             "rect",
             class_="shape",
             x=x - _NODE_WIDTH / 2,
@@ -518,7 +416,7 @@ def graph(
             rx=4 if node["kind"] == "execution" else 20,
         )
         texts = "".join(
-            _element(
+            element(
                 "text",
                 escape(_fitting(line)),
                 class_="name" if index == 0 else "tick",
@@ -528,9 +426,9 @@ def graph(
             )
             for index, line in enumerate(node["lines"])
         )
-        hint = _element("title", escape(", ".join(node["lines"])))
+        hint = element("title", escape(", ".join(node["lines"])))
         canvas.raw(
-            _element("a", hint + shape + texts, href=node["href"], class_=f"node {node['kind']}")
+            element("a", hint + shape + texts, href=node["href"], class_=f"node {node['kind']}")
         )
     # A graph is no single picture: its nodes are to be reached one by one.
     return canvas.drawing(role="group")

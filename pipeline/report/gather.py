@@ -18,6 +18,7 @@ from pipeline.lineage.graph import Artifact, Store
 from pipeline.report import drawing, examples
 from pipeline.workspace import Workspace
 from serving import versions
+from trainer.architecture import draw_network
 
 _PER_CLASS = 10
 _MOST_CLASSES = 20  # of whom real images are shown
@@ -440,7 +441,7 @@ def networks(subject: Subject) -> list[dict]:
             "parameters": table["parameters"],
             "trainable": table["trainable_parameters"],
             "layers": table["layers"],
-            "chart": drawing.network(
+            "chart": draw_network(
                 f"The {name}: {len(table['layers'])} layers, {table['parameters']:,} parameters",
                 table["layers"],
             ),

@@ -3,6 +3,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 
 import keras
 import numpy as np
@@ -188,9 +189,16 @@ def test_the_records_of_a_run_are_complete(tiny_run):
     with Image.open(out / "training.gif") as animation:
         assert animation.n_frames == 3
     networks = json.loads((out / "networks.json").read_text())
-    for network in (networks["generator"], networks["discriminator"]):
-        assert sum(layer["parameters"] for layer in network["layers"]) == network["parameters"]
-    assert list(out.parent.glob("tensorboard/events.out.tfevents.*"))
+    tables = (out / "networks.md").read_text()
+    for name in ("generator", "discriminator"):
+        layers = networks[name]["layers"]
+        assert sum(layer["parameters"] for layer in layers) == networks[name]["parameters"]
+        assert f"# {name.capitalize()}: {networks[name]['parameters']:,} parameters" in tables
+        picture = ElementTree.parse(out / f"{name}.svg").getroot()
+        assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+        assert len(picture.findall(".//*[@class='layer weights']")) == sum(
+            layer["parameters"] > 0 for layer in layers
+        )
 
 
 def test_gaussian_mlp_saves_images_every_epoch_and_the_generator_every_tenth(tiny_data, tmp_path):

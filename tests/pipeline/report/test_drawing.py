@@ -121,14 +121,3 @@ def test_nodes_of_a_wide_graph_do_not_overlap():
     )
     gaps = [right - left for left, right in itertools.pairwise(lefts)]
     assert min(gaps) >= 158
-
-
-def test_a_network_shows_each_layer_and_its_parameters():
-    layers = [
-        {"name": "latent", "type": "InputLayer", "output_shape": [None, 64], "parameters": 0},
-        {"name": "up", "type": "Conv2DTranspose", "output_shape": [None, 14, 14, 32],
-         "parameters": 32_768},
-    ]  # fmt: skip
-    picture = drawing.network("t", layers)
-    texts = [e.text for e in parsed(picture).iter() if e.tag == "text"]
-    assert texts == ["InputLayer", "64", "Conv2DTranspose", "14×14×32", "32,768"]
