@@ -174,7 +174,10 @@ class RunView(logging.Handler):
             )
         elif not self._console.is_terminal and time.monotonic() - self._plain_at > 15:
             self._plain_at = time.monotonic()
-            self._console.print(f"[dim]  {_detail(facts)}[/]", highlight=False, soft_wrap=True)
+            line = _detail(facts)
+            if facts.get("seconds_left"):  # on a terminal the bar tells it
+                line += f"  {_duration(facts['seconds_left'])} left"
+            self._console.print(f"[dim]  {line}[/]", highlight=False, soft_wrap=True)
 
     def _end_task(self) -> None:
         if self._task is not None:

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -69,10 +70,33 @@ def test_a_node_is_one_line_and_its_error_is_shown_whole():
 def test_progress_records_become_lines_where_there_is_no_terminal():
     shown, text = view()
     logger = logging.getLogger(console.PROGRESS_LOGGER)
-    facts = {"step": 1200, "total": 7000, "rate": 3400.0, "unit": "images/s"}
+    facts = {"step": 1200, "total": 7000, "rate": 3400.0, "unit": "images/s", "seconds_left": 90.2}
     with shown:
         logger.info("step", extra={"progress": {**facts, "metrics": {"d_loss": 0.62}}})
-    assert text.getvalue().split() == ["1,200/7,000", "d_loss", "0.62", "3,400", "images/s"]
+    assert text.getvalue().split("  ")[1:] == [
+        "1,200/7,000",
+        "d_loss 0.62",
+        "3,400 images/s",
+        "1 min 30 s left\n",
+    ]
+
+
+def test_on_a_terminal_the_bar_has_step_losses_speed_and_time_left():
+    text = io.StringIO()
+    logger = logging.getLogger(console.PROGRESS_LOGGER)
+    clock = iter(range(0, 10_000, 10))
+    with console.RunView(Console(file=text, width=120, force_terminal=True)) as shown:
+        shown._progress.get_time = lambda: float(next(clock))
+        shown.node_started("Trainer")
+        for step in range(1000, 5000, 1000):
+            facts = {"step": step, "total": 7000, "rate": 3400.0, "unit": "images/s"}
+            metrics = {"d_loss": 0.62, "g_loss": 1.1}
+            logger.info("step", extra={"progress": {**facts, "metrics": metrics}})
+        shown._progress.refresh()
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
+    for words in ("Trainer", "4,000/7,000", "d_loss 0.62", "g_loss 1.1", "3,400 images/s"):
+        assert words in plain
+    assert re.search(r"\d:\d\d:\d\d \d\d:\d\d", plain)  # time gone, time left
 
 
 def test_a_warning_of_a_room_is_shown_and_brackets_in_it_are_kept():
