@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-logger = logging.getLogger(__name__)
+progress = logging.getLogger("mnist_gan.progress")  # its warnings are shown to people
 
 
 class TrainingInterrupted(RuntimeError):
@@ -92,7 +92,7 @@ class CheckpointStore:
             try:
                 return self._read(path)
             except (OSError, ValueError, KeyError) as error:
-                logger.warning("Checkpoint %s is damaged (%s): trying the one before", path, error)
+                progress.warning("checkpoint %s is damaged (%s): trying the one before", path, error)
         return None
 
     def _read(self, path: pathlib.Path) -> Checkpoint:
