@@ -28,15 +28,18 @@ further.
 """
 
 import argparse
+import concurrent.futures
 import dataclasses
 import functools
 import itertools
 import json
+import multiprocessing
 import os
 import pathlib
 import tempfile
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -50,7 +53,8 @@ from components.mnist_example_gen.config import DataConfig
 from metrics import frechet, labels, memorisation
 from serving.contract import to_uint8
 
-GIVEN_UP = 20
+GIVEN_UP = 20  # judgements, all of them blessings, after which a strength is left alone
+OTHERS = 4  # the part of the repeats that is judged by other real images, which takes long
 
 
 @dataclasses.dataclass
@@ -71,6 +75,8 @@ class Pool:
     predicted: np.ndarray
     train: np.ndarray
 
+    NAMES: ClassVar = ("images", "asked", "features", "predicted")
+
     @classmethod
     def of(cls, images: np.ndarray, asked: np.ndarray, train: np.ndarray) -> "Pool":
         """Looks at images."""
@@ -89,10 +95,8 @@ class Pool:
 
     def join(self, other: "Pool") -> "Pool":
         """One pool of both, `other` behind."""
-        names = ("images", "asked", "features", "predicted")
-        joined = Pool(
-            *(np.concatenate([getattr(p, n) for p in (self, other)]) for n in names), self.train
-        )
+        arrays = (np.concatenate([getattr(p, n) for p in (self, other)]) for n in self.NAMES)
+        joined = Pool(*arrays, self.train)
         joined.to_train = np.concatenate([self.to_train, other.to_train])
         return joined
 
@@ -363,8 +367,127 @@ class Count:
         blessed = [f"{times} of {judged}" for times in self.blessed.values()]
         missed = sorted(self.missed.items(), key=lambda item: -item[1])
         said = [name if n == judged else f"{name} ({n})" for name, n in missed]
+        blessed += [""] * (2 - len(blessed))
         cells = [what, f"{self.strength:g}", f"{self.fid:.2f}", *blessed, ", ".join(said)]
         return f"| {' | '.join(cells)} |"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bench:
+    """What a worker needs: the reference is in the cache, the pool of fakes in a file.
+
+    Attributes:
+      folder: where cache and pool lie.
+      data: the data set, prepared.
+      config: the bars.
+      repeats: judgements of each generator.
+    """
+
+    folder: pathlib.Path
+    data: source.DataSource
+    config: JudgeConfig
+    repeats: int
+
+    @functools.cached_property
+    def gate(self) -> Gate:
+        data = self.data
+        real = reference.load(
+            reference.Dataset(
+                data.name, data.version, data.fingerprint, data.num_classes, data.class_names
+            ),
+            lambda split: evaluate.read_split(data, split),
+            *generation.extractors(None),
+            self.config.num_fakes,
+            str(self.folder),
+        )
+        return Gate(real, self.config)
+
+    @functools.cached_property
+    def good(self) -> Pool:
+        with np.load(self.folder / "pool.npz") as arrays:
+            pool = Pool(*(arrays[n] for n in Pool.NAMES), self.gate.real.train_images)
+            pool.to_train = arrays["to_train"]
+        return pool
+
+    def draw_pool(self, model: str, size: int) -> None:
+        """Draws the fakes and looks at them."""
+        real = self.gate.real
+        generator = evaluate.open_target(pathlib.Path(model), self.data.class_names)
+        asked = generation.ordered_labels(reference.apportion(real.class_counts(), size), 0)
+        images = to_uint8(generator.draw(generation.first_seed(0) + np.arange(size), asked))
+        pool = Pool.of(images, asked, real.train_images)
+        arrays = {name: getattr(pool, name) for name in (*Pool.NAMES, "to_train")}
+        np.savez(self.folder / "pool.npz", **arrays)
+
+    def as_it_is(self) -> Count:
+        """The generator as it is, alone and against its twin."""
+        gate, good, random = self.gate, self.good, np.random.default_rng(1)
+        count = Count("as it is")
+        for _ in range(self.repeats):
+            rows = gate.draw(good.asked, random)
+            missed, figures = gate.first(good, rows, good.asked[rows])
+            twin = gate.draw(good.asked, random)
+            again = missed + gate.against(good, rows, good, twin)
+            count.add({"first": missed, "again": again}, figures)
+        return count
+
+    def by_others(self) -> Count:
+        """The generator as it is, by other real images each time."""
+        good, random = self.good, np.random.default_rng(1)
+        others = OtherReals(self.gate.real, evaluate.read_split(self.data, "eval"))
+        count = Count("as it is, by other real images")
+        for _ in range(-(-self.repeats // OTHERS)):
+            gate = Gate(others.choose(random), self.config)
+            rows = gate.draw(good.asked, random)
+            missed, figures = gate.first(good, rows, good.asked[rows])
+            count.add({"first": missed}, figures)
+        return count
+
+    def made_worse(self, number: int, strength: float) -> Count:
+        """The generator made worse in the way CORRUPTIONS[number]."""
+        gate, good, random = self.gate, self.good, np.random.default_rng(2)
+        corruption, train = CORRUPTIONS[number], gate.real.train_images
+        count, pool = Count(corruption.name, corruption.unit, strength), good
+        if corruption.spoil is not None:
+            spoilt = [
+                np.clip(np.rint(corruption.spoil(part, strength, random)), 0, 255).astype(np.uint8)
+                for part in np.array_split(good.images, 10)
+            ]
+            pool = Pool.of(np.concatenate(spoilt), good.asked, train)
+        elif corruption.extra == "noise":
+            noise = random.integers(0, 256, (gate.real.num_fakes, *train.shape[1:]), np.uint8)
+            pool = good.join(Pool.of(noise, good.asked[: len(noise)], train))
+        elif corruption.extra == "train":
+            copies = Pool.of(train, gate.real.train_labels, train)
+            copies.to_train = np.zeros(len(train))
+            pool = good.join(copies)
+        for _ in range(self.repeats):
+            rows = drawn = gate.draw(good.asked, random)
+            if corruption.choose is not None:
+                rows = corruption.choose(drawn, pool, strength, random, len(good))
+            missed, figures = gate.first(pool, rows, good.asked[drawn])
+            again = missed or gate.against(pool, rows, good, drawn)
+            count.add({"first": missed, "again": again}, figures)
+            if count.given_up:
+                break
+        return count
+
+
+_worker: Bench | None = None
+
+
+def _start(bench: Bench) -> None:
+    """Begins a worker process: what it loads is kept from one task to the next."""
+    global _worker
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    _worker = bench
+
+
+def _run(name: str, *arguments) -> Count:
+    return getattr(_worker, name)(*arguments)
 
 
 def main() -> None:
@@ -379,106 +502,64 @@ def main() -> None:
     parser.add_argument("--num-fakes", type=int, default=10_000)
     parser.add_argument("--pool", type=int, default=60_000, help="fakes to draw from")
     parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes")
     parser.add_argument("--json", type=pathlib.Path, help="write figures of every judgement there")
     options = parser.parse_args()
     started = time.monotonic()
+    config = JudgeConfig(strictness=options.strictness, num_fakes=options.num_fakes)
     with tempfile.TemporaryDirectory() as scratch:
-        data = source.resolve(
-            DataConfig(dataset="mnist", data_dir=options.data_dir), pathlib.Path(scratch)
-        )
-        train, other, test = (evaluate.read_split(data, s) for s in ("train", "eval", "test"))
-    real = reference.build(
-        reference.Dataset(data.name, data.version, data.fingerprint, 10, data.class_names),
-        *generation.extractors(None), test, train, options.num_fakes,
-    )  # fmt: skip
-    gate = Gate(real, JudgeConfig(strictness=options.strictness, num_fakes=options.num_fakes))
-    generator = evaluate.open_target(pathlib.Path(options.model), data.class_names)
-    asked = generation.ordered_labels(reference.apportion(real.class_counts(), options.pool), 0)
-    images = to_uint8(generator.draw(generation.first_seed(0) + np.arange(len(asked)), asked))
-    good = Pool.of(images, asked, real.train_images)
-    print(f"{len(good):,} fakes after {time.monotonic() - started:.0f} s\n", flush=True)
-
-    counts = judge_good(gate, good, OtherReals(real, other), options.repeats)
+        folder = pathlib.Path(scratch)
+        data = source.resolve(DataConfig(dataset="mnist", data_dir=options.data_dir), folder)
+        bench = Bench(folder, data, config, options.repeats)
+        bench.draw_pool(options.model, options.pool)
+        print(f"{options.pool:,} fakes after {time.monotonic() - started:.0f} s\n", flush=True)
+        # A copy, without what this process has loaded.
+        counts = _judge_all(dataclasses.replace(bench), options.jobs)
     ladders = {}
-    print()
-    _print_head("worse on purpose")
     for corruption in CORRUPTIONS:
-        rungs = [
-            judge_bad(gate, good, corruption, s, options.repeats) for s in corruption.strengths
-        ]
-        counts += rungs
-        fids = [counts[0].fid, *(rung.fid for rung in rungs)]
-        ladders[corruption.name] = all(a < b for a, b in itertools.pairwise(fids))
+        rungs = [count.fid for count in counts if count.name == corruption.name]
+        ladders[corruption.name] = all(
+            a < b for a, b in itertools.pairwise([counts[0].fid, *rungs])
+        )
     seconds = time.monotonic() - started
-    print("\nFID rises with the strength of: " + ", ".join(n for n, up in ladders.items() if up))
-    print("FID does not rise with: " + (", ".join(n for n, up in ladders.items() if not up) or "-"))
+    for rises, words in ((True, "rises"), (False, "does not rise")):
+        names = [name for name, found in ladders.items() if found == rises]
+        print(f"\nFID {words} with the strength of: {', '.join(names) or '-'}")
     print(f"{seconds:.0f} s")
     if options.json:
-        rows = [{**dataclasses.asdict(count), "fid_ratio": count.fid} for count in counts]
         document = {
-            "model": options.model, "bars": gate.config.model_dump(), "pool": options.pool,
-            "rows": rows, "fid_rises": ladders, "seconds": seconds,
-        }  # fmt: skip
+            "model": options.model,
+            "bars": bench.gate.config.model_dump(),
+            "pool": options.pool,
+            "rows": [{**dataclasses.asdict(count), "fid_ratio": count.fid} for count in counts],
+            "fid_rises": ladders,
+            "seconds": seconds,
+        }
         options.json.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def _print_head(what: str) -> None:
-    columns = [what, "strength", "FID over floor", "blessed, first", "blessed, again", "missed"]
-    print(f"| {' | '.join(columns)} |\n| --- | ---: | ---: | --- | --- | --- |")
-
-
-def judge_good(gate: Gate, good: Pool, others: OtherReals, repeats: int) -> list[Count]:
-    """The generator as it is."""
-    random = np.random.default_rng(1)
-    same, by_others = Count("as it is"), Count("as it is, by other real images")
-    for _ in range(repeats):
-        rows = gate.draw(good.asked, random)
-        missed, figures = gate.first(good, rows, good.asked[rows])
-        twin = gate.draw(good.asked, random)
-        same.add({"first": missed, "again": missed + gate.against(good, rows, good, twin)}, figures)
-    _print_head("the same generator")
-    print(same.line(), flush=True)
-    for _ in range(repeats):
-        other = Gate(others.choose(random), gate.config)
-        rows = other.draw(good.asked, random)
-        missed, figures = other.first(good, rows, good.asked[rows])
-        by_others.add({"first": missed}, figures)
-    print(by_others.line(), flush=True)
-    return [same, by_others]
-
-
-def judge_bad(
-    gate: Gate, good: Pool, corruption: Corruption, strength: float, repeats: int
-) -> Count:
-    """The generator made worse in one way."""
-    random = np.random.default_rng(2)
-    count, pool, behind = Count(corruption.name, corruption.unit, strength), good, len(good)
-    train = gate.real.train_images
-    if corruption.spoil is not None:
-        spoilt = [
-            np.clip(np.rint(corruption.spoil(part, strength, random)), 0, 255).astype(np.uint8)
-            for part in np.array_split(good.images, 10)
-        ]
-        pool = Pool.of(np.concatenate(spoilt), good.asked, train)
-    elif corruption.extra == "noise":
-        noise = random.integers(0, 256, (gate.real.num_fakes, *train.shape[1:]), np.uint8)
-        pool = good.join(Pool.of(noise, good.asked[: len(noise)], train))
-    elif corruption.extra == "train":
-        predicted = reference.look(train, *generation.extractors(None))[1].argmax(axis=1)
-        copies = Pool(train, gate.real.train_labels, gate.real.train_features, predicted, train)
-        copies.to_train = np.zeros(len(train))
-        pool = good.join(copies)
-    for _ in range(repeats):
-        rows = drawn = gate.draw(good.asked, random)
-        if corruption.choose is not None:
-            rows = corruption.choose(drawn, pool, strength, random, behind)
-        missed, figures = gate.first(pool, rows, good.asked[drawn])
-        again = missed or gate.against(pool, rows, good, drawn)
-        count.add({"first": missed, "again": again}, figures)
-        if count.given_up:
-            break
-    print(count.line(), flush=True)
-    return count
+def _judge_all(bench: Bench, jobs: int) -> list[Count]:
+    """Every generator, `jobs` at a time; prints each as it is there, in order."""
+    # Most of the work uses one core: two processes with a thread each beat one with two.
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    tasks: list[tuple] = [("as_it_is",), ("by_others",)]
+    tasks += [
+        ("made_worse", number, strength)
+        for number, corruption in enumerate(CORRUPTIONS)
+        for strength in corruption.strengths
+    ]
+    counts = []
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), _start, (bench,)
+    ) as workers:
+        for index, future in enumerate([workers.submit(_run, *task) for task in tasks]):
+            if index in (0, 2):
+                columns = ["generator", "strength", "FID over floor", "blessed, first"]
+                columns += ["blessed, again", "missed"]
+                print(f"| {' | '.join(columns)} |\n| --- | ---: | ---: | --- | --- | --- |")
+            counts.append(future.result())
+            print(counts[-1].line(), flush=True)
+    return counts
 
 
 if __name__ == "__main__":
