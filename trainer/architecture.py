@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 _ROW, _GAP = 32, 10  # height of a row, and what of it lies between boxes
 _BOX, _LANE = 76, 92  # the widest box, and from one branch to the next
-_NAME, _TYPE, _SHAPE, _BAR = 0, 120, 290, 360  # columns of the text, right of the branches
-_WIDTH = 520  # of the text
+_NAME, _TYPE, _SHAPE, _BAR = 0, 120, 300, 376  # columns of the text, right of the branches
+_WIDTH = 536  # of the text
 
 # Of a picture that stands alone, in light and dark; the report has these classes in its own sheet.
 STYLE = (

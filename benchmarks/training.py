@@ -1,0 +1,336 @@
+"""This trainer beside a naive recipe and two tutorials: same data, same minutes, same judge.
+
+    python -m benchmarks.training [--data-dir DIR] [--minutes 10] [--only ours naive ...]
+                                  [--seeds 1] [--out DIR] [--cas-fakes 60000] [--ceiling]
+
+Each trains alone, in a process of its own, on the 50,000 images of the train split. At five marks
+on the way it is judged: FID of 10,000 fakes against the test split over the floor (what 10,000 real
+train images score), how often the class asked for is drawn, and CAS, the accuracy on the real test
+split of a classifier trained on fakes only. Minutes are of training: tracing counts, judging
+does not. Prints a table and writes `training.md`, `training.json` and the curves to `--out`.
+
+Our learning rate falls over the length of a run, so one run of ten minutes does not show what one
+of four would reach. `ours` is therefore trained anew for 40 % of the minutes too: its marks on the
+way to 10 are those of the long run, `ours_short` ends at 4. Their steps are as many as the first
+seconds' speed lets fit; the real minutes stand in the table.
+
+`--ceiling` measures instead how much of the time of a training step the convolutions and dense
+layers would take alone, and where the rest goes.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+
+NUM_FAKES = 10_000
+MARKS = 5
+SHORT = 0.4  # ours_short's share of the minutes
+OURS = ("ours", "ours_short")
+OTHERS = ("naive", "naive_r1", "tensorflow_tutorial", "keras_example")
+NAMES = {
+    "ours": "this trainer",
+    "ours_short": "this trainer, a shorter run",
+    "naive": "naive recipe, Adam 2e-4",
+    "naive_r1": "naive recipe, Adam 5e-4, lazy R1",
+    "tensorflow_tutorial": "TensorFlow's DCGAN tutorial",
+    "keras_example": "Keras' conditional GAN example",
+}
+
+
+class Judge:
+    """FID over the floor, accuracy on the class asked for, CAS; against the test split."""
+
+    def __init__(self, splits: dict, cas_fakes: int):
+        from components.evaluator.reference import apportion, stratified_sample
+        from metrics.features import load_extractor
+        from metrics.frechet import frechet_distance_from_features
+
+        self.images, self.labels = splits["test"]
+        self.cas_fakes = cas_fakes
+        self._extractor = load_extractor()
+        self._features = self._extractor.features(self.images)
+        self._counts = np.bincount(self.labels, minlength=10)
+        train_images, train_labels = splits["train"]
+        rows = stratified_sample(train_labels, apportion(self._counts, NUM_FAKES), seed=0)
+        real = self._extractor.features(train_images[rows])
+        self.floor = frechet_distance_from_features(real, self._features)
+
+    def score(self, contender, seed: int) -> dict[str, float]:
+        """What `contender`, as it is now, reaches; `cas` and `accuracy` where it obeys labels."""
+        from components.evaluator.generation import ordered_labels
+        from components.evaluator.reference import apportion
+        from metrics.cas import classification_accuracy_score
+        from metrics.frechet import frechet_distance_from_features
+        from serving.contract import to_uint8
+
+        asked = ordered_labels(apportion(self._counts, NUM_FAKES), seed)
+        fakes = to_uint8(contender.generate(asked, 1000 + seed))
+        features, probabilities = self._extractor.features_and_probabilities(fakes)
+        found = {"fid_ratio": frechet_distance_from_features(features, self._features) / self.floor}
+        if contender.conditional:
+            found["accuracy"] = float(np.mean(probabilities.argmax(1) == asked))
+        if contender.conditional and self.cas_fakes:
+            asked = ordered_labels(apportion(self._counts, self.cas_fakes), seed)
+            fakes = to_uint8(contender.generate(asked, 2000 + seed))
+            found["cas"] = classification_accuracy_score(
+                fakes, asked, self.images, self.labels, 10, seed=seed
+            ).accuracy
+        return found
+
+
+class Ours:
+    """The default of this project, with the settings of `standard`, for a number of minutes."""
+
+    conditional = True
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, seed: int, minutes: float):
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()  # as `train` does
+        self._data = (images, labels)
+        self._seed = seed
+        speed, tracing = self._speed(min(10.0, 6.0 * minutes))
+        self._new_loop(max(1, round(speed * (60 * minutes - tracing))))
+        self.batch_size = self._loop.config.batch_size
+        self._chunk = max(1, round(speed / 2))
+
+    def _new_loop(self, steps: int) -> None:
+        from trainer.config import TrainingConfig, preset
+        from trainer.training import LOOPS
+
+        config = TrainingConfig(**{**preset("standard"), "steps": steps})
+        self._loop = LOOPS[config.model](*self._data, config, 10, self._seed)
+        self.generator, self.discriminator = self._loop.generator, self._loop.discriminator
+
+    def _speed(self, seconds: float) -> tuple[float, float]:
+        """Steps a second, and seconds that the first step takes."""
+        self._new_loop(1000)
+        began = time.monotonic()
+        self._run(1)
+        tracing = time.monotonic() - began
+        made = self.steps
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            self._run(8)
+        return (self.steps - made) / (time.monotonic() - began), tracing
+
+    @property
+    def steps(self) -> int:
+        return int(self._loop.step.numpy())
+
+    def _run(self, count: int) -> None:
+        import tensorflow as tf
+
+        self._loop.run(tf.constant(count, tf.int64))
+
+    def advance(self, seconds: float) -> float:
+        began = time.monotonic()
+        while (elapsed := time.monotonic() - began) < seconds:
+            left = self._loop.config.steps - self.steps
+            if not left:
+                break
+            self._run(min(left, self._chunk if self.steps else 1))
+        return elapsed
+
+    def generate(self, labels: np.ndarray, seed: int) -> np.ndarray:
+        import tensorflow as tf
+
+        from trainer.latents import draw_latents
+
+        shape = [len(labels), self._loop.config.latent_dim]
+        key = tf.constant([seed, 0], tf.int64)
+        distribution = self._loop.architecture.latent_distribution
+        latents = draw_latents(shape, key, distribution).numpy()
+        parts = range(0, len(labels), 500)
+        return np.concatenate(
+            [self._loop.generate(latents[i : i + 500], labels[i : i + 500]) for i in parts]
+        )
+
+
+def contend(name: str, seed: int, minutes: float, data_dir: str | None, cas_fakes: int) -> dict:
+    """Trains one contender and judges it at each mark; runs in a process of its own.
+
+    Returns:
+      `name`, `seed`, sizes of both networks, `images_per_second` and `marks`: a list of `mark` and
+      `minutes` (meant and real), `steps`, and what `Judge.score` gives.
+    """
+    from benchmarks.contenders import CONTENDERS
+    from metrics.train_classifier import load_splits
+
+    splits, _, _ = load_splits("mnist:3.0.1", data_dir, None)
+    judge = Judge(splits, cas_fakes)
+    length = minutes * SHORT if name == "ours_short" else minutes
+    if name in OURS:
+        contender = Ours(*splits["train"], seed, length)
+    else:
+        contender = CONTENDERS[name](*splits["train"], seed)
+    marks, trained = [], 0.0
+    for mark in (minutes * (i + 1) / MARKS for i in range(MARKS)):
+        if mark > length * 1.001:
+            break
+        # Our last steps are made whenever they end: the learning rate is 0 with the last of them.
+        last = name in OURS and mark > length * 0.999
+        trained += contender.advance(1e9 if last else 60 * mark - trained)
+        score = judge.score(contender, seed)
+        marks.append({"mark": mark, "minutes": trained / 60, "steps": contender.steps, **score})
+        print(f"{NAMES[name]}, seed {seed}: {_words(marks[-1])}", flush=True)
+    return {
+        "name": name,
+        "seed": seed,
+        "generator_parameters": contender.generator.count_params(),
+        "discriminator_parameters": contender.discriminator.count_params(),
+        "images_per_second": contender.steps * contender.batch_size / trained,
+        "floor": judge.floor,
+        "marks": marks,
+    }
+
+
+def _words(mark: dict) -> str:
+    parts = [f"{mark['minutes']:.2f} min", f"FID/floor {mark['fid_ratio']:.4g}"]
+    parts += [f"{key} {mark[key]:.2%}" for key in ("accuracy", "cas") if key in mark]
+    return ", ".join(parts)
+
+
+def table(results: Sequence[dict]) -> str:
+    """A Markdown table: a row a contender, a column a mark; means over seeds, with their range."""
+    names = list(dict.fromkeys(result["name"] for result in results))
+    marks = sorted({mark["mark"] for result in results for mark in result["marks"]})
+    head = [f"{mark:g} min" for mark in marks]
+    lines = [
+        f"| | parameters G, D | images/s | {' | '.join(head)} |",
+        "| --- | --- | ---: |" + " --- |" * len(marks),
+    ]
+    for name in names:
+        runs = [result for result in results if result["name"] == name]
+        sizes = [f"{runs[0][f'{side}_parameters']:,}" for side in ("generator", "discriminator")]
+        speed = np.mean([run["images_per_second"] for run in runs])
+        cells = []
+        for mark in marks:
+            found = [m for run in runs for m in run["marks"] if m["mark"] == mark]
+            cells.append(_cell(found))
+        lines.append(f"| {NAMES[name]} | {', '.join(sizes)} | {speed:,.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(found: list[dict]) -> str:
+    if not found:
+        return ""
+    values = [mark["fid_ratio"] for mark in found]
+    text = f"{np.mean(values):.3g}"
+    if len(values) > 1:
+        text += f" ({min(values):.3g} to {max(values):.3g})"
+    for key, word in (("accuracy", "asked"), ("cas", "CAS")):
+        if all(key in mark for mark in found):
+            text += f", {word} {np.mean([mark[key] for mark in found]):.2%}"
+    real = np.mean([mark["minutes"] for mark in found])
+    return text if abs(real / found[0]["mark"] - 1) < 0.02 else f"{text} (at {real:.2f} min)"
+
+
+def verdict(results: Sequence[dict], minutes: float) -> str:
+    """How this trainer stands against each naive recipe, in sentences."""
+
+    def at(name: str, mark: float) -> float | None:
+        found = [
+            m["fid_ratio"]
+            for result in results
+            if result["name"] == name
+            for m in result["marks"]
+            if abs(m["mark"] - mark) < 1e-6
+        ]
+        return float(np.mean(found)) if found else None
+
+    lines = []
+    short = minutes * SHORT
+    for other in ("naive", "naive_r1"):
+        goal = at(other, minutes)
+        if goal is None:
+            continue
+        for name, mark in (("ours_short", short), ("ours", minutes)):
+            mine = at(name, mark)
+            if mine is not None:
+                lines.append(
+                    f"- {NAMES[name]}, {mark:g} min: {mine:.3g}, {mine / goal:.2f} of what the "
+                    f"{NAMES[other]} reaches in {minutes:g} min ({goal:.3g})"
+                )
+    return "\n".join(lines)
+
+
+def draw(results: Sequence[dict], out: pathlib.Path) -> None:
+    """The curves: `training.png` (FID over the floor) and `training_cas.png`."""
+    from metrics import pictures
+
+    for key, file, label in (
+        ("fid_ratio", "training.png", "FID over the floor"),
+        ("cas", "training_cas.png", "CAS: real test images read, %"),
+    ):
+        series = {}
+        for name in dict.fromkeys(result["name"] for result in results):
+            runs = [result["marks"] for result in results if result["name"] == name]
+            points = [
+                (np.mean([m["minutes"] for m in marks]), np.mean([m[key] for m in marks]))
+                for marks in zip(*runs, strict=True)
+                if all(key in m for m in marks)
+            ]
+            if points:
+                x, y = zip(*points, strict=True)
+                series[NAMES[name]] = (x, [100 * v for v in y] if key == "cas" else y)
+        if series:
+            pictures.lines(
+                out / file,
+                series,
+                xlabel="minutes of training",
+                ylabel=label,
+                log=key == "fid_ratio",
+                levels={"as good as real images": 1.0} if key == "fid_ratio" else None,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--data-dir",
+        default=os.environ.get("MNIST_GAN_DATA_DIR"),
+        help="folder of the four original MNIST files",
+    )
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training, each")
+    parser.add_argument("--only", nargs="+", choices=(*OURS, *OTHERS), default=(*OURS, *OTHERS))
+    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/benchmarks"))
+    parser.add_argument("--cas-fakes", type=int, default=60_000, help="0 leaves CAS out")
+    parser.add_argument("--ceiling", action="store_true", help="how near the machine's ceiling")
+    options = parser.parse_args()
+    if options.minutes <= 0 or options.seeds < 1:
+        parser.error("--minutes must be above 0 and --seeds at least 1")
+    if options.ceiling:
+        from benchmarks import ceiling
+
+        ceiling.main()
+        return
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    results = []
+    spawn = multiprocessing.get_context("spawn")
+    for seed in range(options.seeds):
+        for name in options.only:
+            # A fresh process: nothing of the one before is left in memory or in TensorFlow.
+            with spawn.Pool(1) as pool:
+                arguments = (name, seed, options.minutes, options.data_dir, options.cas_fakes)
+                results.append(pool.apply(contend, arguments))
+            text = json.dumps(results, indent=2) + "\n"
+            (options.out / "training.json").write_text(text)
+    draw(results, options.out)
+    text = "\n\n".join(filter(None, [table(results), verdict(results, options.minutes)])) + "\n"
+    (options.out / "training.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
