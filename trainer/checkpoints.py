@@ -92,7 +92,9 @@ class CheckpointStore:
             try:
                 return self._read(path)
             except (OSError, ValueError, KeyError) as error:
-                progress.warning("checkpoint %s is damaged (%s): trying the one before", path, error)
+                progress.warning(
+                    "checkpoint %s is damaged (%s): trying the one before", path, error
+                )
         return None
 
     def _read(self, path: pathlib.Path) -> Checkpoint:
