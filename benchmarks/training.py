@@ -23,6 +23,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import tempfile
 import time
 from collections.abc import Sequence
 
@@ -48,19 +49,19 @@ NAMES = {
 class Judge:
     """FID over the floor, accuracy on the class asked for, CAS; against the test split."""
 
-    def __init__(self, splits: dict, cas_fakes: int):
+    def __init__(self, data: dict[str, np.ndarray], cas_fakes: int):
         from components.evaluator.reference import apportion, stratified_sample
         from metrics.features import load_extractor
         from metrics.frechet import frechet_distance_from_features
 
-        self.images, self.labels = splits["test"]
+        self.images, self.labels = data["test_images"], data["test_labels"]
         self.cas_fakes = cas_fakes
         self._extractor = load_extractor()
         self._features = self._extractor.features(self.images)
         self._counts = np.bincount(self.labels, minlength=10)
-        train_images, train_labels = splits["train"]
-        rows = stratified_sample(train_labels, apportion(self._counts, NUM_FAKES), seed=0)
-        real = self._extractor.features(train_images[rows])
+        counts = apportion(self._counts, NUM_FAKES)
+        rows = stratified_sample(data["train_labels"], counts, seed=0)
+        real = self._extractor.features(data["train_images"][rows])
         self.floor = frechet_distance_from_features(real, self._features)
 
     def score(self, contender, seed: int) -> dict[str, float]:
@@ -155,7 +156,23 @@ class Ours:
         )
 
 
-def contend(name: str, seed: int, minutes: float, data_dir: str | None, cas_fakes: int) -> dict:
+def prepare(data_dir: str | None, path: pathlib.Path) -> None:
+    """Writes the train and the test split of MNIST as arrays, for the contenders' processes."""
+    from components.evaluator.evaluate import read_split
+    from components.mnist_example_gen import source
+    from components.mnist_example_gen.config import DataConfig
+
+    found = source.resolve(DataConfig(dataset="mnist", data_dir=data_dir), path.parent)
+    splits = {name: read_split(found, name) for name in ("train", "test")}
+    arrays = {
+        f"{name}_{key}": getattr(split, key)
+        for name, split in splits.items()
+        for key in ("images", "labels")
+    }
+    np.savez(path, **arrays)
+
+
+def contend(name: str, seed: int, minutes: float, data_path: pathlib.Path, cas_fakes: int) -> dict:
     """Trains one contender and judges it at each mark; runs in a process of its own.
 
     Returns:
@@ -163,15 +180,13 @@ def contend(name: str, seed: int, minutes: float, data_dir: str | None, cas_fake
       `minutes` (meant and real), `steps`, and what `Judge.score` gives.
     """
     from benchmarks.contenders import CONTENDERS
-    from metrics.train_classifier import load_splits
 
-    splits, _, _ = load_splits("mnist:3.0.1", data_dir, None)
-    judge = Judge(splits, cas_fakes)
+    with np.load(data_path) as archive:
+        data = dict(archive)
+    judge = Judge(data, cas_fakes)
+    train = data["train_images"], data["train_labels"]
     length = minutes * SHORT if name == "ours_short" else minutes
-    if name in OURS:
-        contender = Ours(*splits["train"], seed, length)
-    else:
-        contender = CONTENDERS[name](*splits["train"], seed)
+    contender = Ours(*train, seed, length) if name in OURS else CONTENDERS[name](*train, seed)
     marks, trained = [], 0.0
     for mark in (minutes * (i + 1) / MARKS for i in range(MARKS)):
         if mark > length * 1.001:
@@ -318,14 +333,21 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     results = []
     spawn = multiprocessing.get_context("spawn")
-    for seed in range(options.seeds):
-        for name in options.only:
-            # A fresh process: nothing of the one before is left in memory or in TensorFlow.
-            with spawn.Pool(1) as pool:
-                arguments = (name, seed, options.minutes, options.data_dir, options.cas_fakes)
-                results.append(pool.apply(contend, arguments))
-            text = json.dumps(results, indent=2) + "\n"
-            (options.out / "training.json").write_text(text)
+
+    def alone(function, *arguments):
+        """In a fresh process: nothing of what came before is left in memory or in TensorFlow."""
+        with spawn.Pool(1) as pool:
+            return pool.apply(function, arguments)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        data_path = pathlib.Path(scratch, "mnist.npz")
+        alone(prepare, options.data_dir, data_path)
+        for seed in range(options.seeds):
+            for name in options.only:
+                minutes, cas_fakes = options.minutes, options.cas_fakes
+                results.append(alone(contend, name, seed, minutes, data_path, cas_fakes))
+                text = json.dumps(results, indent=2) + "\n"
+                (options.out / "training.json").write_text(text)
     draw(results, options.out)
     text = "\n\n".join(filter(None, [table(results), verdict(results, options.minutes)])) + "\n"
     (options.out / "training.md").write_text(text)
