@@ -285,7 +285,7 @@ def evaluate(workspace, target, dataset, data_dir, assignments, out, verbose, as
             if as_json:
                 stdout.print_json(json.dumps(document))
             else:
-                console.print_evaluation(stdout, document, rows)
+                console.print_evaluation(stdout, document, rows, out)
     except WorkspaceError as error:
         raise Failure(str(error)) from None
 

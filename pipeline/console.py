@@ -41,6 +41,8 @@ HEADLINES = {
     "cas": "CAS",
 }
 
+MOST_NAMES = 20  # of files that were left out
+
 _MARKS = {
     "COMPLETE": "[green]✓[/]",
     "CACHED": "[cyan]=[/]",
@@ -234,16 +236,44 @@ def print_run(console: Console, run: dict) -> None:
     console.print(facts, highlight=False)
 
 
-def print_evaluation(console: Console, document: dict, rows: list[tuple[str, str, str]]) -> None:
-    """What `mnist-gan evaluate` found: rows of figure, value and what it is."""
+def print_evaluation(
+    console: Console, document: dict, rows: list[tuple[str, str, str]], out: str | None = None
+) -> None:
+    """What `mnist-gan evaluate` found.
+
+    Args:
+      console: where to.
+      document: of `evaluate`.
+      rows: figure, value and what it is to be read by.
+      out: folder of the pictures, if any were drawn.
+    """
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    target, data, extractor = document["target"], document["data"], document["extractor"]
+    count, given = target["count"], target["given"]
+    of_all = "" if count == given else f" of {given:,} (there are no more train images)"
+    say(
+        f"{target['path']}: {count:,} images{of_all} against the {document['num_reference']:,} of "
+        f"the test split of {data['dataset']} {data['dataset_version']}"
+    )
+    say(f"features: {extractor['name']}, sha256 {extractor['digest'][:12]}\n")
     table = Table(box=None, pad_edge=False)
     for column, justify in (("figure", "left"), ("value", "right"), ("", "left")):
         table.add_column(column, justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table, highlight=False)
-    for name, why in document["target"]["unreadable"].items():
-        console.print(f"left out: {name}: {why}", style="red", markup=False, highlight=False)
+    unreadable = target["unreadable"]
+    if unreadable:
+        say(f"\nleft out, {len(unreadable):,} of {given + len(unreadable):,}:", "red")
+        for name, why in list(unreadable.items())[:MOST_NAMES]:
+            say(f"  {name}: {why}", "red")
+        if len(unreadable) > MOST_NAMES:
+            say(f"  and {len(unreadable) - MOST_NAMES:,} more; --json names all", "red")
+    if out:
+        say(f"\npictures and evaluation.json: {out}")
 
 
 def _total(run: dict) -> str:

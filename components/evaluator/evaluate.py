@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from components.evaluator import generation, judge, measure, pictures, reference
 from components.evaluator.config import JudgeConfig
@@ -81,8 +81,9 @@ def evaluate(
       cache_dir: where reference statistics are kept; None for nowhere.
 
     Returns:
-      the document of `judge.judge` without its decision, with `target`: kind, path, count,
-      `unreadable` (name to why) and `conditional`.
+      the document of `judge.judge` without its decision, with `target`: kind, path, count
+      (measured), given (more than count where there were more than train images), `unreadable`
+      (name to why) and `conditional`.
 
     Raises:
       EvaluateError: nothing in `target` can be evaluated.
@@ -126,6 +127,7 @@ def evaluate(
         "kind": found.kind,
         "path": found.path,
         "count": fakes.total.drawn,
+        "given": given,
         "conditional": found.conditional,
         "unreadable": found.unreadable,
     }
@@ -380,6 +382,9 @@ def _open_images(path: pathlib.Path, class_names: tuple[str, ...]) -> Target:
                     width, height = picture.size
                     raise ValueError(f"{width}x{height} pixels, not 28x28")
                 images.append(np.asarray(picture.convert("L"), np.uint8)[..., None])
+        except UnidentifiedImageError:
+            unreadable[file.relative_to(path).as_posix()] = "no image that can be read"
+            continue
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             unreadable[file.relative_to(path).as_posix()] = str(error)
             continue

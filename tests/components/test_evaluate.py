@@ -91,6 +91,17 @@ def test_images_without_classes_are_measured_by_what_the_classifier_sees(
     assert len(document["classes"]) == 10
 
 
+def test_images_beyond_the_size_of_the_train_split_are_left_out_and_counted(
+    data, held_out, cache, tmp_path
+):
+    train = data.split_counts["train"]
+    images = np.resize(held_out[0], (train + 50, 28, 28, 1))
+    np.savez(tmp_path / "many.npz", images=images)
+    document = evaluate.evaluate(tmp_path / "many.npz", data, CONFIG, cache_dir=cache)
+    assert document["target"]["count"] == document["num_fakes"] == train
+    assert document["target"]["given"] == train + 50
+
+
 def test_given_images_and_the_same_images_from_a_file_score_the_same(
     data, held_out, cache, tmp_path
 ):

@@ -169,3 +169,25 @@ def test_a_generator_that_no_server_can_serve_is_told_with_the_reason():
     assert ["can", "be", "served", "no"] in shown
     assert "Not blessed: values from -3 to 3" in text.getvalue()
     assert "pushed" not in text.getvalue()
+
+
+def test_an_evaluation_names_what_it_is_of_and_counts_what_was_left_out():
+    document = {
+        "target": {
+            "path": "sevens/", "count": 200, "given": 250,
+            "unreadable": {f"{i}.png": "no image that can be read" for i in range(25)},
+        },
+        "data": {"dataset": "digits", "dataset_version": "1.0.0"},
+        "extractor": {"name": "a_classifier", "digest": "0123456789abcdef"},
+        "num_reference": 257,
+    }  # fmt: skip
+    text = io.StringIO()
+    rows = [("FID (fid_200_test)", "1.5", "interval 1 to 2")]
+    console.print_evaluation(Console(file=text, width=100), document, rows, "judged/")
+    shown = text.getvalue()
+    assert "sevens/: 200 images of 250" in shown and "257 of the test split of digits" in shown
+    assert "a_classifier, sha256 0123456789ab" in shown
+    assert re.search(r"FID \(fid_200_test\) +1\.5 +interval 1 to 2", shown)
+    assert "left out, 25 of 275:" in shown and "19.png: no image" in shown
+    assert "20.png" not in shown and "and 5 more; --json names all" in shown
+    assert "judged/" in shown
