@@ -112,7 +112,7 @@ class TrainingConfig(BaseModel):
     )
     loss: Literal["non_saturating", "hinge"] = Field("non_saturating", description="GAN loss")
     learning_rate: float = Field(
-        1e-3, gt=0, le=1, description="the generator's learning rate at the first step"
+        2e-3, gt=0, le=1, description="the generator's learning rate at the first step"
     )
     discriminator_rate_ratio: float = Field(
         1.0, gt=0, le=100, description="the discriminator's learning rate over the generator's"
@@ -126,7 +126,7 @@ class TrainingConfig(BaseModel):
     beta_1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the first moment")
     beta_2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")
     r1_weight: float = Field(
-        0.02, ge=0, description="weight of the gradient penalty on real images; 0 is without"
+        0.2, ge=0, description="weight of the gradient penalty on real images; 0 is without"
     )
     r1_interval: int = Field(16, ge=1, description="steps from one gradient penalty to the next")
     ema_half_life: float = Field(
