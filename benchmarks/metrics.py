@@ -2,7 +2,8 @@
 
     python -m benchmarks.metrics [--count 10000] [--dim 128] [--features FILE.npz] [--json]
 
-The libraries (torch-fidelity, torchmetrics, clean-fid, prdc, scikit-learn, SciPy) are for this
+The libraries are those themselves, their functions from features on, and no formulas written anew
+(but for the textbook's, with SciPy's root). They are the extra `compare` of setup.py, for this
 comparison alone; one that is not installed is named and left out. They may live in an environment
 without TensorFlow: `--save-features FILE.npz` in one with TensorFlow keeps the features of real
 digits for `--features FILE.npz` in the other. Without either the features are made up: rectified
@@ -12,11 +13,12 @@ Each time is the best of `--repeat`, in seconds. "differs" is the relative diffe
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
-import platform
 import resource
+import sys
 import time
 from collections.abc import Callable
 
@@ -70,44 +72,67 @@ class Table:
     def __init__(self, repeat: int, quiet: bool):
         self.repeat, self.quiet, self.rows = repeat, quiet, []
 
-    def run(self, metric: str, who: str, function: Callable[[], float | tuple]) -> None:
-        """Times `function`; a library that is not installed is noted instead."""
-        row = {"metric": metric, "who": who, "value": None, "seconds": None, "differs": None}
+    def run(self, metric: str, function: Callable[[], float | tuple]) -> None:
+        """Times our own `function`; what comes after it under the same name is compared with it."""
+        self._time({"metric": metric, "who": "ours", "module": None}, lambda module: function())
+
+    def beside(
+        self, metric: str, who: str, module: str, function: Callable, *, same: bool = True
+    ) -> None:
+        """Times `function` of an imported library; one that is not installed is noted instead.
+
+        Args:
+          metric: as in `run`.
+          who: the library's name, and what is particular about it.
+          module: which module of it `function` takes.
+          function: module -> values.
+          same: whether it is meant to give our values.
+        """
+        self._time({"metric": metric, "who": who, "module": module}, function, same)
+
+    def _time(self, row: dict, function: Callable, same: bool = True) -> None:
+        row |= {"value": None, "seconds": None, "differs": None, "same": same}
         try:
+            # Before its time is taken: importing torch takes seconds.
+            module = importlib.import_module(row["module"]) if row["module"] else None
             seconds = []
             for _ in range(self.repeat):
                 started = time.perf_counter()
-                value = function()
+                # Some print as they go; stdout is for the table.
+                with contextlib.redirect_stdout(sys.stderr):
+                    value = function(module)
                 seconds.append(time.perf_counter() - started)
             row["value"] = np.atleast_1d(np.asarray(value, np.float64)).tolist()
             row["seconds"] = min(seconds)
-            ours = next((r for r in self.rows if r["metric"] == metric), row)["value"]
-            pairs = zip(ours, row["value"], strict=False)
+            ours = next((r for r in self.rows if r["metric"] == row["metric"]), row)
+            pairs = zip(ours["value"], row["value"], strict=False)
             row["differs"] = max(abs(a - b) / max(abs(a), 1e-300) for a, b in pairs)
+            row["times"] = row["seconds"] / ours["seconds"]
         except ImportError as error:
             row["note"] = f"not installed: {error.name}"
         self.rows.append(row)
         if not self.quiet:
             print(self.line(row), flush=True)
 
+    HEAD = (
+        "| metric | who | value | s | s over ours | differs |\n"
+        "| --- | --- | --- | ---: | ---: | ---: |"
+    )
+
     @staticmethod
     def line(row: dict) -> str:
-        start = f"{row['metric']:<30} {row['who']:<26}"
+        """A line of a table."""
         if "note" in row:
-            return f"{start} {row['note']}"
-        values = " ".join(f"{value:.6g}" for value in row["value"])
-        differs = "" if row["who"].startswith("ours") else f"{row['differs']:.1e}"
-        return f"{start} {values:<36} {row['seconds']:>9.3f} {differs:>9}"
-
-
-def library(name: str):
-    """Imports a library, before its time is taken."""
-    return importlib.import_module(name)
-
-
-def deferred(module: str, call: Callable) -> Callable:
-    """`call(module)`, the import of which may fail in `Table.run` and is not timed twice."""
-    return lambda: call(library(module))
+            return f"| {row['metric']} | {row['who']} | {row['note']} | | | |"
+        values = ", ".join(f"{value:.6g}" for value in row["value"])
+        times = differs = ""
+        if row["module"]:
+            times = f"{row['times']:.1f}"
+            differs = f"{row['differs']:.0e}" if row["same"] else "(other rows)"
+        return (
+            f"| {row['metric']} | {row['who']} | {values} | {row['seconds']:.3f} | {times} "
+            f"| {differs} |"
+        )
 
 
 def compare(data: dict[str, np.ndarray], table: Table) -> None:
@@ -116,32 +141,29 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
     moments = [np.mean(fake, 0), np.cov(fake.T), np.mean(real, 0), np.cov(real.T)]
     torch = tensors = tensor_moments = None
     try:
-        torch = library("torch")
+        torch = importlib.import_module("torch")
         tensors = [torch.from_numpy(array) for array in (fake, real)]
         tensor_moments = [torch.from_numpy(array) for array in moments]
     except ImportError:
         pass  # the rows that need it say so
 
     fid = "FID from features"
-    table.run(fid, "ours", lambda: frechet_distance_from_features(data["fake"], data["real"]))
+    table.run(fid, lambda: frechet_distance_from_features(data["fake"], data["real"]))
 
     def fidelity_fid(module):
         stats = [module.fid_features_to_statistics(rows) for rows in tensors]
         return next(iter(module.fid_statistics_to_metric(*stats, False).values()))
 
-    table.run(fid, "torch-fidelity", deferred("torch_fidelity.metric_fid", fidelity_fid))
+    table.beside(fid, "torch-fidelity", "torch_fidelity.metric_fid", fidelity_fid)
 
     fid = "FID from moments"
-    table.run(fid, "ours", lambda: frechet_distance(*moments))
-    table.run(
-        fid, "clean-fid", deferred("cleanfid.fid", lambda module: module.frechet_distance(*moments))
-    )
-    table.run(
+    table.run(fid, lambda: frechet_distance(*moments))
+    table.beside(fid, "clean-fid", "cleanfid.fid", lambda module: module.frechet_distance(*moments))
+    table.beside(
         fid,
         "torchmetrics",
-        deferred(
-            "torchmetrics.image.fid", lambda module: float(module._compute_fid(*tensor_moments))
-        ),
+        "torchmetrics.image.fid",
+        lambda module: float(module._compute_fid(*tensor_moments)),
     )
 
     def textbook(module):
@@ -149,7 +171,7 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
         shift = moments[0] - moments[2]
         return shift @ shift + np.trace(moments[1] + moments[3] - 2 * np.real(root))
 
-    table.run(fid, "textbook formula, SciPy", deferred("scipy.linalg", textbook))
+    table.beside(fid, "textbook formula, SciPy", "scipy.linalg", textbook)
 
     groups, reference = grouped(data["fake"]), FeatureStats.of(data["real"])
 
@@ -157,51 +179,44 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
         found = frechet_interval(groups, reference)
         return found.estimate, found.low, found.high
 
-    table.run("FID with 95 % interval", "ours", interval)
+    table.run("FID with 95 % interval", interval)
 
     size = min(1000, len(real))
-    one_block = f"KID, one block of {size}"
-    table.run(
-        one_block,
-        "ours",
-        lambda: kernel.kernel_distance(fake[:size], real[:size], block_size=size)[0],
-    )
-    table.run(
+    one_block = f"KID, one block of {size:,}"
+    some = slice(size)
+    table.run(one_block, lambda: kernel.kernel_distance(fake[some], real[some], block_size=size)[0])
+    table.beside(
         one_block,
         "torch-fidelity",
-        deferred(
-            "torch_fidelity.metric_kid",
-            lambda module: module.kernel_mmd(
-                fake[:size], real[:size], kid_kernel="poly", kid_kernel_poly_degree=3
-            ),
+        "torch_fidelity.metric_kid",
+        lambda module: module.kernel_mmd(
+            fake[some], real[some], kid_kernel="poly", kid_kernel_poly_degree=3
         ),
     )
-    table.run(
+    table.beside(
         one_block,
         "clean-fid",
-        deferred(
-            "cleanfid.fid",
-            lambda module: module.kernel_distance(fake[:size], real[:size], 1, size),
-        ),
+        "cleanfid.fid",
+        lambda module: module.kernel_distance(fake[some], real[some], 1, size),
     )
-    table.run(
+    table.beside(
         one_block,
         "torchmetrics",
-        deferred(
-            "torchmetrics.image.kid",
-            lambda module: float(module.poly_mmd(tensors[0][:size], tensors[1][:size])),
-        ),
+        "torchmetrics.image.kid",
+        lambda module: float(module.poly_mmd(tensors[0][some], tensors[1][some])),
     )
     blocks = len(real) // size
-    every_row = f"KID, {blocks} blocks of {size}"
-    table.run(every_row, "ours", lambda: kernel.kernel_distance(fake, real, block_size=size))
-    table.run(
+    every_row = f"KID, {blocks} blocks of {size:,}"
+    table.run(every_row, lambda: kernel.kernel_distance(fake, real, block_size=size))
+    table.beside(
         every_row,
-        "clean-fid, random blocks",
-        deferred("cleanfid.fid", lambda module: module.kernel_distance(fake, real, blocks, size)),
+        "clean-fid",
+        "cleanfid.fid",
+        lambda module: module.kernel_distance(fake, real, blocks, size),
+        same=False,
     )
 
-    four = "prec. recall dens. cover., k=5"
+    four = "precision, recall, density, coverage, k = 5"
 
     def ours_four():
         scores = manifold.manifold_scores(data["real"], data["fake"], 5)
@@ -211,10 +226,10 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
         scores = module.compute_prdc(real, fake, 5)
         return [float(scores[key]) for key in ("precision", "recall", "density", "coverage")]
 
-    table.run(four, "ours", ours_four)
-    table.run(four, "prdc", deferred("prdc", prdc_four))
-    two = "precision recall, k=3"
-    table.run(two, "ours", lambda: manifold.precision_recall(data["real"], data["fake"], 3))
+    table.run(four, ours_four)
+    table.beside(four, "prdc", "prdc", prdc_four)
+    two = "precision, recall, k = 3"
+    table.run(two, lambda: manifold.precision_recall(data["real"], data["fake"], 3))
 
     def fidelity_two(module):
         scores = module.prc_features_to_metric(
@@ -222,10 +237,10 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
         )
         return scores["precision"], scores["recall"]
 
-    table.run(two, "torch-fidelity", deferred("torch_fidelity.metric_prc", fidelity_two))
+    table.beside(two, "torch-fidelity", "torch_fidelity.metric_prc", fidelity_two)
 
     score = "classifier score"
-    table.run(score, "ours", lambda: labels.classifier_score(data["probabilities"]))
+    table.run(score, lambda: labels.classifier_score(data["probabilities"]))
 
     def fidelity_score(module):
         logits = np.log(np.maximum(data["probabilities"].astype(np.float64), 1e-300))
@@ -233,16 +248,16 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
             "inception_score_mean"
         ]
 
-    table.run(score, "torch-fidelity", deferred("torch_fidelity.metric_isc", fidelity_score))
+    table.beside(score, "torch-fidelity", "torch_fidelity.metric_isc", fidelity_score)
 
-    neighbours = "mean distance to nearest"
-    table.run(neighbours, "ours", lambda: nearest(data["fake"], data["real"])[0].mean())
+    neighbours = "mean distance to the nearest"
+    table.run(neighbours, lambda: nearest(data["fake"], data["real"])[0].mean())
 
     def sklearn_neighbours(module):
         search = module.NearestNeighbors(n_neighbors=1, algorithm="brute").fit(real)
         return search.kneighbors(fake)[0].mean()
 
-    table.run(neighbours, "scikit-learn", deferred("sklearn.neighbors", sklearn_neighbours))
+    table.beside(neighbours, "scikit-learn", "sklearn.neighbors", sklearn_neighbours)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -269,17 +284,16 @@ def main(arguments: list[str] | None = None) -> None:
         return
     table = Table(options.repeat, quiet=options.json)
     if not options.json:
-        counts = (
-            f"{len(data['fake'])} fakes, {len(data['real'])} reals, {data['real'].shape[1]} wide"
-        )
-        print(f"features: {source} ({counts}); {platform.processor()} {os.cpu_count()} cores")
-        print(f"{'metric':<30} {'who':<26} {'value':<36} {'seconds':>9} {'differs':>9}")
+        fakes, reals = len(data["fake"]), len(data["real"])
+        counts = f"{fakes:,} fakes, {reals:,} reals, {data['real'].shape[1]} wide"
+        print(f"features: {source} ({counts}); {os.cpu_count()} cores\n")
+        print(Table.HEAD)
     compare(data, table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     if options.json:
         print(json.dumps({"features": source, "rows": table.rows, "peak_gib": peak}, indent=2))
     else:
-        print(f"highest memory of the process: {peak:.2f} GiB")
+        print(f"\nhighest memory of the process: {peak:.2f} GiB")
 
 
 if __name__ == "__main__":
