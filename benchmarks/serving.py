@@ -10,7 +10,7 @@ results are printed as Markdown for benchmarks/README.md:
    does falls on all of them.
 2. A load of mixed requests from many clients while versions are pushed, rolled back and removed:
    every answer is compared with what the models give in process; the server's memory is read
-   before and after.
+   all the while, after a tenth of the requests that do not count.
 3. Mutated requests: JSON, protobuf messages, bytes on a socket.
 
 `--model` takes an exported generator; without it a fresh one with the default's networks is made,
@@ -35,6 +35,7 @@ from serving.client import GeneratorClient, ServerError
 
 BATCHES = (1, 8, 64)
 MODEL = "digits"
+_MEMORY_SECONDS = 2.0
 
 
 # Part 1.
@@ -310,7 +311,7 @@ def fresh_generator(folder: pathlib.Path, seed: int) -> pathlib.Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", type=pathlib.Path, help="an exported generator")
-    parser.add_argument("--rounds", type=int, default=200, help="requests for each latency")
+    parser.add_argument("--rounds", type=int, default=200, help="for each latency; 0 for none")
     parser.add_argument("--requests", type=int, default=50_000, help="of the load; 0 for none")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--mutations", type=int, default=10_000, help="0 for none")
@@ -329,7 +330,8 @@ def main() -> None:
         base_path = root / "models"
         shutil.copytree(first, base_path / "1")
         with process.running(base_path, model=MODEL) as server:
-            print_latencies(latencies(server, first, options.rounds))
+            if options.rounds:
+                print_latencies(latencies(server, first, options.rounds))
             if options.requests:
                 _load_part(server, base_path, [first, second], latent_dim, options)
         if options.mutations:
@@ -347,22 +349,35 @@ def _load_part(server, base_path, models, latent_dim, options) -> None:
     urls = server.grpc_url, server.rest_url
     # A tenth first: the memory of a server that has been used and has changed versions.
     run_load(*urls, base_path, models, requests=options.requests // 10, **common)
-    before = memory_mib(server)
-    result = run_load(
-        *urls, base_path, models, requests=options.requests, first_version=10**6, **common
-    )
-    after = memory_mib(server)
+    memory, done = [memory_mib(server)], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_MEMORY_SECONDS):
+            memory.append(memory_mib(server))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        result = run_load(
+            *urls, base_path, models, requests=options.requests, first_version=10**6, **common
+        )
+    finally:
+        done.set()
+        watcher.join()
+    memory.append(memory_mib(server))
+    # Versions come and go, and with them tens of MiB: the middle of each quarter tells the trend.
+    quarters = [np.median(part) for part in np.array_split(memory, 4) if len(part)]
     row = (
         f"{result.requests:,}",
         f"{options.clients}",
         f"{result.changes:,}",
         f"{len(result.failed)}",
         f"{len(result.wrong)}",
-        f"{before:.0f} to {after:.0f}",
+        ", ".join(f"{mib:.0f}" for mib in quarters),
         f"{result.requests / result.seconds:,.0f}",
     )
     print(
-        "\n| requests | clients | versions changed | failed | wrong | server's memory, MiB | "
+        "\n| requests | clients | versions changed | failed | wrong | memory, MiB, by quarters | "
         "requests/s |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
         f"| {' | '.join(row)} |"
     )

@@ -450,7 +450,8 @@ class VersionsManager:
         try:
             return self._load(servable.name, servable.version, servable.path), None
         except ServingError as error:
-            return None, error
+            # It is remembered; its traceback would keep what was half loaded in memory.
+            return None, ServingError(error.code, error.message)
         except Exception as error:  # a loader's surprise must not end the thread
             log.exception("loading version %d of %s", servable.version, servable.name)
             return None, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
