@@ -5,6 +5,7 @@ with the loop that each describes: a `tf.data` pipeline and one graph call a ste
 float32, as they do where they come from.
 """
 
+import abc
 import time
 from collections.abc import Iterator
 
@@ -16,7 +17,7 @@ from keras import layers
 _BATCH = 500  # images drawn at a time
 
 
-class Contender:
+class Contender(abc.ABC):
     """A GAN in training.
 
     Attributes:
@@ -61,12 +62,13 @@ class Contender:
             self.steps += 1
         return elapsed
 
+    @abc.abstractmethod
     def train_step(self, images: tf.Tensor, labels: tf.Tensor) -> None:
-        raise NotImplementedError
+        """Updates both players once."""
 
+    @abc.abstractmethod
     def draw(self, latents: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """Images in [-1, 1] from the generator that is judged."""
-        raise NotImplementedError
 
     def generate(self, labels: np.ndarray, seed: int) -> np.ndarray:
         """float32 [len(labels), 28, 28, 1] in [-1, 1]."""
