@@ -17,8 +17,9 @@ help:  ## what there is
 run: .venv/.complete  ## the whole pipeline: data, training, judgement, push (ARGS="--preset smoke")
 	@$(MNIST_GAN) run $(ARGS)
 
+# Two processes, a file of tests each; the long files of whole runs begin early, in order of name.
 test: .venv/.complete lint  ## style and all tests (ARGS="-m 'not e2e'" for the quick ones)
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-newest:  ## make test with the newest stack in a Debian 13 root; as root (ARGS as above)
 	@tools/newest.sh test ARGS="$(ARGS)"

@@ -77,7 +77,7 @@ setuptools.setup(
         "prometheus-client",
     ],
     extras_require={
-        "dev": ["pytest", "ruff", "hypothesis", "playwright"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "hypothesis", "playwright"],
         # What benchmarks/metrics.py sets the metrics beside; in no lock, since torch is large.
         "compare": ["torch-fidelity", "torchmetrics", "prdc", "clean-fid"],
         "notebook": ["ipykernel", "nbconvert", "nbformat"],
