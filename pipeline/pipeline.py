@@ -21,9 +21,6 @@ import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
-    LatestBlessedModelStrategy,
-)
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
@@ -132,9 +129,10 @@ def create_pipeline(
     base_model = None
     if settings.training.base_model == "latest":
         base_model = Resolver(
-            strategy_class=LatestBlessedModelStrategy,
+            strategy_class=LatestOtherBlessedModelStrategy,
             model=Channel(type=standard_artifacts.Model),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+            infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
         ).with_id("BaseModel")
 
     trainer = Trainer(

@@ -1,4 +1,4 @@
-"""Which generator the new one is compared with: the latest blessed one that is another.
+"""Which generator the new one is compared with, or starts from: the latest blessed, servable one.
 
 TFX's `LatestBlessedModelStrategy` returns the very model under judgement when a run is repeated:
 the Evaluator would then get an input that it did not have before and judge again, against itself.
@@ -22,11 +22,13 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
 
         Resolver(
             strategy_class=LatestOtherBlessedModelStrategy,
-            current=trainer.outputs["model"],
+            current=trainer.outputs["model"],  # may be left out
             model=Channel(type=standard_artifacts.Model),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
             infra_blessing=Channel(type=standard_artifacts.InfraBlessing),  # may be left out
         )
+
+    Without `current` it is the latest of all: where training starts with `base_model=latest`.
 
     "Another" means another artifact with other content: training once more to the very same
     weights does not make a rival. A model that GeneratorValidator found no server to serve was
@@ -40,8 +42,10 @@ class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
     ) -> dict[str, list[types.Artifact]]:
         """Picks the baseline; `current` passes through."""
         del store  # all that is needed is on the artifacts
-        current = input_dict["current"]
-        result = {"current": current, "model": [], "model_blessing": []}
+        current = input_dict.get("current", [])
+        result = {"model": [], "model_blessing": []}
+        if "current" in input_dict:
+            result["current"] = current
         servable = {}
         # Asked anew a model may fare otherwise: the last word counts.
         for blessing in sorted(input_dict.get("infra_blessing", ()), key=lambda a: a.id):

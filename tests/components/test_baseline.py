@@ -220,3 +220,14 @@ def test_a_model_that_no_server_can_serve_is_no_baseline(verdicts, chosen):
     # Without the channel as before.
     found = LatestOtherBlessedModelStrategy().resolve_artifacts(None, inputs)
     assert [model.id for model in found["model"]] == [2]
+    # Nor is it where training starts from: there is no current model then.
+    del inputs["current"]
+    refused = [blessing(standard_artifacts.InfraBlessing, 30, models[2], 0)]
+    found = LatestOtherBlessedModelStrategy().resolve_artifacts(
+        None, inputs | {"infra_blessing": [*served, *refused]}
+    )
+    assert [model.id for model in found["model"]] == [chosen]
+    found = LatestOtherBlessedModelStrategy().resolve_artifacts(
+        None, inputs | {"infra_blessing": served}
+    )
+    assert [model.id for model in found["model"]] == [3]
