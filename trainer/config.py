@@ -251,7 +251,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "quality": {
         "cdcgan": {
-            "steps": 72_000,
+            "steps": 48_000,
             "sample_interval": 1000,
             "checkpoint_interval": 1000,
             "eval_interval": 2000,
