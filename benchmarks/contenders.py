@@ -6,8 +6,7 @@ float32, as they do where they come from.
 """
 
 import abc
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -54,10 +53,10 @@ class Contender(abc.ABC):
         """uint8 pixels as the networks see them."""
         return tf.cast(images, tf.float32) / 127.5 - 1.0
 
-    def advance(self, seconds: float) -> float:
-        """Trains for about so long; returns the seconds that it took."""
-        began = time.monotonic()
-        while (elapsed := time.monotonic() - began) < seconds:
+    def advance(self, seconds: float, clock: Callable[[], float]) -> float:
+        """Trains for about so long by `clock`; returns the seconds that it took."""
+        began = clock()
+        while (elapsed := clock() - began) < seconds:
             self.train_step(*next(self._batches))
             self.steps += 1
         return elapsed
