@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from metrics import pictures
 from serving.contract import to_uint8
 from trainer import architecture
 from trainer.checkpoints import write_atomically
@@ -38,26 +39,6 @@ TAGS = {
     "g_gradient_norm": "gradient_norm/generator",
     "images_per_second": "speed/images_per_second",
 }
-
-
-def image_grid(images: np.ndarray, columns: int, margin: int = 2) -> np.ndarray:
-    """Lays images out row by row.
-
-    Args:
-      images: uint8 [N, H, W, 1].
-      columns: images a row.
-      margin: black pixels around each image.
-
-    Returns:
-      uint8 [rows * (H + margin) + margin, columns * (W + margin) + margin].
-    """
-    count, height, width, _ = images.shape
-    rows = -(-count // columns)
-    cells = np.zeros([rows * columns, height + margin, width + margin], np.uint8)
-    cells[:count, margin:, margin:] = images[..., 0]
-    cells = cells.reshape([rows, columns, height + margin, width + margin])
-    grid = cells.swapaxes(1, 2).reshape([rows * (height + margin), columns * (width + margin)])
-    return np.pad(grid, [(0, margin), (0, margin)])
 
 
 class RunRecorder:
@@ -118,7 +99,7 @@ class RunRecorder:
 
     def samples(self, step: int, images: np.ndarray, columns: int) -> None:
         """Writes a grid of images (floats in [-1, 1], [N, H, W, 1]) as PNG and to TensorBoard."""
-        grid = image_grid(to_uint8(images), columns)
+        grid = pictures.tile(to_uint8(images), columns, scale=1)
         png = tf.io.encode_png(grid[..., np.newaxis]).numpy()
         write_atomically(self._samples / f"step_{step:07d}.png", png)
         if self._writer:
