@@ -1,0 +1,80 @@
+"""The report that a real run leaves, in a real browser: scikit-learn's digits, from nothing."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.e2e.conftest import SHORT
+from tests.pipeline.report.test_report import SECTIONS
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> pathlib.Path:
+    """The page that a smoke run wrote when it ended."""
+    workspace = tmp_path_factory.mktemp("digits") / "workspace"
+    arguments = ["--workspace", str(workspace), "--preset", "smoke", "--dataset", "digits"]
+    for assignment in SHORT:
+        arguments += ["--set", assignment]
+    subprocess.run(
+        [sys.executable, "-m", "pipeline", "run", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+        capture_output=True,
+        timeout=600,
+    )
+    return workspace / "report" / "index.html"
+
+
+@pytest.fixture
+def page(browser, report):
+    """The page opened as a file; a message of the console or a request elsewhere fails the test."""
+    opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    complaints: list[str] = []
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("requestfailed", lambda request: complaints.append(request.url))
+    opened.on(
+        "request",
+        lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url),
+    )
+    opened.goto(report.as_uri())
+    yield opened
+    assert complaints == []
+
+
+def test_every_section_of_a_real_run_shows_something(page):
+    for name in SECTIONS:
+        assert page.locator(f"#{name} h1, #{name} h2").first.is_visible(), name
+        assert "Nothing to show" not in page.locator(f"#{name}").inner_text(), name
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+    assert page.locator("svg.chart").count() >= 8
+
+
+def test_the_verdict_of_a_real_run_names_its_data_and_what_is_served(page, report):
+    (version,) = (report.parent.parent / "serving" / "mnist_gan").iterdir()
+    words = page.locator("#verdict").inner_text()
+    assert "Blessed" in words and version.name in words and "digits" in words
+
+
+@pytest.mark.parametrize("node", ["MnistExampleGen", "Trainer", "Evaluator", "Pusher"])
+def test_nodes_of_a_real_lineage_open_their_properties(page, node):
+    page.locator("svg.graph a.execution", has_text=node).first.click()
+    opened = page.locator(".panels details[open]")
+    assert opened.locator("summary").inner_text().startswith(node)
+    assert opened.locator("tr").count() >= 1
+
+
+def test_a_real_report_prints_on_a4(page, tmp_path):
+    path = tmp_path / "report.pdf"
+    page.pdf(path=str(path), format="A4", print_background=True)
+    content = path.read_bytes()
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 40
+    assert re.search(rb"/MediaBox\s*\[0 0 59[45][.\d]* 84[12]", content)
