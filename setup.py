@@ -56,6 +56,8 @@ setuptools.setup(
     },
     install_requires=[
         "tensorflow-datasets>=4.9.7",
+        # tensorflow-datasets 4.9.10 imports it without requiring it.
+        "importlib_resources",
         "tensorboard",
         # tensorflow-hub, which TFX imports, needs pkg_resources.
         "setuptools<81",

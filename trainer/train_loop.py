@@ -119,7 +119,8 @@ class GanLoop:
         }
         return {
             **self.network_state(),
-            **_named(optimizers),
+            # Without their paths, in which later Keras numbers the optimizers of a process.
+            **_named(optimizers, "name"),
             "step": self.step,
             "metric_sums": self.metric_sums,
         }
@@ -228,9 +229,9 @@ class GanLoop:
         return self.average(self.architecture.inputs(latents, labels), training=False).numpy()
 
 
-def _named(owners: Mapping[str, list]) -> dict[str, tf.Variable]:
+def _named(owners: Mapping[str, list], attribute: str = "path") -> dict[str, tf.Variable]:
     return {
-        f"{owner}/{index:03d}/{variable.path}": variable.value
+        f"{owner}/{index:03d}/{getattr(variable, attribute)}": variable.value
         for owner, variables in owners.items()
         for index, variable in enumerate(variables)
     }
