@@ -9,7 +9,7 @@ MNIST_GAN := .venv/bin/mnist-gan
 FOLDERS := $(foreach d,data/mnist ../shared/data/mnist,$(if $(wildcard $(d)/train-images-idx3-ubyte.gz),$(d)))
 export MNIST_GAN_DATA_DIR ?= $(if $(FOLDERS),$(CURDIR)/$(firstword $(FOLDERS)))
 
-.PHONY: help run test test-newest serve-tf native setup lock lint clean
+.PHONY: help run test run-newest test-newest test-both serve-tf native setup lock lint clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,8 +21,14 @@ run: .venv/.complete  ## the whole pipeline: data, training, judgement, push (AR
 test: .venv/.complete lint  ## style and all tests (ARGS="-m 'not e2e'" for the quick ones)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-newest:  ## make test with the newest stack in a Debian 13 root; as root (ARGS as above)
+run-newest:  ## make run with the newest stack in a Debian 13 root; as root
+	@tools/newest.sh run ARGS="$(ARGS)"
+
+test-newest:  ## make test with the newest stack in a Debian 13 root; as root
 	@tools/newest.sh test ARGS="$(ARGS)"
+
+test-both:  ## each stack opens and judges what the other made; as root
+	@tools/both_stacks.sh
 
 serve-tf:  ## TF Serving itself on the pushed versions, from its program or Docker (ARGS: its flags)
 	@serving/serve-tf.sh $(ARGS)

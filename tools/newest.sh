@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Runs make's targets in a Debian 13 root, for the newest stack on a machine whose C library is too
 # old for it:   tools/newest.sh test ARGS="-m 'not e2e'"
+# After -- comes a command instead:   tools/newest.sh -- .venv/bin/mnist-gan status
 # Without arguments it only makes the root (0.8 GB; 4 GB more once `make` has set itself up there),
-# which is kept in MNIST_GAN_DEBIAN_13, by default below the user's cache folder.
+# which is kept in MNIST_GAN_DEBIAN_13, by default below the user's cache folder. The folder that
+# MNIST_GAN_SHARED names has the same name inside.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,6 +33,11 @@ if [ ! -f "$root/.complete" ]; then
     touch "$root/.complete"
 fi
 [ $# -gt 0 ] || exit 0
+if [ "$1" = -- ]; then
+    shift
+else
+    set -- make --no-print-directory STACK=tfx-1.21 "$@"
+fi
 
 # The tree as it is, edits included; .venv and workspace of the time before stay.
 mkdir -p "$root/project" "$root/data"
@@ -53,6 +60,10 @@ exec unshare --mount sh -c '
         mount --bind "$MNIST_GAN_DATA_DIR" "$root/data"
         export MNIST_GAN_DATA_DIR=/data
     fi
+    if [ -n "${MNIST_GAN_SHARED:-}" ]; then
+        mkdir -p "$root$MNIST_GAN_SHARED"
+        mount --bind "$MNIST_GAN_SHARED" "$root$MNIST_GAN_SHARED"
+    fi
     export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-    exec chroot "$root" sh -c "cd /project && exec make STACK=tfx-1.21 \"\$@\"" make "$@"
+    exec chroot "$root" sh -c "cd /project && exec \"\$@\"" sh "$@"
 ' sh "$@"
