@@ -9,7 +9,7 @@ MNIST_GAN_SHARED=$(mktemp -d)
 export MNIST_GAN_SHARED
 trap 'rm -rf "$MNIST_GAN_SHARED"' EXIT
 
-make --no-print-directory setup STACK=tfx-1.16
+make --silent setup STACK=tfx-1.16
 tools/newest.sh setup
 python=.venv/bin/python
 

@@ -63,5 +63,6 @@ def test_a_run_in_an_empty_folder_pushes_a_generator(program, tmp_path, monkeypa
     page = (tmp_path / "workspace" / "report" / "index.html").read_text()
     assert str(document["pushed_version"]) in page
     where = "import pipeline, trainer; print(pipeline.__file__, trainer.__file__)"
-    modules = subprocess.check_output([program.with_name("python"), "-c", where], text=True)
+    python = program.with_name("python")
+    modules = subprocess.check_output([python, "-c", where], cwd=tmp_path, text=True)
     assert all(path.startswith(str(program.parent.parent)) for path in modules.split())
