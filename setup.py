@@ -55,6 +55,7 @@ setuptools.setup(
         "pipeline": ["report/templates/*"],
     },
     install_requires=[
+        "keras>=3",
         "tensorflow-datasets>=4.9.7",
         # tensorflow-datasets 4.9.10 imports it without requiring it.
         "importlib_resources",
