@@ -11,10 +11,10 @@ from pydantic import Field
 
 OTHER_DATA = "other data"
 
-# The bars of each strictness. Those of `standard` were set by single draws of a good generator of
-# MNIST digits, spoilt and unspoilt, those of `quality` by judgement; `python -m benchmarks.gate`
-# measures how often they are wrong. Those of `smoke` let a barely trained generator through, so
-# that the push is exercised; what it pushes says so.
+# The bars of each strictness. Those of `standard` were set by what a good generator of MNIST digits
+# scores, spoilt and unspoilt, and tried by `python -m benchmarks.gate`, which measures how often
+# they are wrong; those of `quality` were set by one good run. Those of `smoke` let a barely trained
+# generator through, so that the push is exercised; what it pushes says so.
 BARS: dict[str, dict[str, float]] = {
     "smoke": {
         "max_fid_ratio": 1e6,
