@@ -88,6 +88,19 @@ def test_2048_dimensions_of_rank_99_have_the_known_value():
     assert frechet_distance_from_features(features, stretched) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("orders", [2, 7, 9, 15])
+def test_covariances_as_near_to_singular_as_you_like_have_the_known_value(orders):
+    random = np.random.default_rng(0)
+    basis = np.linalg.qr(random.normal(size=(64, 64)))[0]
+    values = np.logspace(0, -orders, 64)
+    other = random.permutation(values)
+    covs = [basis * v @ basis.T for v in (values, other)]
+    # Of covariances with the same eigenvectors.
+    expected = np.sum((np.sqrt(values) - np.sqrt(other)) ** 2)
+    found = frechet_distance(np.zeros(64), covs[0], np.zeros(64), covs[1])
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_it_is_zero_for_equal_arguments_and_the_same_both_ways_round():
     random = np.random.default_rng(0)
     a, b = random.normal(size=(50, 8)), random.normal(size=(70, 8)) * 2
