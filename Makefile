@@ -1,6 +1,6 @@
 # `make run` trains, judges and pushes a generator; `make test` passes the tests. Each does its own
 # set-up. ARGS are handed on: make run ARGS="--preset smoke". STACK=tfx-1.16 or STACK=tfx-1.21
-# overrules the choice of versions that tools/setup.sh makes.
+# overrules the choice of versions that tools/setup.sh makes, PYTHON_VERSION=3.12 that of Python.
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 MNIST_GAN := .venv/bin/mnist-gan
@@ -44,7 +44,8 @@ setup: .venv/.complete  ## just the environment, in .venv
 
 # A Python that went away (an upgrade of pyenv, say) takes its environment with it.
 ifneq ($(wildcard .venv/.complete),)
-ifneq ($(shell $(PYTHON) -c 'print(1)' 2>/dev/null),1)
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+ifneq ($(VERSION),$(or $(PYTHON_VERSION),$(VERSION),gone))
 $(shell rm -rf .venv)
 else ifneq ($(or $(STACK),$(shell cat .venv/.complete)),$(shell cat .venv/.complete))
 $(shell rm -f .venv/.complete)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes .venv with the versions of one lock. Called by the Makefile; safe to call again.
 # STACK chooses the lock: tfx-1.16 or tfx-1.21; unset, the newest that this machine can have.
+# PYTHON_VERSION chooses among the Pythons of a lock (3.12, say); unset, the newest that is there.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,12 +22,18 @@ sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
     uv python install --quiet "$1" 2>/dev/null && uv python find "$1"
 }
 
-# Sets python to one that a stack's lock is for, or to nothing.
+# Sets python to the newest that a stack's lock is for and that is not ruled out, or to nothing.
 python_for() {
+    python=
     case $1 in
-        tfx-1.16) python=$(find_python 3.10) ;;
-        tfx-1.21) python=$(find_python 3.13 || find_python 3.12) ;;
-    esac || python=
+        tfx-1.16) versions=3.10 ;;
+        tfx-1.21) versions='3.13 3.12' ;;
+    esac
+    for version in $versions; do
+        [ "${PYTHON_VERSION:-$version}" = "$version" ] || continue
+        python=$(find_python "$version") && return
+    done
+    python=
 }
 
 # Sets stack, python and why.
@@ -61,6 +68,7 @@ choose() {
 
 choose
 if [ -z "$python" ]; then
+    [ -z "${PYTHON_VERSION:-}" ] || why="$why, and PYTHON_VERSION asks for $PYTHON_VERSION"
     say "stack $stack: $why; but no Python for it was found by name, under pyenv or through uv."
     case $stack in
         tfx-1.16) say "Get a Python 3.10 ('apt install python3.10 python3.10-venv' or" \

@@ -129,6 +129,16 @@ class TrainingConfig(BaseModel):
         0.2, ge=0, description="weight of the gradient penalty on real images; 0 is without"
     )
     r1_interval: int = Field(16, ge=1, description="steps from one gradient penalty to the next")
+    augment_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of images, real and fake, that the discriminator sees shifted; "
+        "against learning them by heart in a long training",
+    )
+    augment_shift: int = Field(
+        2, ge=1, le=14, description="pixels that such an image is shifted by, at most, each way"
+    )
     ema_half_life: float = Field(
         10_000.0,
         ge=0,
@@ -252,6 +262,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "quality": {
         "cdcgan": {
             "steps": 48_000,
+            "augment_share": 0.6,
             "sample_interval": 1000,
             "checkpoint_interval": 1000,
             "eval_interval": 2000,

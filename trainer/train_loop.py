@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import losses, models
+from trainer.augmentation import shift_some
 from trainer.config import TrainingConfig, resolve_precision
 from trainer.latents import draw_latents
 
@@ -146,7 +147,7 @@ class GanLoop:
             fake = self.generator(self.architecture.inputs(latent, labels), training=True)
         measured = self.discriminator_step(real, fake, labels)
         with tape:  # the same fakes, seen by the discriminator that has just learnt from them
-            g_loss = self.loss.generator(self.logits(fake, labels))
+            g_loss = self.loss.generator(self.logits(self.shown(fake, 2), labels))
         gradients = tape.gradient(g_loss, self.generator.trainable_variables)
         self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
         self.update_average()
@@ -158,6 +159,7 @@ class GanLoop:
     ) -> dict[str, tf.Tensor]:
         """Teaches the discriminator; returns its losses, the penalty and the gradient's norm."""
         config = self.config
+        real, fake = self.shown(real, 0), self.shown(fake, 1)
         with tf.GradientTape() as tape:
             logits = self.logits(tf.concat([real, fake], 0), tf.concat([labels, labels], 0))
             real_logits, fake_logits = tf.split(logits, 2)
@@ -176,6 +178,15 @@ class GanLoop:
             "r1": penalty,
             "d_gradient_norm": tf.linalg.global_norm(gradients),
         }
+
+    def shown(self, images: tf.Tensor, stream: int) -> tf.Tensor:
+        """What the discriminator sees of the images; `stream` tells apart those of one step."""
+        config = self.config
+        if config.augment_share == 0:
+            return images
+        key = tf.random.experimental.stateless_fold_in(self.seed, self.step)
+        key = tf.random.experimental.stateless_fold_in(key, stream)
+        return shift_some(images, key, config.augment_share, config.augment_shift)
 
     def logits(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         """The discriminator's opinion, float32 [N]."""

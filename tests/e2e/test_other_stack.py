@@ -39,6 +39,15 @@ def ours(own_folder) -> dict:
     return answers.ask(pathlib.Path(FOLDER, "workspace"), own_folder)
 
 
+@pytest.fixture(scope="module")
+def next_run(ours) -> dict:
+    """A run of this stack in the same workspace, after it was asked as the other stack left it."""
+    more = ["--set", "steps=24", "--set", "base_model=latest"]
+    return json.loads(
+        answers.call(*answers.RUN, *more, workspace=pathlib.Path(FOLDER, "workspace"))
+    )
+
+
 def pixels(path: pathlib.Path) -> np.ndarray:
     """Grey levels, wide enough to be subtracted."""
     return np.asarray(Image.open(path).convert("L"), np.int64)
@@ -78,3 +87,8 @@ def test_the_same_generator_is_judged_the_same(ours, theirs):
         assert here[name] == pytest.approx(there[name], rel=1e-3), name
     for name in ("accuracy", "precision", "recall", "coverage"):
         assert here[name] == pytest.approx(there[name], abs=5e-3), name
+
+
+def test_the_next_run_goes_on_from_the_generator_of_the_other_stack(next_run, theirs):
+    assert next_run["state"] == "COMPLETE"
+    assert next_run["pushed_version"] > theirs["status"]["pushed_version"]

@@ -14,6 +14,7 @@ TINY = {
     "generator_channels": 8,
     "discriminator_channels": 8,
     "r1_interval": 4,
+    "augment_share": 0.5,
     "log_interval": 4,
     "sample_interval": 5,
     "checkpoint_interval": 3,
