@@ -41,6 +41,7 @@ lint: .venv/.complete
 	@$(PYTHON) -m ruff format --check .
 
 setup: .venv/.complete  ## just the environment, in .venv
+	@:
 
 # A Python that went away (an upgrade of pyenv, say) takes its environment with it.
 ifneq ($(wildcard .venv/.complete),)
