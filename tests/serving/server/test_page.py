@@ -595,7 +595,8 @@ def test_models_versions_and_labels_can_be_switched(open_page, made, serve, tmp_
     tab = open_page(url, tolerant=True)
     version = tab.locator("#version")
     # The server answers as soon as one version is there; the page shows the other when it comes.
-    version.locator("option", has_text="stable (1)").wait_for(state="attached")
+    for text in ("stable (1)", "newest (2)"):
+        version.locator("option", has_text=text).wait_for(state="attached")
     assert sorted(tab.locator("#version option").all_inner_texts()) == sorted(
         ["newest (2)", "stable (1)", "canary (2)", "2", "1"]
     )
