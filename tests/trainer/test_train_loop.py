@@ -1,4 +1,5 @@
 import numpy as np
+import tensorflow as tf
 
 from tests.trainer.conftest import CLASSES
 from trainer.train_loop import GanLoop
@@ -30,3 +31,29 @@ def test_the_average_follows_weights_and_batchnorm_statistics(tiny_data, tiny_co
     rate = 1 - 0.5 ** (1 / tiny_config.ema_half_life)
     for old, new in zip(before, loop.average.weights, strict=True):
         np.testing.assert_allclose(new.numpy(), old + rate, atol=1e-6)
+
+
+def test_the_discriminator_sees_only_what_it_is_shown(tiny_data, tiny_config):
+    seen = []
+
+    class Blindfolded(GanLoop):
+        def shown(self, images, stream):
+            return 0.0 * images + float(stream)
+
+        def logits(self, images, labels):
+            seen.append(np.unique(images))
+            return super().logits(images, labels)
+
+    Blindfolded(*tiny_data, tiny_config, CLASSES, 3).train_step()
+    assert [values.tolist() for values in seen] == [[0, 1], [0], [2]]  # D, its penalty, G
+
+
+def test_what_is_shown_is_shifted_anew_for_each_stream_and_step(tiny_data, tiny_config):
+    loop = GanLoop(*tiny_data, tiny_config, CLASSES, 3)
+    images, _ = loop.real_batch()
+    first, again, fakes = (loop.shown(images, stream).numpy() for stream in (0, 0, 1))
+    loop.step.assign_add(1)
+    later = loop.shown(images, 0).numpy()
+    np.testing.assert_array_equal(first, again)
+    for other in (images.numpy(), fakes, later):
+        assert np.any(first != other)
