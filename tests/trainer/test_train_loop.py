@@ -1,5 +1,4 @@
 import numpy as np
-import tensorflow as tf
 
 from tests.trainer.conftest import CLASSES
 from trainer.train_loop import GanLoop
