@@ -172,6 +172,7 @@ def run_load(
     clients: int,
     pause: float = 1.0,
     least_changes: int = 6,
+    longest: float = 120.0,
     first_version: int = 1,
 ) -> LoadResult:
     """Asks from many threads while the versions under `base_path` change.
@@ -182,10 +183,12 @@ def run_load(
       base_path: what the server polls, with a version of one of `models` in it.
       models: different SavedModels to push.
       latent_dim: length of their latents.
-      requests: how many in all; more where the versions have not changed often enough by then.
+      requests: how many in all; more where by then the versions have not changed often enough or
+        a model has not answered yet, as when the server takes longer to load one than it stays.
       clients: threads that ask.
       pause: seconds between two changes of the versions.
       least_changes: how often the versions are to change at least.
+      longest: seconds after which no more is asked beyond `requests`.
       first_version: the ones that are pushed have higher numbers.
 
     Returns:
@@ -206,7 +209,9 @@ def run_load(
         with GeneratorClient(url, model=MODEL, retries=0, timeout=60) as client:
             while True:
                 with lock:
-                    if taken >= requests and changes >= least_changes:
+                    seen_all = changes >= least_changes and all(answered.values())
+                    overdue = time.perf_counter() - begun > longest
+                    if taken >= requests and (seen_all or overdue):
                         return
                     taken += 1
                 which = chance.randrange(len(asked))
