@@ -40,18 +40,20 @@ def artifacts(workspace: Workspace) -> dict[str, pathlib.Path]:
     return {artifact.type: pathlib.Path(artifact.uri) for artifact in found}
 
 
+def digits_of(path: pathlib.Path, column: int) -> list[np.ndarray]:
+    """One column of a sample grid with ten rows, one digit a class, with white borders."""
+    sheet = np.asarray(Image.open(path).convert("L"))
+    cell = (sheet.shape[0] - 2) // 10
+    left = 2 + column * cell
+    column = [sheet[2 + k * cell : k * cell + cell, left : left + cell - 2] for k in range(10)]
+    return [np.pad(digit, 2, constant_values=255) for digit in column]
+
+
 def training_strip(samples: pathlib.Path) -> Image.Image:
     """The same ten latents, one of each class, through the training: a row a moment."""
     files = sorted(samples.glob("step_*.png"))
     steps = np.unique(np.geomspace(1, len(files), FRAMES).round().astype(int)) - 1
-    rows = []
-    for path in (files[i] for i in steps):
-        sheet = np.asarray(Image.open(path).convert("L"))
-        # The sheet has a class a row; its first column holds one digit of each.
-        cell = (sheet.shape[0] - 2) // 10
-        column = [sheet[2 + k * cell : 2 + k * cell + cell - 2, 2:cell] for k in range(10)]
-        rows.append(np.concatenate([np.pad(d, 2, constant_values=255) for d in column], axis=1))
-    strip = np.concatenate(rows)
+    strip = np.concatenate([np.concatenate(digits_of(files[i], 0), axis=1) for i in steps])
     return Image.fromarray(strip.repeat(2, axis=0).repeat(2, axis=1))
 
 

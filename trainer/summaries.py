@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -56,6 +57,8 @@ class RunRecorder:
         self._directory = directory
         self._samples = directory / SAMPLES_FOLDER
         self._samples.mkdir(parents=True, exist_ok=True)
+        if log_dir:
+            _start_session(pathlib.Path(log_dir), resumed_step + 1 if resumed_step else 0)
         self._writer = tf.summary.create_file_writer(os.fspath(log_dir)) if log_dir else None
         self._records = [r for r in self._read_history() if r["step"] <= resumed_step]
         for path in self._samples.glob("step_*.png"):
@@ -150,6 +153,22 @@ class RunRecorder:
     def _read_history(self) -> list[dict[str, float]]:
         path = self._directory / HISTORY_FILE
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _start_session(log_dir: pathlib.Path, first: int) -> None:
+    """Tells TensorBoard that a session starts, whose first step is `first`.
+
+    With every start but a run's first it drops what was logged at that step or later: an
+    interrupted run logged it and it is about to be logged again.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    # In a file of its own, since TensorFlow's writer takes summaries only.
+    start = SessionLog(status=SessionLog.START)
+    writer = EventFileWriter(os.fspath(log_dir))
+    writer.add_event(Event(step=first, wall_time=time.time(), session_log=start))
+    writer.close()
 
 
 def write_animation(frames: Sequence[pathlib.Path], path: pathlib.Path) -> None:

@@ -1,9 +1,13 @@
 """What TensorBoard's own reader finds in a run's folder."""
 
+import time
+
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import (
+    EventAccumulator,
+)
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
@@ -95,3 +99,23 @@ def test_without_a_folder_nothing_goes_to_tensorboard(tmp_path):
     recorder.scalars(1, {"g_loss": 1.0})
     recorder.samples(1, np.zeros([2, 28, 28, 1]), 2)
     assert not list(tmp_path.rglob("events*"))
+
+
+@pytest.mark.parametrize("resumed_step", [0, 2])
+def test_steps_that_a_resumed_run_makes_again_are_shown_once(tmp_path, resumed_step):
+    """A run killed after step 4, with its last checkpoint at step 2 or none yet."""
+    killed = RunRecorder(tmp_path / "run", tmp_path / "log", 0)
+    killed.samples(0, np.zeros([2, 28, 28, 1]), 2)
+    for step in (1, 2, 3, 4):
+        killed.scalars(step, {"g_loss": 1.0})
+    time.sleep(1.1)  # TensorBoard reads files in the order of the seconds in their names
+    resumed = RunRecorder(tmp_path / "run", tmp_path / "log", resumed_step)
+    if not resumed_step:
+        resumed.samples(0, np.zeros([2, 28, 28, 1]), 2)
+    for step in range(resumed_step + 1, 6):
+        resumed.scalars(step, {"g_loss": 2.0})
+    logged = read(tmp_path / "log")
+    assert [event.step for event in logged.Tensors("loss/generator_fake")] == [1, 2, 3, 4, 5]
+    again = {step: 1.0 if step <= resumed_step else 2.0 for step in range(1, 6)}
+    assert scalars(logged, "loss/generator_fake") == again
+    assert [event.step for event in logged.Tensors("samples")] == [0]

@@ -1,0 +1,83 @@
+"""The default model beside those that it descends from, each trained and judged by the pipeline.
+
+    python -m benchmarks.models [--preset standard] [--models cdcgan dcgan ...]
+                                [--cas-fakes 60000] [--keep DIR] [--out docs/models]
+
+Runs `mnist-gan run --set model=...` for each, one after the other, in workspaces of their own.
+Prints a table of sizes, minutes of the Trainer, FID over the floor and CAS, and writes a strip of
+digits of each to `--out`. CAS needs a model that obeys labels. A model may miss the bars.
+"""
+
+import argparse
+import json
+import pathlib
+import tempfile
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.pipeline import run
+from benchmarks.readme_pictures import artifacts, digits_of
+from pipeline.workspace import Workspace
+from trainer.config import MODEL_DEFAULTS, TrainingConfig, preset
+
+COLUMNS = (
+    "parameters G, D",
+    "batch, steps",
+    "minutes",
+    "FID over the floor",
+    "coverage",
+    "asked",
+    "CAS",
+)
+
+
+def row(config: TrainingConfig, document: dict, records: pathlib.Path) -> list[str]:
+    """A model's cells, for `COLUMNS`, from what `run --json` said and the Trainer's records."""
+    networks = json.loads((records / "networks.json").read_text())
+    sizes = [f"{networks[side]['parameters']:,}" for side in ("generator", "discriminator")]
+    seconds = {node["id"]: node["seconds"] for node in document["nodes"]}["Trainer"]
+    metrics = document["metrics"]
+    return [
+        ", ".join(sizes),
+        f"{config.batch_size}, {config.steps:,}",
+        f"{seconds / 60:.1f}",
+        f"{metrics['fid_ratio']:.3g}",
+        f"{metrics['coverage']:.1%}",
+        f"{metrics['accuracy']:.1%}" if "accuracy" in metrics else "takes no labels",
+        f"{metrics['cas']:.2%}" if "cas" in metrics else "",
+    ]
+
+
+def strip(samples: pathlib.Path) -> Image.Image:
+    """Twenty digits of the finished generator, a row of ten above another."""
+    newest = max(samples.glob("step_*.png"))
+    rows = [np.concatenate(digits_of(newest, column), axis=1) for column in (0, 1)]
+    sheet = np.concatenate(rows)
+    return Image.fromarray(sheet.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--preset", default="standard")
+    parser.add_argument("--models", nargs="+", choices=MODEL_DEFAULTS, default=[*MODEL_DEFAULTS])
+    parser.add_argument("--cas-fakes", type=int, default=60_000, help="0 leaves CAS out")
+    parser.add_argument("--keep", type=pathlib.Path, help="keep the workspaces in this folder")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/models"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    print(f"| model | {' | '.join(COLUMNS)} |\n| --- |{' --- |' * len(COLUMNS)}", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        for model in options.models:
+            workspace = (options.keep or pathlib.Path(temporary)) / model
+            assignments = [f"model={model}", f"cas_fakes={options.cas_fakes}"]
+            document = run(workspace, options.preset, assignments)
+            records = artifacts(Workspace.at(workspace))["ModelRun"]
+            strip(records / "samples").save(options.out / f"{model}.png", optimize=True)
+            config = TrainingConfig(**{"model": model, **preset(options.preset, model)})
+            cells = row(config, document, records)
+            print(f"| `{model}` | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
