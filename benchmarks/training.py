@@ -44,7 +44,7 @@ OTHERS = ("naive", "naive_r1", "tensorflow_tutorial", "keras_example")
 NAMES = {
     "ours": "this trainer",
     "ours_short": "this trainer, a shorter run",
-    "ours_shifted": "this trainer with `quality`'s shifts",
+    "ours_shifted": "this trainer with the shifts of quality",
     "naive": "naive recipe, Adam 2e-4",
     "naive_r1": "naive recipe, Adam 5e-4, lazy R1",
     "tensorflow_tutorial": "TensorFlow's DCGAN tutorial",

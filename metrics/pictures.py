@@ -316,10 +316,13 @@ def lines(
       levels: name -> where to draw a dashed level line.
       intervals: name of a series -> lower and upper end of the interval about its last value.
     """
-    figure, axes = _figure(6.4, 3.6)
+    many = len(series) > len(_COLORS)
+    figure, axes = _figure(6.4, 4.6 if many else 3.6)
     for index, (name, (x, y)) in enumerate(series.items()):
-        color = (_FAKE, _REAL, *_COLORS[2:])[index % len(_COLORS)]
-        axes.plot(x, y, marker="o", markersize=4, linewidth=1.5, label=name, color=color)
+        again, which = divmod(index, len(_COLORS))  # a color's second line is a dashed one
+        color = (_FAKE, _REAL, *_COLORS[2:])[which]
+        style = {"marker": "os"[again % 2], "linestyle": ("-", "-.")[again % 2]}
+        axes.plot(x, y, **style, markersize=4, linewidth=1.5, label=name, color=color)
         if interval := (intervals or {}).get(name):
             axes.vlines(x[-1], *interval, color=color, linewidth=6, alpha=0.3, label="its interval")
     for name, level in (levels or {}).items():
@@ -333,7 +336,9 @@ def lines(
     axes.grid(color=_GRID, linewidth=0.6)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    if len(series) + len(levels or {}) > 1:
+    if many:
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    elif len(series) + len(levels or {}) > 1:
         axes.legend(frameon=False)
     _save(figure, path, title)
 

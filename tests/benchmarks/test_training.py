@@ -62,6 +62,27 @@ def test_the_verdict_sets_us_beside_the_naive_recipe_at_both_lengths():
     assert "10 min: 1.5, 0.60 of" in long
 
 
+def test_our_run_ends_when_its_minutes_do_though_the_machine_becomes_slower(data, monkeypatch):
+    now, speed = 0.0, 20.0
+
+    def run(self, count):
+        nonlocal now
+        self._loop.step.assign_add(count)
+        now += count / speed
+
+    monkeypatch.setattr(training.Ours, "_run", run)
+    ours = training.Ours(*data, 0, 10.0, lambda: now, training.OURS["ours_shifted"])
+    assert ours._loop.config.augment_share == 0.6
+    assert ours._loop.config.steps == pytest.approx(12_000, rel=0.01)
+    trained = ours.advance(240.0, lambda: now)
+    speed = 10.0
+    trained += ours.advance(480.0 - trained, lambda: now)
+    trained += ours.advance(1e9, lambda: now)
+    # 4 minutes at 20 steps a second, 6 at 10, were it known at once; it is known after 8.
+    assert ours.steps == ours._loop.config.steps == pytest.approx(8_400, rel=0.02)
+    assert trained == pytest.approx(600.0, rel=0.02)
+
+
 @pytest.mark.parametrize("name", CONTENDERS)
 def test_a_contender_learns_and_draws_what_the_judge_takes(name, data):
     contender = CONTENDERS[name](*data, 0)

@@ -120,3 +120,15 @@ def test_a_picture_that_can_not_be_drawn_leaves_nothing_behind(digits, tmp_path)
     with pytest.raises(ValueError, match="must be at least 1"):
         pictures.digit_grid(tmp_path / "a.png", digits[0][:0], 3)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_two_of_many_curves_look_alike(tmp_path, monkeypatch):
+    drawn = []
+    save = pictures._save
+    monkeypatch.setattr(pictures, "_save", lambda *args: (drawn.append(args[0]), save(*args)))
+    series = {f"series {i}": ([1, 2], [i, i + 1]) for i in range(8)}
+    pictures.lines(tmp_path / "many.png", series, xlabel="x", ylabel="y")
+    (axes,) = drawn[0].axes
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.lines}
+    assert len(looks) == 8
+    assert len(axes.get_legend().get_texts()) == 8
