@@ -65,6 +65,10 @@ def main() -> None:
     parser.add_argument("--keep", type=pathlib.Path, help="keep the workspaces in this folder")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/models"))
     options = parser.parse_args()
+    for model in options.models:
+        if options.keep and (options.keep / model).exists():
+            # Its Trainer would be cached or resumed, and the minutes not those of a training.
+            parser.error(f"{options.keep / model} is there already; name a new folder with --keep")
     options.out.mkdir(parents=True, exist_ok=True)
     print(f"| model | {' | '.join(COLUMNS)} |\n| --- |{' --- |' * len(COLUMNS)}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:

@@ -45,8 +45,8 @@ def digits_of(path: pathlib.Path, column: int) -> list[np.ndarray]:
     sheet = np.asarray(Image.open(path).convert("L"))
     cell = (sheet.shape[0] - 2) // 10
     left = 2 + column * cell
-    column = [sheet[2 + k * cell : k * cell + cell, left : left + cell - 2] for k in range(10)]
-    return [np.pad(digit, 2, constant_values=255) for digit in column]
+    digits = [sheet[2 + k * cell : k * cell + cell, left : left + cell - 2] for k in range(10)]
+    return [np.pad(digit, 2, constant_values=255) for digit in digits]
 
 
 def training_strip(samples: pathlib.Path) -> Image.Image:
