@@ -71,6 +71,7 @@ class GanLoop:
         # Since the last line of history, and of the last step.
         self.metric_sums = tf.Variable(tf.zeros([len(self.metrics)]))
         self.last_metrics = tf.Variable(tf.zeros([len(self.metrics)]))
+        self._stopping = tf.Variable(False)
 
     def make_optimizer(self, rate: float) -> keras.optimizers.Optimizer:
         """Adam, its learning rate falling linearly from `rate`."""
@@ -128,16 +129,23 @@ class GanLoop:
 
     @tf.function
     def run(self, count: tf.Tensor) -> tf.Tensor:
-        """Makes `count` steps (int64 scalar); ends early, with False, at a loss not finite."""
+        """Makes `count` steps (int64 scalar); ends early, with False, at a loss not finite.
+
+        Once `stop` was called, by whatever thread, it ends before the next step.
+        """
         finite = tf.constant(True)
         end = self.step + count
-        while finite and self.step < end:
+        while finite and self.step < end and not self._stopping:
             metrics = self.train_step()
             self.step.assign_add(1)
             self.metric_sums.assign_add(metrics)
             self.last_metrics.assign(metrics)
             finite = tf.reduce_all(tf.math.is_finite(metrics))
         return finite
+
+    def stop(self) -> None:
+        """Lets `run` end before its next step, and make none from now on."""
+        self._stopping.assign(True)
 
     def train_step(self) -> tf.Tensor:
         """One update of each network; returns the values of `metrics`, float32."""

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent import futures
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ import tensorflow as tf
 from trainer.ancestors.blocks5 import Blocks5Loop
 from trainer.ancestors.dcgan import DcganLoop
 from trainer.ancestors.gaussian_mlp import GaussianMlpLoop
-from trainer.checkpoints import CheckpointStore, TrainingInterrupted, stop_on_signals
+from trainer.checkpoints import CheckpointStore, StopRequest, TrainingInterrupted, stop_on_signals
 from trainer.config import IMAGE_SHAPE, TrainingConfig
 from trainer.latents import draw_latents
 from trainer.summaries import RunRecorder
@@ -174,17 +175,19 @@ def _run_to_the_end(
     trained = 0.0
     interval_start = (step, trained)
     chunk = 1
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, futures.ThreadPoolExecutor(1) as worker:
         while step < config.steps and not stop:
             boundary = min(config.steps, *((step // i + 1) * i for i in intervals))
             began = time.monotonic()
-            finite = bool(loop.run(tf.constant(min(chunk, boundary - step), tf.int64)))
+            finite = _make_steps(loop, min(chunk, boundary - step), worker, stop)
             made = int(loop.step.numpy()) - step
             elapsed = time.monotonic() - began
             step, trained = step + made, trained + elapsed
             if not finite:
                 raise _not_finite(loop, store)
-            # A call lasts a second or so: long enough to cost nothing, short enough to stop soon.
+            if not made:
+                continue  # asked to stop before the first of these steps
+            # A call lasts a second or so: long enough to cost nothing, short enough to report on.
             chunk = max(1, min(1000, round(made / elapsed)))
             _report(loop, step, made / elapsed)
 
@@ -211,6 +214,21 @@ def _run_to_the_end(
             f"The next run goes on from there ({path})."
         )
     return trained
+
+
+def _make_steps(
+    loop: GanLoop, count: int, worker: futures.ThreadPoolExecutor, stop: StopRequest
+) -> bool:
+    """Makes `count` steps, fewer once `stop` is true; False after a loss that is not finite.
+
+    TensorFlow works in another thread, since Python's signal handlers wait for the main one to
+    come back from it.
+    """
+    running = worker.submit(loop.run, tf.constant(count, tf.int64))
+    while not futures.wait([running], timeout=0.05).done:
+        if stop:
+            loop.stop()
+    return bool(running.result())
 
 
 def _check_data(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:

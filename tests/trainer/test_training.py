@@ -1,13 +1,16 @@
 import json
+import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
@@ -160,6 +163,35 @@ def test_ctrl_c_writes_a_checkpoint_of_the_last_step_and_says_where(
     with pytest.raises(TrainingInterrupted, match="SIGINT stopped the training at step 5 of 10"):
         run(tiny_data, tmp_path)
     assert CheckpointStore(tmp_path / "checkpoints", "run").latest().step == 5
+
+
+def test_a_stop_takes_effect_at_the_next_step_however_many_were_asked_for(
+    tiny_data, tmp_path, monkeypatch
+):
+    class ManySteps(GanLoop):
+        def run(self, count):
+            super().run(tf.constant(1, tf.int64))  # traced
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().run(tf.constant(100_000, tf.int64))  # some minutes
+
+    monkeypatch.setitem(training.LOOPS, "cdcgan", ManySteps)
+    with pytest.raises(TrainingInterrupted, match="SIGTERM stopped the training at step"):
+        run(tiny_data, tmp_path, steps=200_000)
+    assert 1 <= CheckpointStore(tmp_path / "checkpoints", "run").latest().step < 10_000
+
+
+def test_a_stop_before_the_first_step_of_a_call_repeats_no_record(tiny_data, tmp_path, monkeypatch):
+    class Late(GanLoop):
+        def run(self, count):
+            if int(self.step.numpy()) == 4:  # where a line of history was just written
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.5)
+            return super().run(count)
+
+    with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted, match="step 4 of 10"):
+        patch.setitem(training.LOOPS, "cdcgan", Late)
+        run(tiny_data, tmp_path)
+    assert [record["step"] for record in run(tiny_data, tmp_path).history] == [4, 8, 10]
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_losses_and_checkpoint(
