@@ -5,10 +5,6 @@
 PYTHON := .venv/bin/python
 MNIST_GAN := .venv/bin/mnist-gan
 
-# The four original MNIST files, where a folder of them is at hand: no network is touched then.
-FOLDERS := $(foreach d,data/mnist ../shared/data/mnist,$(if $(wildcard $(d)/train-images-idx3-ubyte.gz),$(d)))
-export MNIST_GAN_DATA_DIR ?= $(if $(FOLDERS),$(CURDIR)/$(firstword $(FOLDERS)))
-
 .PHONY: help run test run-newest test-newest test-both serve-tf native setup lock lint clean
 
 help:  ## what there is

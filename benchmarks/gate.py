@@ -50,7 +50,7 @@ from scipy import ndimage
 from components.evaluator import evaluate, generation, measure, reference, verdict
 from components.evaluator.config import JudgeConfig
 from components.mnist_example_gen import source
-from components.mnist_example_gen.config import DataConfig
+from components.mnist_example_gen.config import DataConfig, default_data_dir
 from metrics import frechet, labels, memorisation
 from serving.contract import to_uint8
 
@@ -506,7 +506,7 @@ def main() -> None:
         prog="python -m benchmarks.gate", description=__doc__.splitlines()[0]
     )
     parser.add_argument("model", help="SavedModel or folder of versions of a good generator")
-    parser.add_argument("--data-dir", default=os.environ.get("MNIST_GAN_DATA_DIR"),
+    parser.add_argument("--data-dir", default=default_data_dir("mnist"),
                         help="the original MNIST files")  # fmt: skip
     parser.add_argument("--strictness", choices=["standard", "quality"], default="standard")
     parser.add_argument("--num-fakes", type=int, default=10_000)

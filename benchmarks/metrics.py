@@ -24,6 +24,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from components.mnist_example_gen.config import default_data_dir
 from metrics import kernel, labels, manifold
 from metrics.distances import nearest
 from metrics.frechet import (
@@ -266,7 +267,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--count", type=int, default=10_000, help="pictures on either side")
     parser.add_argument("--dim", type=int, default=128, help="width of made-up features")
-    parser.add_argument("--data-dir", default=os.environ.get("MNIST_GAN_DATA_DIR"))
+    parser.add_argument("--data-dir", default=default_data_dir("mnist"))
     parser.add_argument("--features", help="an .npz that --save-features wrote")
     parser.add_argument("--save-features", help="keep the features of digits, compare nothing")
     parser.add_argument("--repeat", type=int, default=3)

@@ -35,6 +35,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
+from components.mnist_example_gen.config import DataConfig, default_data_dir
+
 NUM_FAKES = 10_000
 MARKS = 5
 SHORT = 0.4  # ours_short's share of the minutes
@@ -198,7 +200,6 @@ def prepare(data_dir: str | None, path: pathlib.Path) -> None:
     """Writes the train and the test split of MNIST as arrays, for the contenders' processes."""
     from components.evaluator.evaluate import read_split
     from components.mnist_example_gen import source
-    from components.mnist_example_gen.config import DataConfig
 
     found = source.resolve(DataConfig(dataset="mnist", data_dir=data_dir), path.parent)
     splits = {name: read_split(found, name) for name in ("train", "test")}
@@ -366,7 +367,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--data-dir",
-        default=os.environ.get("MNIST_GAN_DATA_DIR"),
+        default=default_data_dir("mnist"),
         help="folder of the four original MNIST files",
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, each")

@@ -7,7 +7,6 @@ Needs neither TensorFlow nor TFX.
 
 import difflib
 import json
-import os
 import pathlib
 import typing
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,6 @@ from components.generator_validator import config as validator_config
 from components.mnist_example_gen import config as data_config
 from trainer import config as training_config
 
-DATA_DIR_VARIABLE = "MNIST_GAN_DATA_DIR"
 PRESETS = ("smoke", "standard", "quality")
 
 
@@ -66,8 +64,8 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
         "judge": dict(judge_config.PRESETS[preset]),
         "validation": {},
     }
-    if folder := os.environ.get(DATA_DIR_VARIABLE):
-        values["data"]["data_dir"] = folder
+    dataset = str(_value((overrides or {}).get("dataset", "auto")))
+    values["data"]["data_dir"] = data_config.default_data_dir(dataset)
     top: dict[str, object] = {"preset": preset}
     home = {name: section for section in _SECTIONS for name in _fields(section)}
     for name, text in (overrides or {}).items():

@@ -83,7 +83,8 @@ def run(
     close_interrupted(workspace)
     view.phase("data")
     # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
-    os.environ.setdefault(reference.CACHE_VARIABLE, str(workspace.cache))
+    if not os.environ.get(reference.CACHE_VARIABLE):
+        os.environ[reference.CACHE_VARIABLE] = str(workspace.cache)
     if settings.training.base_model and not _blessed_before(workspace):
         raise ValueError(NO_BASE_MODEL)
     data = data_source.resolve(settings.data, workspace.tfds)

@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from components.mnist_example_gen import config
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
@@ -28,7 +30,6 @@ def find_mnist() -> pathlib.Path | None:
     for folder in (
         _NAMED_FOLDER,
         REPOSITORY / "data" / "mnist",
-        REPOSITORY.parent / "shared" / "data" / "mnist",
     ):
         if folder and all(pathlib.Path(folder, name).is_file() for name in MNIST_FILES):
             return pathlib.Path(folder)
@@ -47,6 +48,7 @@ def mnist_dir() -> pathlib.Path:
 @pytest.fixture(autouse=True)
 def no_surrounding_workspace(monkeypatch):
     """A developer's own workspace and data folder never leak into a test."""
+    monkeypatch.setattr(config, "MNIST_FOLDER", pathlib.Path("/nonexistent"))
     monkeypatch.delenv("MNIST_GAN_WORKSPACE", raising=False)
     monkeypatch.delenv("MNIST_GAN_DATA_DIR", raising=False)
 

@@ -39,6 +39,11 @@ else
     set -- make --no-print-directory STACK=tfx-1.21 "$@"
 fi
 
+# MNIST's files, where this machine has them.
+if [ -z "${MNIST_GAN_DATA_DIR:-}" ] && [ -d data/mnist ]; then
+    export MNIST_GAN_DATA_DIR=data/mnist
+fi
+
 # The tree as it is, edits included; .venv and workspace of the time before stay.
 mkdir -p "$root/project" "$root/data"
 find "$root/project" -mindepth 1 -maxdepth 1 ! -name .venv ! -name workspace -exec rm -rf {} +

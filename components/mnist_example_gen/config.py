@@ -1,9 +1,14 @@
 """The settings that say which images the pipeline learns from. Needs no TensorFlow."""
 
+import os
 import pathlib
 
 import pydantic
 from pydantic import ConfigDict, Field
+
+DATA_DIR_VARIABLE = "MNIST_GAN_DATA_DIR"
+MNIST_FOLDER = pathlib.Path("data", "mnist")
+"""Where MNIST's original files may lie below the current folder, to be found without a name."""
 
 
 class DataConfig(pydantic.BaseModel):
@@ -21,8 +26,14 @@ class DataConfig(pydantic.BaseModel):
     data_dir: pathlib.Path | None = Field(
         None,
         description="folder with the data set's original files, as TFDS names them; without it "
-        "they are downloaded",
+        f"{DATA_DIR_VARIABLE} names it, MNIST may be in {MNIST_FOLDER}, or it is downloaded",
     )
+
+    @pydantic.field_validator("data_dir", mode="before")
+    @classmethod
+    def _blank_is_none(cls, folder: object) -> object:
+        """An empty name is no name: as a path it would be the current folder."""
+        return None if isinstance(folder, str) and not folder.strip() else folder
 
     @pydantic.field_validator("data_dir")
     @classmethod
@@ -39,3 +50,17 @@ class DataConfig(pydantic.BaseModel):
     test_examples: int | None = Field(
         None, ge=1, description="take this many from the start of the test split; default: all"
     )
+
+
+def default_data_dir(dataset: str) -> str | None:
+    """The folder of original files for `dataset` where the user named none; None if there is none.
+
+    It is the folder that the environment names, else `MNIST_FOLDER` for MNIST, if anything is in
+    it. An empty variable counts as unset.
+    """
+    if folder := os.environ.get(DATA_DIR_VARIABLE, "").strip():
+        return folder
+    is_mnist = dataset.partition(":")[0] in ("auto", "mnist")
+    if is_mnist and MNIST_FOLDER.is_dir() and any(MNIST_FOLDER.iterdir()):
+        return str(MNIST_FOLDER)
+    return None

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="make native ARGS=...", description=__doc__.split("\n")[0]
     )
-    parser.add_argument("--workspace", default=os.environ.get("MNIST_GAN_WORKSPACE", "workspace"))
+    parser.add_argument("--workspace", default=os.environ.get("MNIST_GAN_WORKSPACE") or "workspace")
     parser.add_argument("--version", type=int, help="a pushed version other than the newest")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/native", PROGRAM))
     arguments = parser.parse_args(argv)

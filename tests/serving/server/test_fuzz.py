@@ -9,7 +9,7 @@ from tests.serving.server import fuzz
 
 # protobuf's, about messages that are none
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
-MUTATIONS = int(os.environ.get("MNIST_GAN_FUZZ_MUTATIONS", "400"))
+MUTATIONS = int(os.environ.get("MNIST_GAN_FUZZ_MUTATIONS") or 400)
 
 
 @pytest.fixture

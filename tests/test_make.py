@@ -1,0 +1,125 @@
+"""`make run` as a newcomer types it, in a clone of its own: with data, without, without network."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+
+import pytest
+
+from tests.conftest import MNIST_FILES, REPOSITORY
+
+pytestmark = pytest.mark.e2e
+
+# So short that what is tested is the way there; no digits come of it.
+SHORT = "--preset smoke --set steps=2 --set batch_size=16 --set num_fakes=100"
+SLICE = "--set train_examples=500 --set eval_examples=100 --set test_examples=100"
+# Names under which the environment could lend a hand that a newcomer does not have.
+OWN_VARIABLES = ("MNIST_GAN_", "XDG_", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+
+# A new namespace has its loopback down, unlike a machine without network. SIOCSIFFLAGS, IFF_UP.
+LOOPBACK_ALONE = """
+import fcntl, os, socket, struct, sys
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh22x", b"lo", 1))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> pathlib.Path:
+    """An environment of its own with the libraries of this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python3.*/site-packages")
+    # As a mere path: the editable install of this checkout does not come along.
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder
+
+
+@pytest.fixture
+def clone(environment, tmp_path) -> pathlib.Path:
+    """The files of this repository in an empty folder, with .venv as `make` leaves it behind."""
+    folder = tmp_path / "somewhere" / "mnist-gan"
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    for name in filter(None, names.split("\0")):
+        if (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, folder / name)
+    shutil.copytree(environment, folder / ".venv", symlinks=True)
+    (packages,) = folder.glob(".venv/lib/python3.*/site-packages")
+    (packages / "clone.pth").write_text(f"{folder}\n")
+    program = folder / ".venv" / "bin" / "mnist-gan"
+    program.write_text(
+        f"#!{folder}/.venv/bin/python\nfrom pipeline.cli import main\n\nraise SystemExit(main())\n"
+    )
+    program.chmod(0o755)
+    shutil.copy(REPOSITORY / ".venv" / ".complete", folder / ".venv" / ".complete")
+    return folder
+
+
+def without_network(command: list[str]) -> list[str]:
+    """The command in a network namespace in which nothing answers; skips where none can be made."""
+    unshare = shutil.which("unshare")
+    if (
+        unshare is None
+        or subprocess.run([unshare, "--net", "true"], capture_output=True).returncode
+    ):
+        pytest.skip("no network namespace can be made here: it takes root and unshare")
+    return [unshare, "--net", sys.executable, "-c", LOOPBACK_ALONE, *command]
+
+
+def make_run(
+    clone: pathlib.Path, arguments: str, *, network: bool = True, **variables: str
+) -> subprocess.CompletedProcess:
+    """`make run ARGS=...` in the clone, with an empty home folder."""
+    command = ["make", "--no-print-directory", "run", f"ARGS={arguments}"]
+    home = clone.parent / "home"
+    home.mkdir(exist_ok=True)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(OWN_VARIABLES)}
+    return subprocess.run(
+        command if network else without_network(command),
+        cwd=clone,
+        env={**kept, "HOME": str(home), **variables},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+def outcome(clone: pathlib.Path) -> dict:
+    """What `mnist-gan status --json` says of the clone's workspace, checked to be pushed."""
+    program = clone / ".venv" / "bin" / "mnist-gan"
+    done = subprocess.run(
+        [program, "status", "--json"], cwd=clone, capture_output=True, text=True, check=True
+    )
+    document = json.loads(done.stdout)
+    version = clone / "workspace" / "serving" / "mnist_gan" / str(document["pushed_version"])
+    assert (version / "saved_model.pb").is_file()
+    return document
+
+
+def test_with_nothing_at_hand_and_no_network_digits_are_pushed_and_it_is_said(clone):
+    done = make_run(clone, SHORT, network=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcome(clone)["dataset"] == "digits"
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "MNIST is not at hand" in said and "embedded digits" in said
+
+
+def test_the_four_files_in_data_mnist_are_found(clone, mnist_dir):
+    (clone / "data" / "mnist").mkdir(parents=True)
+    for name in MNIST_FILES:
+        shutil.copy(mnist_dir / name, clone / "data" / "mnist")
+    done = make_run(clone, f"{SHORT} {SLICE}", network=False, MNIST_GAN_DATA_DIR="")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcome(clone)["dataset"] == "mnist"
