@@ -5,7 +5,7 @@
 PYTHON := .venv/bin/python
 MNIST_GAN := .venv/bin/mnist-gan
 
-.PHONY: help run test run-newest test-newest test-both serve-tf native setup lock lint clean
+.PHONY: help run test quick run-newest test-newest test-both serve-tf native setup lock lint clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,8 +14,11 @@ run: .venv/.complete  ## the whole pipeline: data, training, judgement, push (AR
 	@$(MNIST_GAN) run $(ARGS)
 
 # Two processes, a file of tests each; the long files of whole runs begin early, in order of name.
-test: .venv/.complete lint  ## style and all tests (ARGS="-m 'not e2e'" for the quick ones)
+test: lint  ## style and all tests
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+quick: lint  ## style and the fast tests, what most edits need
+	@$(PYTHON) -m pytest -n 2 --dist worksteal -m "not e2e and not slow" -q $(ARGS)
 
 run-newest:  ## make run with the newest stack in a Debian 13 root; as root
 	@tools/newest.sh run ARGS="$(ARGS)"
@@ -32,7 +35,7 @@ serve-tf:  ## TF Serving itself on the pushed versions, from its program or Dock
 native: .venv/.complete  ## the newest pushed generator as one C++ program (ARGS="--out FILE")
 	@$(PYTHON) -m serving.native.build $(ARGS)
 
-lint: .venv/.complete
+lint: .venv/.complete  ## ruff, mypy and import-linter
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 
@@ -49,18 +52,19 @@ $(shell rm -f .venv/.complete)
 endif
 endif
 
-.venv/.complete: locks/tfx-1.16.lock locks/tfx-1.21.lock locks/uv.lock setup.py tools/setup.sh
+.venv/.complete: locks/tfx-1.16.lock locks/tfx-1.21.lock locks/uv.lock pyproject.toml setup.py tools/setup.sh
 	@sh tools/setup.sh
 
-# No --all-extras: `compare` would bring gigabytes of CUDA. The lock of tfx-1.21 serves two Pythons.
-COMPILE = .venv/bin/python -m uv pip compile --quiet --generate-hashes --upgrade \
-  --no-emit-index-url --no-header
-EXTRAS = --extra dev --extra notebook --extra kubeflow
+# No --all-extras: `compare` and `and-cuda` would bring gigabytes of CUDA. The lock of tfx-1.21 serves
+# two Pythons. What is locked stays as it is where it can; ARGS="--upgrade" takes the newest.
+COMPILE = .venv/bin/python -m uv pip compile --quiet --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --no-header $(ARGS)
+EXTRAS = --extra dev --extra docs --extra notebook
 
-lock: .venv/.complete  ## resolve setup.py anew into the locks of both stacks
+lock: .venv/.complete  ## resolve pyproject.toml into the locks of both stacks (ARGS="--upgrade")
 	@echo 'uv==0.13.9' | $(COMPILE) - --python-version 3.10 -o locks/uv.lock
-	@$(COMPILE) setup.py $(EXTRAS) --python-version 3.10 -o locks/tfx-1.16.lock
-	@$(COMPILE) setup.py $(EXTRAS) --universal --python-version 3.12 -o locks/tfx-1.21.lock
+	@$(COMPILE) pyproject.toml $(EXTRAS) --python-version 3.10 -o locks/tfx-1.16.lock
+	@$(COMPILE) pyproject.toml $(EXTRAS) --universal --python-version 3.12 -o locks/tfx-1.21.lock
 
 clean:  ## remove the environment and the caches, keep the workspace
 	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

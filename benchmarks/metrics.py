@@ -3,7 +3,7 @@
     python -m benchmarks.metrics [--count 10000] [--dim 128] [--features FILE.npz] [--json]
 
 The libraries are those themselves, their functions from features on, and no formulas written anew
-(but for the textbook's, with SciPy's root). They are the extra `compare` of setup.py, for this
+(but for the textbook's, with SciPy's root). They are the extra `compare`, for this
 comparison alone; one that is not installed is named and left out. They may live in an environment
 without TensorFlow: `--save-features FILE.npz` in one with TensorFlow keeps the features of real
 digits for `--features FILE.npz` in the other. Without either the features are made up: rectified

@@ -20,6 +20,18 @@ SHORT = "--preset smoke --set steps=2 --set batch_size=16 --set num_fakes=100"
 SLICE = "--set train_examples=500 --set eval_examples=100 --set test_examples=100"
 # Names under which the environment could lend a hand that a newcomer does not have.
 OWN_VARIABLES = ("MNIST_GAN_", "XDG_", "PYTHONPATH", "VIRTUAL_ENV", "MAKE", "MFLAGS")
+# What .gitignore names, and .git itself.
+NOT_CLONED = (
+    ".git",
+    ".venv",
+    "workspace",
+    "data",
+    "build",
+    "dist",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+)
 
 # A new namespace has its loopback down, unlike a machine without network. SIOCSIFFLAGS, IFF_UP.
 LOOPBACK_ALONE = """
@@ -44,17 +56,7 @@ def environment(tmp_path_factory) -> pathlib.Path:
 def clone(environment, tmp_path) -> pathlib.Path:
     """The files of this repository in an empty folder, with .venv as `make` leaves it behind."""
     folder = tmp_path / "somewhere" / "mnist-gan"
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        check=True,
-        text=True,
-    ).stdout
-    for name in filter(None, names.split("\0")):
-        if (REPOSITORY / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, folder / name)
+    shutil.copytree(REPOSITORY, folder, ignore=shutil.ignore_patterns(*NOT_CLONED))
     shutil.copytree(environment, folder / ".venv", symlinks=True)
     (packages,) = folder.glob(".venv/lib/python3.*/site-packages")
     (packages / "clone.pth").write_text(f"{folder}\n")

@@ -16,7 +16,7 @@ from tests.e2e.conftest import SHORT
 
 pytestmark = pytest.mark.e2e
 
-BUILT_FROM = (*ROOMS, "setup.py", "pyproject.toml", "README.md")
+BUILT_FROM = (*ROOMS, "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
