@@ -24,10 +24,11 @@ _VARINT = {
     np.dtype(np.uint64): "uint64_val",
 }
 _HALF = (np.dtype(np.float16), np.dtype(tf.bfloat16.as_numpy_dtype))
-_FAST = {
-    tf.float32.as_datatype_enum: (np.float32, "float_val"),
-    tf.float64.as_datatype_enum: (np.float64, "double_val"),
+# Types whose field is read directly; all others go through TensorFlow's parser.
+_PACKED = {
+    tf.as_dtype(t).as_datatype_enum: _FIXED_WIDTH[np.dtype(t)] for t in (np.float32, np.float64)
 }
+_LISTED = {tf.as_dtype(t).as_datatype_enum: (t, _VARINT[np.dtype(t)]) for t in (np.int32, np.int64)}
 
 
 def to_proto(
@@ -48,6 +49,7 @@ def to_proto(
     array = np.asarray(array)
     proto = tensor_pb2.TensorProto() if proto is None else proto
     proto.dtype = tf.as_dtype(array.dtype).as_datatype_enum
+    proto.tensor_shape.SetInParent()  # a scalar has a shape too, an empty one
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     if array.dtype in _FIXED_WIDTH:
@@ -70,7 +72,10 @@ def to_proto(
 
 
 def to_array(proto: tensor_pb2.TensorProto, max_bytes: int | None = None) -> np.ndarray:
-    """The array in a TensorProto, whether in its typed field or in `tensor_content`.
+    """The array in a TensorProto, as TensorFlow itself parses it.
+
+    Fewer values than the shape asks for are filled up with the last one, further ones are left
+    out, strings may be in `tensor_content`.
 
     Args:
       proto: from the wire, so anything may be wrong with it.
@@ -83,6 +88,8 @@ def to_array(proto: tensor_pb2.TensorProto, max_bytes: int | None = None) -> np.
     try:
         dtype = tf.as_dtype(proto.dtype)
         item_bytes = dtype.size or 8  # strings have no size: a pointer
+        if dtype in (tf.resource, tf.variant):
+            raise ValueError(f"a tensor of type {dtype.name} can't be sent")
     except (TypeError, KeyError):
         raise ValueError(f"type {proto.dtype} is unknown") from None
     shape = [dim.size for dim in proto.tensor_shape.dim]
@@ -92,18 +99,22 @@ def to_array(proto: tensor_pb2.TensorProto, max_bytes: int | None = None) -> np.
     if max_bytes is not None and count * item_bytes > max_bytes:
         raise ValueError(f"shape {shape} would take more than {max_bytes} bytes")
     try:
-        if proto.dtype in _FAST and not proto.tensor_content:
-            kind, name = _FAST[proto.dtype]
-            if len(getattr(proto, name)) == count > 0:
-                return _packed_values(proto, name, np.dtype(kind)).reshape(shape)
-        if dtype == tf.string and proto.tensor_content:
-            raise ValueError("strings can't be in tensor_content")
-        return tf.make_ndarray(proto)
-    except (TypeError, ValueError, IndexError, OverflowError) as error:
-        raise ValueError(str(error)) from None
+        if not proto.tensor_content and count:
+            if name := _PACKED.get(proto.dtype):
+                if len(getattr(proto, name)) == count:
+                    return _packed_values(proto, name, dtype.as_numpy_dtype).reshape(shape)
+            elif proto.dtype in _LISTED:
+                kind, name = _LISTED[proto.dtype]
+                values = getattr(proto, name)
+                if len(values) == count:
+                    return np.array(values, kind).reshape(shape)
+        values = tf.io.parse_tensor(proto.SerializeToString(), dtype).numpy()
+        return np.asarray(values, dtype.as_numpy_dtype)
+    except Exception as error:  # of TensorFlow's parser and of NumPy, for whatever was sent
+        raise ValueError(str(error).partition("\n")[0]) from None
 
 
-def _packed_values(proto: tensor_pb2.TensorProto, name: str, dtype: np.dtype) -> np.ndarray:
+def _packed_values(proto: tensor_pb2.TensorProto, name: str, kind: type) -> np.ndarray:
     # The opposite of the short cut above: of a message with this one field the last bytes are the
     # values. Bytes there and back are the cheap way to copy it: CopyFrom goes element by element.
     alone = tensor_pb2.TensorProto.FromString(proto.SerializeToString())
@@ -111,6 +122,7 @@ def _packed_values(proto: tensor_pb2.TensorProto, name: str, dtype: np.dtype) ->
     for field, _ in alone.ListFields():
         if field.name != name:
             alone.ClearField(field.name)
+    dtype = np.dtype(kind)
     raw = alone.SerializeToString()[-len(getattr(alone, name)) * dtype.itemsize :]
     return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype, copy=False)
 

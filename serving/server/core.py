@@ -9,7 +9,7 @@ import pathlib
 import time
 from collections.abc import Iterator
 
-from tensorflow_serving.apis import model_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
 from serving.server import inference
 from serving.server.engine import Engine
@@ -20,6 +20,19 @@ from serving.server.versions_manager import VersionsManager
 from serving.versions import UUID_FILE
 
 log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass
+class Call:
+    """A call while it is answered; what becomes known on the way is filled in.
+
+    Attributes:
+      model: the model that was asked for.
+      api: what TF Serving calls the call among its latencies.
+    """
+
+    model: str = ""
+    api: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,14 +140,11 @@ class Core:
         Raises:
           ServingError: there is none.
         """
-        choice = spec.WhichOneof("version_choice")
-        version = spec.version.value if choice == "version" else None
-        label = spec.version_label if choice == "version_label" else None
-        with self.manager.acquire(spec.name, version, label) as servable:
+        with self.manager.acquire(spec.name, *_choice(spec)) as servable:
             yield Handle(servable.name, servable.version, servable.loaded.engine)
 
     def timed(self, handle: Handle, compute, api: str = "Predict"):
-        """Runs `compute()` and records how long TensorFlow took."""
+        """Runs `compute()` and records how long it took, under TF Serving's name for that."""
         started = time.monotonic()
         result = compute()
         elapsed = (time.monotonic() - started) * 1e6
@@ -147,14 +157,14 @@ class Core:
         self.metrics.request_example_count_total.add((name,), count)
 
     @contextlib.contextmanager
-    def measured(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Counts a request and its latency; makes every failure a ServingError.
+    def measured(self, call: Call, entrypoint: str, counted: bool = True) -> Iterator[None]:
+        """Makes every failure a ServingError; counts the call, and its latency if it succeeds.
 
         Args:
-          name: the model that was asked for; one that is not served is counted under no name, so
-            that strangers can't fill the memory with names.
-          api: Predict, Classify and so on.
+          call: what is asked for. A model that is not served is counted under no name, so that
+            strangers can't fill the memory with names.
           entrypoint: GRPC or REST.
+          counted: false for the calls that TF Serving does not count.
         """
         started, code = time.monotonic(), Code.OK
         try:
@@ -167,13 +177,15 @@ class Core:
             raise ServingError(code, "the request needs more memory than there is") from None
         except Exception as error:
             code = Code.INTERNAL
-            log.exception("%s of %r failed", api, name)
+            log.exception("%s call %r of %r failed", entrypoint, call.api, call.model)
             raise ServingError(code, f"{type(error).__name__}: {error}") from None
         finally:
-            name = name if name in self.manager.names() else ""
-            self.metrics.request_count.add((name, code.name))
-            elapsed = (time.monotonic() - started) * 1e6
-            self.metrics.request_latency.add((name, api, entrypoint), elapsed)
+            if counted:
+                name = call.model if call.model in self.manager.names() else ""
+                self.metrics.request_count.add((name, code.name))
+                if code is Code.OK:
+                    elapsed = (time.monotonic() - started) * 1e6
+                    self.metrics.request_latency.add((name, call.api, entrypoint), elapsed)
 
     def classify(self, spec: model_pb2.ModelSpec, examples, timeout: float | None):
         """`inference.classify` on the version that `spec` names; returns handle and result."""
@@ -189,10 +201,26 @@ class Core:
             self.count_examples(handle.name, inference.example_count(examples))
             return handle, result
 
-    def signatures(self, spec: model_pb2.ModelSpec) -> tuple[Handle, dict]:
+    def metadata(
+        self, spec: model_pb2.ModelSpec
+    ) -> tuple[model_pb2.ModelSpec, get_model_metadata_pb2.SignatureDefMap]:
         """The version that `spec` names and its signatures."""
         with self.use(spec) as handle:
-            return handle, handle.engine.signatures
+            used = model_pb2.ModelSpec(name=handle.name)
+            used.version.value = handle.version
+            signatures = handle.engine.signatures
+            return used, get_model_metadata_pb2.SignatureDefMap(signature_def=signatures)
+
+    def status(self, spec: model_pb2.ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
+        """The states of the versions that `spec` names."""
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for status in self.manager.status(spec.name, *_choice(spec)):
+            entry = response.model_version_status.add(
+                version=status.version, state=int(status.state)
+            )
+            entry.status.error_code = int(status.error.code) if status.error else 0
+            entry.status.error_message = status.error.message if status.error else ""
+        return response
 
     def check_rows(self, rows: int) -> None:
         """Refuses a batch before it is turned into arrays.
@@ -206,3 +234,9 @@ class Core:
                 f"the request has {rows} rows; this server takes at most {limit} in one "
                 "(--max_batch_rows)"
             )
+
+
+def _choice(spec: model_pb2.ModelSpec) -> tuple[int | None, str | None]:
+    choice = spec.WhichOneof("version_choice")
+    version = spec.version.value if choice == "version" else None
+    return version, spec.version_label if choice == "version_label" else None

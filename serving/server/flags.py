@@ -29,7 +29,7 @@ def _flag(default: object, description: str) -> typing.Any:
 class Flags:
     """The flags that are implemented, under TF Serving's names and with its defaults.
 
-    The last group is this server's own.
+    Health checks alone are on by default here. The last group is this server's own.
     """
 
     port: int = _flag(8500, "TCP port for gRPC; 0 turns it off")
@@ -65,6 +65,7 @@ class Flags:
         "", "comma-separated KEY=VALUE arguments of the gRPC server"
     )
     grpc_max_threads: int = _flag(0, "gRPC requests worked on at once; 0 chooses by the CPUs")
+    enable_grpc_healthcheck_service: bool = _flag(True, "answer gRPC's standard health checks")
     monitoring_config_file: str = _flag("", "text MonitoringConfig: turns Prometheus metrics on")
     version: bool = _flag(False, "print the versions and leave")
 
@@ -102,6 +103,8 @@ REFUSED = {
     "flush_filesystem_caches": "it leaves the file system's caches alone",
     "remove_unused_fields_from_bundle_metagraph": "it keeps signatures only",
     "enable_signature_method_name_check": "method names are not checked (TF Serving's default)",
+    "mixed_precision": _PLATFORM,
+    "skip_initialize_tpu": "it runs on the CPU and knows no TPU",
 }
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
@@ -247,6 +250,15 @@ def _check(flags: Flags) -> None:
     for name in least_zero:
         if getattr(flags, name) < 0:
             raise FlagError(f"--{name} takes 0 or more, not {getattr(flags, name)}")
+    if (
+        flags.tensorflow_session_parallelism
+        and flags.tensorflow_intra_op_parallelism
+        and flags.tensorflow_inter_op_parallelism
+    ):
+        raise FlagError(
+            "give either --tensorflow_session_parallelism, or --tensorflow_intra_op_parallelism "
+            "and --tensorflow_inter_op_parallelism"
+        )
     for argument in filter(None, flags.grpc_channel_arguments.split(",")):
         if not re.fullmatch(r"[^=]+=.+", argument):
             raise FlagError(

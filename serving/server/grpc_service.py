@@ -9,9 +9,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
-    get_model_status_pb2,
-    inference_pb2,
     model_management_pb2,
+    model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -21,12 +20,15 @@ from tensorflow_serving.apis import (
 from serving import tensors
 from serving.server import flags as flags_module
 from serving.server import inference
-from serving.server.core import Core, Handle
+from serving.server.core import Call, Core, Handle
 from serving.server.engine import DEFAULT_SIGNATURE
 from serving.server.errors import Code, ServingError, invalid_argument
 
 SERVICES = (
     "",
+    # TF Serving's names for them, and their full ones.
+    "PredictionService",
+    "ModelService",
     "tensorflow.serving.PredictionService",
     "tensorflow.serving.ModelService",
 )
@@ -80,15 +82,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def MultiInference(self, request, context):
         """Several Classify and Regress on the same examples."""
-        spec = request.tasks[0].model_spec if request.tasks else None
-        with self._answered(context, request, "MultiInference", spec) as timeout:
+        with self._answered(context, request) as timeout:
+            spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
             with self._core.use(spec) as handle:
-                response = self._core.timed(
-                    handle,
-                    lambda: inference.multi_inference(
-                        handle.engine, request, handle.version, timeout
-                    ),
-                    "MultiInference",
+                response = inference.multi_inference(
+                    handle.engine, request, handle.version, timeout
                 )
             count = inference.example_count(request.input)
             self._core.count_examples(handle.name, count)
@@ -96,7 +94,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def GetModelMetadata(self, request, context):
         """The signatures of a model."""
-        with self._answered(context, request, "GetModelMetadata"):
+        with self._answered(context, request):
             if not request.metadata_field:
                 raise invalid_argument(
                     "GetModelMetadataRequest must specify at least one metadata_field"
@@ -104,27 +102,25 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             for field in request.metadata_field:
                 if field != "signature_def":
                     raise invalid_argument(f"Metadata field {field} is not supported")
-            handle, signatures = self._core.signatures(request.model_spec)
-            response = get_model_metadata_pb2.GetModelMetadataResponse()
-            response.model_spec.name = handle.name
-            response.model_spec.version.value = handle.version
-            wrapped = get_model_metadata_pb2.SignatureDefMap(signature_def=signatures)
-            response.metadata["signature_def"].Pack(wrapped)
+            used, signatures = self._core.metadata(request.model_spec)
+            response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=used)
+            response.metadata["signature_def"].Pack(signatures)
             return response
 
     @contextlib.contextmanager
-    def _answered(self, context, request, api: str, spec=None) -> Iterator[float | None]:
-        """Turns errors into the call's status; gives the seconds that the caller still waits."""
-        is_multi = isinstance(request, inference_pb2.MultiInferenceRequest)
-        if not is_multi:
-            spec = request.model_spec if request.HasField("model_spec") else None
-        with _aborting(context), self._core.measured(spec.name if spec else "", api, "GRPC"):
-            if spec is None:
-                raise invalid_argument(
-                    "Inference request must have at least one task."
-                    if is_multi
-                    else "Missing ModelSpec"
-                )
+    def _answered(self, context, request, api: str = "") -> Iterator[float | None]:
+        """Turns errors into the call's status; gives the seconds that the caller still waits.
+
+        Args:
+          context: the call's.
+          request: any of the service's.
+          api: TF Serving's name for the call; "" for those that it does not count.
+        """
+        has_spec = "model_spec" in request.DESCRIPTOR.fields_by_name
+        call = Call(request.model_spec.name if has_spec else "", api)
+        with _aborting(context), self._core.measured(call, "GRPC", counted=bool(api)):
+            if has_spec and not request.HasField("model_spec"):
+                raise invalid_argument("Missing ModelSpec")
             remaining = _seconds_left(context)
             if remaining is not None and remaining <= 0:
                 raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline has passed already")
@@ -140,32 +136,28 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     def GetModelStatus(self, request, context):
         """The states of a model's versions."""
-        with _aborting(context):
+        with _aborting(context), self._core.measured(Call(), "GRPC", counted=False):
             if not request.HasField("model_spec"):
                 raise invalid_argument("Missing ModelSpec")
-            spec = request.model_spec
-            choice = spec.WhichOneof("version_choice")
-            statuses = self._core.manager.status(
-                spec.name,
-                spec.version.value if choice == "version" else None,
-                spec.version_label if choice == "version_label" else None,
-            )
-            response = get_model_status_pb2.GetModelStatusResponse()
-            for status in statuses:
-                entry = response.model_version_status.add(
-                    version=status.version, state=int(status.state)
-                )
-                entry.status.error_code = int(status.error.code) if status.error else 0
-                entry.status.error_message = status.error.message if status.error else ""
-            return response
+            return self._core.status(request.model_spec)
 
     def HandleReloadConfigRequest(self, request, context):
         """Replaces the model list; answers when its new models are available."""
-        with _aborting(context):
+        with _aborting(context), self._core.measured(Call(), "GRPC", counted=False):
+            names = sorted({*request.metric_names})
+            before = {name: self._core.metrics.first_value(name) for name in names}
+            if request.config.WhichOneof("config") != "model_config_list":
+                raise invalid_argument(
+                    "ServerModelConfig type not supported by HandleReloadConfigRequest."
+                    " Only ModelConfigList is currently supported"
+                )
             manager = self._core.manager
             manager.wait_until_available(manager.apply(request.config), _seconds_left(context))
             response = model_management_pb2.ReloadConfigResponse()
             response.status.error_code = 0
+            for name in names:
+                increase = self._core.metrics.first_value(name) - before[name]
+                response.metric.add(name=name, int64_value_increase=increase)
             return response
 
 
@@ -222,7 +214,8 @@ class GrpcServer:
             PredictionService(core), self._server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core), self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if core.flags.enable_grpc_healthcheck_service:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.ports: list[int] = []
         for address in addresses:
             try:

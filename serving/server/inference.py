@@ -54,7 +54,7 @@ def predict(
     Args:
       engine: the model.
       signature_name: "" for `serving_default`.
-      inputs: arrays by the signature's aliases.
+      inputs: arrays by the signature's aliases; those that have a default may be left out.
       output_filter: aliases of the outputs to compute; all of them where it is empty.
       timeout: seconds, None for no limit.
 
@@ -68,18 +68,25 @@ def predict(
     signature = engine.signatures.get(name)
     if signature is None:
         raise failed_precondition(f'Serving signature key "{name}" not found.')
-    if len(inputs) != len(signature.inputs):
+    too_few = len(inputs) < len(signature.inputs) and not signature.defaults
+    if too_few or len(inputs) > len(signature.inputs):
         sent, wanted = set(inputs), set(signature.inputs)
         raise invalid_argument(
             f"input size does not match signature: {len(sent)}!={len(wanted)} "
             f"len({_set(sent)}) != len({_set(wanted)}). "
             f"Sent extra: {_set(sent - wanted)}. Missing but required: {_set(wanted - sent)}."
         )
-    for alias in inputs:
-        if alias not in signature.inputs:
+    feeds = {}
+    for alias, info in signature.inputs.items():
+        if alias in inputs:
+            feeds[info.name] = inputs[alias]
+        elif alias in signature.defaults:
+            feeds[info.name] = _to_array(alias, signature.defaults[alias])
+        else:
             raise invalid_argument(
-                f"input tensor alias not found in signature: {alias}. "
-                f"Inputs expected to be in the set {_set(signature.inputs)}."
+                f"Signature input alias: {alias} (tensor name: {info.name}) not found in request "
+                "and no default value provided. "
+                f"Inputs expected to be in the request {_set(signature.inputs)}."
             )
     for i, alias in enumerate(output_filter):
         if alias not in signature.outputs:
@@ -90,11 +97,7 @@ def predict(
         if alias in output_filter[:i]:
             raise invalid_argument(f"duplicate output tensor alias: {alias}")
     aliases = list(output_filter) or sorted(signature.outputs)
-    values = engine.run(
-        {signature.inputs[alias].name: array for alias, array in inputs.items()},
-        [signature.outputs[alias].name for alias in aliases],
-        timeout,
-    )
+    values = engine.run(feeds, [signature.outputs[alias].name for alias in aliases], timeout)
     return dict(zip(aliases, values, strict=True))
 
 
@@ -105,14 +108,16 @@ def predict_request(
     timeout: float | None = None,
 ) -> dict[str, np.ndarray]:
     """`predict` on the tensors of a PredictRequest; its model_spec's version is not looked at."""
-    inputs = {}
-    for alias, proto in request.inputs.items():
-        try:
-            inputs[alias] = tensors.to_array(proto, max_bytes)
-        except ValueError as error:
-            raise invalid_argument(f"tensor parsing error: {alias}: {error}") from None
+    inputs = {a: _to_array(a, proto, max_bytes) for a, proto in request.inputs.items()}
     signature_name = request.model_spec.signature_name
     return predict(engine, signature_name, inputs, list(request.output_filter), timeout)
+
+
+def _to_array(alias: str, proto, max_bytes: int | None = None) -> np.ndarray:
+    try:
+        return tensors.to_array(proto, max_bytes)
+    except ValueError as error:
+        raise invalid_argument(f"tensor parsing error: {alias}: {error}") from None
 
 
 # Classify, Regress, MultiInference: serialised tf.train.Examples in, a fixed form out.
@@ -127,7 +132,7 @@ def classify(
     """Runs a signature with an input `inputs` and outputs `classes`, `scores` or both."""
     signature = _signature(engine, spec, "No signature was found with the name: ")
     source, fetches = _classify_tensors(signature)
-    outputs, count = _run_on_examples(engine, examples, source, fetches, timeout)
+    outputs, count = _run_on_examples(engine, examples, [source], fetches, timeout)
     return _classification_result(signature, outputs, count)
 
 
@@ -140,7 +145,7 @@ def regress(
     """Runs a signature with an input `inputs` and an output `outputs`."""
     signature = _signature(engine, spec, "No signature was found with the name: ")
     source, fetches = _regress_tensors(signature)
-    outputs, count = _run_on_examples(engine, examples, source, fetches, timeout)
+    outputs, count = _run_on_examples(engine, examples, [source], fetches, timeout)
     return _regression_result(signature, outputs, count)
 
 
@@ -177,13 +182,9 @@ def multi_inference(
         plans.append((task, name, signature))
         sources.add(source)
         fetches.update(names)
-        if len(sources) > 1:
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
     response = inference_pb2.MultiInferenceResponse()
-    if not plans:
-        raise invalid_argument("Inference request must have at least one task.")
     outputs, count = _run_on_examples(
-        engine, request.input, sources.pop(), sorted(fetches), timeout
+        engine, request.input, sorted(sources), sorted(fetches), timeout
     )
     for task, name, signature in plans:
         result = response.results.add()
@@ -221,10 +222,10 @@ def _classify_tensors(signature: meta_graph_pb2.SignatureDef) -> tuple[str, list
             f"Expected one or two output Tensors, found {len(signature.outputs)}"
         )
     if "inputs" not in signature.inputs:
-        raise failed_precondition(f"No classification inputs found in SignatureDef: {signature}")
+        raise invalid_argument(f"No classification inputs found in SignatureDef: {signature}")
     names = [signature.outputs[k].name for k in ("classes", "scores") if k in signature.outputs]
     if not names:
-        raise failed_precondition(
+        raise invalid_argument(
             "Expected classification signature outputs to contain at least one of "
             f'"classes" or "scores". Signature was: {signature}'
         )
@@ -237,16 +238,16 @@ def _regress_tensors(signature: meta_graph_pb2.SignatureDef) -> tuple[str, list[
     if len(signature.outputs) != 1:
         raise invalid_argument("Expected one output Tensor.")
     if "inputs" not in signature.inputs:
-        raise failed_precondition(f"No regression inputs found in SignatureDef: {signature}")
+        raise invalid_argument(f"No regression inputs found in SignatureDef: {signature}")
     if "outputs" not in signature.outputs:
-        raise failed_precondition(f"No regression outputs found in SignatureDef: {signature}")
+        raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
     return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
 
 
 def _run_on_examples(
     engine: Engine,
     examples: input_pb2.Input,
-    source: str,
+    sources: Sequence[str],
     fetches: Sequence[str],
     timeout: float | None,
 ) -> tuple[dict[str, np.ndarray], int]:
@@ -260,7 +261,8 @@ def _run_on_examples(
     ]
     if not serialized:
         raise invalid_argument("Input is empty.")
-    values = engine.run({source: np.array(serialized, object)}, fetches, timeout)
+    feed = np.array(serialized, object)
+    values = engine.run(dict.fromkeys(sources, feed), fetches, timeout)
     return dict(zip(fetches, values, strict=True)), len(serialized)
 
 
@@ -284,13 +286,15 @@ def _classification_result(
                 f"Expected {alias} output batch size of {count}. Got: {array.shape[0]}"
             )
         found[alias] = array.tolist()
-    widths = {len(rows[0]) for rows in found.values()}
-    if len(widths) > 1:
-        raise invalid_argument("Tensors class and score should match in dim_size(1).")
+    widths = [len(rows[0]) for rows in found.values()]
+    if len({*widths}) > 1:
+        raise invalid_argument(
+            f"Tensors class and score should match in dim_size(1). Got {widths[0]} vs. {widths[1]}"
+        )
     result = classification_pb2.ClassificationResult()
     for i in range(count):
         classes = result.classifications.add().classes
-        for j in range(*widths):
+        for j in range(widths[0]):
             entry = classes.add()
             if "classes" in found:
                 try:
@@ -368,7 +372,9 @@ def replay_warmup(engine: Engine, model_dir: str, iterations: int = 1) -> int:
 
 def _replay(engine: Engine, entry: prediction_log_pb2.PredictionLog) -> None:
     kind = entry.WhichOneof("log_type")
-    request = getattr(entry, kind).request if kind else None
+    if kind is None:
+        return  # as in TF Serving
+    request = getattr(entry, kind).request
     if kind == "predict_log":
         predict_request(engine, request)
     elif kind == "classify_log":

@@ -1,16 +1,20 @@
 """The REST API's JSON: requests to arrays, arrays to responses, as TF Serving writes them.
 
-Values are never bent to fit: a string where a number belongs, a fraction where an integer does, or
-an integer that a float can't hold is an error that names the value.
+What counts as JSON and as base64 is what TF Serving's libraries, RapidJSON and Abseil, take. A
+string where a number belongs or a fraction where an integer does is an error that names the value;
+a number that a float can't hold is rounded, or infinite.
 """
 
 import base64
 import binascii
 import itertools
 import json
+import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
+import orjson
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -27,9 +31,28 @@ _INTEGERS = {
     np.dtype(np.uint32): np.iinfo(np.uint32),
     np.dtype(np.uint64): np.iinfo(np.uint64),
 }
+# The types whose values TF Serving writes; strings are the other one.
+_WRITTEN = {*_INTEGERS, np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.bool_)}
 
 
 # Requests.
+
+
+# The parser's own words, and those of RapidJSON for the same.
+_PARSE_ERRORS = {
+    "Expecting value": "Invalid value.",
+    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Extra data": "The document root must not be followed by other values.",
+    "Unterminated string starting at": "Missing a closing quotation mark in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+    "Invalid control character at": "Invalid encoding in string.",
+}
+# Where no number of a document is as long as these, none is too large for a double.
+_LARGE = re.compile(rb"[eE]\+?0*[0-9]{3}|[0-9]{300}")
+# A string, to be left alone, or one of the numbers that RapidJSON knows and Python does not.
+_ODD_NUMBERS = re.compile(r'"(?:[^"\\]|\\.)*"|-NaN|-?Inf(?:inity)?', re.DOTALL)
 
 
 def parse(body: bytes) -> dict:
@@ -38,18 +61,45 @@ def parse(body: bytes) -> dict:
     Raises:
       ServingError: INVALID_ARGUMENT, it is no JSON or no object.
     """
-    if not body:
+    # Bytes that are no UTF-8 pass through strings unchanged, as they do in TF Serving.
+    text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    if not text.strip(" \t\r\n"):
         raise invalid_argument("JSON Parse error: The document is empty")
+    hooks = {"parse_float": _number, "parse_int": _number} if _LARGE.search(body) else {}
     try:
-        # Bytes that are no UTF-8 pass through strings unchanged, as they do in TF Serving.
-        document = json.loads(body.decode("utf-8", "surrogateescape"))
+        try:
+            document = json.loads(text, object_pairs_hook=_first_of_each, **hooks)
+        except json.JSONDecodeError:
+            plain = _ODD_NUMBERS.sub(_python_number, text)
+            if plain == text:
+                raise
+            document = json.loads(plain, object_pairs_hook=_first_of_each, **hooks)
     except json.JSONDecodeError as error:
-        raise invalid_argument(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+        what = _PARSE_ERRORS.get(error.msg.removesuffix(": "), error.msg)
+        raise invalid_argument(f"JSON Parse error: {what} at offset: {error.pos}") from None
     except (ValueError, RecursionError) as error:
         raise invalid_argument(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
         raise invalid_argument(f"JSON Value: {_quote(document)} Is not object")
     return document
+
+
+def _first_of_each(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else dict(reversed(pairs))
+
+
+def _python_number(match: re.Match) -> str:
+    token = match[0]
+    if token.startswith('"'):
+        return token
+    return "NaN" if token == "-NaN" else "-Infinity" if token[0] == "-" else "Infinity"
+
+
+def _number(text: str) -> int | float:
+    if math.isinf(float(text)):
+        raise ValueError("Number too big to be stored in double.")
+    return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
 def signature_name(document: dict) -> str:
@@ -76,7 +126,8 @@ def predict_inputs(
       Arrays by alias, and whether the request is in row form (`instances`).
 
     Raises:
-      ServingError: INVALID_ARGUMENT; UNIMPLEMENTED for a type that JSON has no form of.
+      ServingError: INVALID_ARGUMENT; UNIMPLEMENTED in column form for a type that JSON has no
+        form of.
     """
     if not infos:
         raise invalid_argument("Failed to get input map for signature: it has no inputs")
@@ -91,7 +142,7 @@ def predict_inputs(
         rows = document["instances"]
         if not isinstance(rows, list):
             raise invalid_argument(
-                f"JSON Value: {_quote(document)} Excepting 'instances' to be an list/array"
+                f"JSON Value: {_quote(document)} Expecting 'instances' to be an list/array"
             )
         if not rows:
             raise invalid_argument(f"JSON Value: {_quote(document)} No values in 'instances' array")
@@ -147,7 +198,7 @@ def _from_rows(rows: list, infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> di
                 )
             raise invalid_argument(
                 f"Failed to process element: {i} of 'instances' list. JSON object: "
-                f"{_quote(row)} must only have keys: {','.join(sorted(infos))}"
+                f"{_quote(row)} keys must be equal to: {','.join(sorted(infos))}"
             )
     arrays = {}
     for alias, info in infos.items():
@@ -178,9 +229,8 @@ def _raise_for_row(column: list, alias: str | None, dtype: int) -> None:
                 )
         except ServingError as error:
             key = f" key: {alias}" if alias is not None else ""
-            raise ServingError(
-                error.code,
-                f"Failed to process element: {i}{key} of 'instances' list. Error: {error}",
+            raise invalid_argument(
+                f"Failed to process element: {i}{key} of 'instances' list. Error: {error}"
             ) from None
 
 
@@ -226,7 +276,11 @@ def _dense(value: object, dtype: int) -> np.ndarray:
             raise invalid_argument(
                 f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}"
             )
-    return _leaves(flat, dtype).reshape(shape)
+    leaves = _leaves(flat, dtype)
+    try:
+        return leaves.reshape(shape)
+    except ValueError as error:  # NumPy's arrays have fewer dimensions than TensorFlow's
+        raise invalid_argument(f"a list nested {len(shape)} deep: {error}") from None
 
 
 def _leaves(flat: list, dtype: int) -> np.ndarray:
@@ -240,13 +294,13 @@ def _leaves(flat: list, dtype: int) -> np.ndarray:
         return np.array(flat, np.bool_)
     try:
         target = np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
-    except TypeError:
+    except (TypeError, KeyError):
         target = None
-    if dtype in (types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE):
+    if target in (np.float32, np.float64):
         _check_kinds(flat, kinds, {int, float}, dtype)
-        _check_lossless(flat, kinds, target)
+        # By way of double, as RapidJSON gives its numbers.
         with np.errstate(over="ignore"):
-            return np.array(flat, target)
+            return np.array(flat, np.float64).astype(target)
     if target in _INTEGERS:
         _check_kinds(flat, kinds, {int}, dtype)
         bounds = _INTEGERS[target]
@@ -264,26 +318,6 @@ def _leaves(flat: list, dtype: int) -> np.ndarray:
 def _check_kinds(flat: list, kinds: set[type], allowed: set[type], dtype: int) -> None:
     if not kinds <= allowed:
         raise _type_error(next(v for v in flat if type(v) not in allowed), dtype)
-
-
-def _check_lossless(flat: list, kinds: set[type], target: np.dtype) -> None:
-    limit = 2 ** (np.finfo(target).nmant + 1) - 1
-    name = "float" if target == np.float32 else "double"
-    if int in kinds:
-        for value in flat:
-            if type(value) is int and abs(value) > limit:
-                raise _lossy(value, name)
-    if target == np.float32 and float in kinds:
-        values = np.array(flat, np.float64)
-        too_large = np.isfinite(values) & (np.abs(values) > np.finfo(np.float32).max)
-        if too_large.any():
-            raise _lossy(flat[int(too_large.argmax())], name)
-
-
-def _lossy(value: object, name: str) -> ServingError:
-    return invalid_argument(
-        f"Cannot convert JSON value: {_quote(value)} to {name} without loss of precision."
-    )
 
 
 def _bytes(value: object) -> bytes:
@@ -304,12 +338,13 @@ def _decode_base64(value: dict) -> bytes:
         raise invalid_argument(
             f"JSON Value: {_quote(value)} not formatted correctly for base64 data"
         )
-    text = value["b64"]
+    text = re.sub(r"[ \t\r\n\v\f]", "", value["b64"])
+    digits = text.rstrip("=.")
+    # Padding may be left out, but what is there must be right.
+    if len(text) - len(digits) not in (0, -len(digits) % 4):
+        raise invalid_argument("Unable to base64 decode")
     try:
-        # Padding may be left out, but what is there must be right.
-        return base64.b64decode(
-            text + ("" if "=" in text else "=" * (-len(text) % 4)), validate=True
-        )
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise invalid_argument("Unable to base64 decode") from None
 
@@ -333,15 +368,18 @@ def _fill_example(example, value: object) -> None:
 
 
 def _add_to_feature(feature, name: str, value: object) -> None:
-    # Booleans are integers here, and integers are never floats.
-    if isinstance(value, (bool, int)):
+    # Booleans are integers here. Integers are never floats, but those beyond 64 bits are.
+    if isinstance(value, (bool, int)) and -(2**63) <= value < 2**64:
         kind = "int64_list"
-        if not -(2**63) <= value < 2**63:
-            raise invalid_argument(f"Feature: {name} has uint64 element. Only int64 is supported.")
+        if value >= 2**63:
+            raise invalid_argument(
+                f"Feature: {name} has uint64_t element. Only int64_t is supported."
+            )
         value = int(value)
-    elif isinstance(value, float):
+    elif isinstance(value, (int, float)):
         kind = "float_list"
-        _check_lossless([value], {float}, np.dtype(np.float32))
+        with np.errstate(over="ignore"):
+            value = np.float32(value)
     elif isinstance(value, str) or _is_base64(value):
         kind = "bytes_list"
         value = _bytes(value)
@@ -364,7 +402,7 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
     """The answer to `instances`: one entry a row.
 
     Raises:
-      ServingError: an output has no rows, or not as many as another.
+      ServingError: an output is a scalar, or has not as many rows as another.
     """
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
@@ -372,8 +410,6 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
     for name, array in outputs.items():
         if not array.ndim:
             raise invalid_argument(f"Tensor name: {name} has no shape information ")
-        if not array.shape[0]:
-            raise invalid_argument(f"Tensor name: {name} has invalid batch size: 0")
         if rows not in (None, array.shape[0]):
             raise invalid_argument(
                 f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} "
@@ -382,12 +418,12 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
         rows = array.shape[0]
     if len(outputs) == 1:
         ((name, array),) = outputs.items()
-        return _encode('{"predictions":' + _array_text(name, array) + "}")
+        return b'{"predictions":' + _array(name, array) + b"}"
     entries = [
-        _object_text({name: _array_text(name, array[i]) for name, array in sorted(outputs.items())})
+        _object({name: _array(name, array[i]) for name, array in sorted(outputs.items())})
         for i in range(rows or 0)
     ]
-    return _encode('{"predictions":[' + ",".join(entries) + "]}")
+    return b'{"predictions":[' + b",".join(entries) + b"]}"
 
 
 def columns(outputs: Mapping[str, np.ndarray]) -> bytes:
@@ -398,9 +434,9 @@ def columns(outputs: Mapping[str, np.ndarray]) -> bytes:
     """
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
-    texts = {name: _array_text(name, array) for name, array in sorted(outputs.items())}
-    answer = next(iter(texts.values())) if len(texts) == 1 else _object_text(texts)
-    return _encode('{"outputs":' + answer + "}")
+    parts = {name: _array(name, array) for name, array in sorted(outputs.items())}
+    answer = next(iter(parts.values())) if len(parts) == 1 else _object(parts)
+    return b'{"outputs":' + answer + b"}"
 
 
 def classifications(result: classification_pb2.ClassificationResult) -> bytes:
@@ -428,100 +464,45 @@ def regressions(result: regression_pb2.RegressionResult) -> bytes:
 def dump(document: object, indent: int | None = None) -> bytes:
     """A document of lists and dictionaries as JSON."""
     separators = (",", ":") if indent is None else None
-    return _encode(json.dumps(document, ensure_ascii=False, indent=indent, separators=separators))
-
-
-def _encode(text: str) -> bytes:
+    text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
     # Byte strings that were no UTF-8 leave as they came.
     return text.encode("utf-8", "surrogateescape")
 
 
-def _object_text(texts: Mapping[str, str]) -> str:
-    members = [f"{json.dumps(name, ensure_ascii=False)}:{text}" for name, text in texts.items()]
-    return "{" + ",".join(members) + "}"
+def _object(members: Mapping[str, bytes]) -> bytes:
+    return b"{" + b",".join(dump(name) + b":" + member for name, member in members.items()) + b"}"
 
 
-def _array_text(name: str, array: np.ndarray) -> str:
-    """An array as JSON.
-
-    By joining the texts of its values. A nested list for `json.dumps` would be 50,000 small lists
-    for 64 digits: more time to make and walk than to write, and enough to set off full garbage
-    collections one after the other.
-    """
+def _array(name: str, array: np.ndarray) -> bytes:
+    """An array as JSON; each float is the shortest decimal that is read as the same float."""
     array = np.asarray(array)
-    leaves = _leaf_texts(name, array)
-    if not array.ndim:
-        return leaves[0]
-    if not leaves:
-        return json.dumps(array.tolist())
-    # How many lists end after each value.
-    ends = np.zeros(array.size, np.int64)
-    for axis in range(1, array.ndim):
-        block = int(np.prod(array.shape[axis:]))
-        ends[block - 1 :: block] += 1
-    between = ["]" * n + "," + "[" * n for n in range(array.ndim)]
-    parts = [""] * (2 * array.size)
-    parts[0::2] = leaves
-    parts[1::2] = [between[n] for n in ends.tolist()]
-    parts[-1] = "]" * array.ndim
-    return "[" * array.ndim + "".join(parts)
-
-
-def _leaf_texts(name: str, array: np.ndarray) -> list[str]:
-    if array.dtype in (np.float32, np.float64):
-        wide = shortest_decimals(array) if array.dtype == np.float32 else array
-        texts = list(map(repr, wide.ravel().tolist()))
-        for i in np.flatnonzero(~np.isfinite(wide)).tolist():
-            texts[i] = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[texts[i]]
-        return texts
-    if array.dtype == np.bool_:
-        return ["true" if value else "false" for value in array.ravel().tolist()]
-    if array.dtype in _INTEGERS:
-        return list(map(repr, array.ravel().tolist()))
     if array.dtype.kind in "OS":
-        if name.endswith("_bytes"):
-            return [
-                '{"b64":"' + base64.b64encode(value).decode("ascii") + '"}'
-                for value in array.ravel().tolist()
-            ]
-        texts = [value.decode("utf-8", "surrogateescape") for value in array.ravel().tolist()]
-        return [json.dumps(text, ensure_ascii=False) for text in texts]
-    kind = tf.as_dtype(array.dtype).as_datatype_enum
-    raise invalid_argument(f"Failed to write JSON value for tensor type: {_name(kind)}")
+        return dump(_strings(name, array.tolist()))
+    if array.dtype not in _WRITTEN:
+        kind = tf.as_dtype(array.dtype).as_datatype_enum
+        raise invalid_argument(f"Failed to write JSON value for tensor type: {_name(kind)}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return dump(_shortest(array).tolist())  # orjson would write null
+    if not array.ndim:
+        return _array(name, array[np.newaxis])[1:-1]
+    return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def shortest_decimals(array: np.ndarray) -> np.ndarray:
-    """float64 that print as the float32 values do: 0.2, not 0.20000000298023224.
+def _strings(name: str, value: object) -> object:
+    if isinstance(value, list):
+        return [_strings(name, item) for item in value]
+    if name.endswith("_bytes"):
+        return {"b64": base64.b64encode(value).decode("ascii")}
+    return value.decode("utf-8", "surrogateescape")
 
-    Six significant digits where they give the same float32, else nine, as TF Serving writes
-    them. Computed on whole arrays: number by number it would take ten times as long.
 
-    Args:
-      array: float32 of any shape; NaN and infinities stay.
-
-    Returns:
-      float64 of the same shape; each rounds to the float32 that it came from.
-    """
-    wide = array.astype(np.float64)
-    size = np.abs(wide)
-    # Up to 10 to the 22nd powers of ten are exact doubles. The whole numbers below are too, so
-    # their quotient or product is the double nearest to the decimal: what its text is read as.
-    usual = np.isfinite(wide) & (size >= 1e-13) & (size < 1e15)
-    magnitude = np.floor(np.log10(np.where(usual, size, 1.0)))
-    result = wide
-    for digits in (9, 6):
-        power = digits - 1 - magnitude
-        scale = 10.0 ** np.abs(power)
-        with np.errstate(all="ignore"):
-            shrunk, grown = np.rint(wide * scale) / scale, np.rint(wide / scale) * scale
-            rounded = np.where(power >= 0, shrunk, grown)
-            same = usual & (rounded.astype(np.float32) == array)
-        result = np.where(same, rounded, result)
-    return result
+def _shortest(array: np.ndarray) -> np.ndarray:
+    """float64 that print as the values do: 0.2 for the float32 0.2, not 0.20000000298023224."""
+    return array.astype("U32").astype(np.float64)
 
 
 def _floats32(values: list[float]) -> list[float]:
-    return shortest_decimals(np.array(values, np.float32)).tolist()
+    return _shortest(np.array(values, np.float32)).tolist()
 
 
 # Wording.
@@ -554,7 +535,8 @@ def _type_error(value: object, dtype: int) -> ServingError:
 
 
 def _name(dtype: int) -> str:
-    return tf.as_dtype(dtype).name.replace("float32", "float").replace("float64", "double")
+    name = tf.as_dtype(dtype).name
+    return {"float16": "half", "float32": "float", "float64": "double"}.get(name, name)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

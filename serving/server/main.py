@@ -51,6 +51,8 @@ def main(
     if {"-h", "--help", "--helpfull"} & {*argv}:
         print(f"{NOTICE}\n\n{usage()}")
         return 0
+    if default_base_path is not None:
+        default_base_path = default_base_path.absolute()
     try:
         flags = parse(argv, default_base_path)
     except FlagError as error:
@@ -152,6 +154,7 @@ def _set_up_logging() -> None:
     logging.getLogger("serving").setLevel(logging.INFO)
     # One line for each malformed request that a stranger sends is one too many.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    logging.getLogger("grpc").setLevel(logging.CRITICAL)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 

@@ -13,7 +13,11 @@ _SIZES = [float(2**i) for i in range(15)]
 
 
 class Metric:
-    """A counter, gauge or histogram with labels."""
+    """A counter, gauge or histogram with labels.
+
+    Attributes:
+      name: TF Serving's, with slashes; Prometheus reads it with colons.
+    """
 
     def __init__(self, name: str, kind: str, labels: Sequence[str], bounds: Sequence[float] = ()):
         """Makes a metric without values.
@@ -24,7 +28,7 @@ class Metric:
           labels: names of the labels.
           bounds: upper bounds of a histogram's buckets, ascending, without infinity.
         """
-        self._name = name.replace("/", ":")
+        self.name = name
         self._kind = kind
         self._labels = tuple(labels)
         self._bounds = list(bounds)
@@ -52,25 +56,31 @@ class Metric:
         with self._lock:
             self._values.pop(tuple(labels), None)
 
+    def first_value(self) -> int:
+        """The value of the first combination of labels; 0 for a histogram and for none."""
+        with self._lock:
+            return int(next(iter(self._values.values()), [0])[0]) if not self._bounds else 0
+
     def lines(self) -> list[str]:
         """The metric in Prometheus' text format."""
         with self._lock:
             values = {key: list(cell) for key, cell in self._values.items()}
-        lines = [f"# TYPE {self._name} {self._kind}"]
+        shown = self.name.replace("/", ":")
+        lines = [f"# TYPE {shown} {self._kind}"]
         for key, cell in values.items():
             pairs = [f'{n}="{_escape(v)}"' for n, v in zip(self._labels, key, strict=True)]
             labels = ",".join(pairs)
             if self._kind != "histogram":
-                lines.append(f"{self._name}{{{labels}}} {cell[0]:.15g}")
+                lines.append(f"{shown}{{{labels}}} {cell[0]:.15g}")
                 continue
             count = 0
             for bound, in_bucket in zip([*self._bounds, None], cell[:-1], strict=True):
                 count += in_bucket
                 le = "+Inf" if bound is None else f"{bound:.6g}"
                 limits = ",".join([*pairs, f'le="{le}"'])
-                lines.append(f"{self._name}_bucket{{{limits}}} {count}")
-            lines.append(f"{self._name}_sum{{{labels}}} {cell[-1]:.15g}")
-            lines.append(f"{self._name}_count{{{labels}}} {count}")
+                lines.append(f"{shown}_bucket{{{limits}}} {count}")
+            lines.append(f"{shown}_sum{{{labels}}} {cell[-1]:.15g}")
+            lines.append(f"{shown}_count{{{labels}}} {count}")
         return lines
 
 
@@ -109,6 +119,10 @@ class Metrics:
         self.mlmd_map = Metric(
             "/tensorflow/serving/mlmd_map", "gauge", ["model_name", "version", "mlmd_uuid"]
         )
+
+    def first_value(self, name: str) -> int:
+        """The first value of the counter with TF Serving's name `name`; 0 where there is none."""
+        return next((m.first_value() for m in vars(self).values() if m.name == name), 0)
 
     def page(self) -> str:
         """What `/monitoring/prometheus/metrics` answers."""

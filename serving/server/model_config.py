@@ -27,7 +27,7 @@ def single_model(
     """A list of one model with the default policy: its newest version."""
     config = model_server_config_pb2.ModelServerConfig()
     config.model_config_list.config.add(
-        name=name, base_path=os.path.abspath(base_path), model_platform=PLATFORM
+        name=name, base_path=os.fspath(base_path), model_platform=PLATFORM
     )
     return config
 
@@ -45,7 +45,10 @@ def read(path: str | os.PathLike) -> model_server_config_pb2.ModelServerConfig:
     try:
         return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     except text_format.ParseError as error:
-        raise invalid_argument(f"Invalid protobuf file: '{path}': {error}") from None
+        raise invalid_argument(
+            f"Error parsing text-format tensorflow.serving.ModelServerConfig: {error}. "
+            f"Invalid protobuf file: '{path}'"
+        ) from None
 
 
 def labels(base_path: str | os.PathLike) -> dict[str, int]:

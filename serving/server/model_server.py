@@ -119,7 +119,7 @@ class ModelServer:
         if self._watch_labels and labels.is_file():
             config = model_config.read(labels)
             for model in config.model_config_list.config:
-                model.base_path = os.path.abspath(flags.model_base_path)
+                model.base_path = flags.model_base_path
             return config
         return model_config.single_model(flags.model_name, flags.model_base_path)
 

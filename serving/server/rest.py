@@ -1,5 +1,6 @@
 """The REST door: TF Serving's paths, forms and error bodies on Starlette."""
 
+import inspect
 import json
 import logging
 import re
@@ -7,26 +8,30 @@ import socket
 import threading
 import urllib.parse
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import anyio.to_thread
 import uvicorn
+from google.protobuf import json_format, message
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import model_pb2
 
 from serving.server import inference, json_tensors
-from serving.server.core import Core
+from serving.server.core import Call, Core
 from serving.server.engine import DEFAULT_SIGNATURE
-from serving.server.errors import Code, ServingError, invalid_argument
+from serving.server.errors import ServingError, invalid_argument
 
 log = logging.getLogger(__name__)
 
+# Seconds that a connection may rest between two requests: TF Serving's is 50. A server that closes
+# before its clients do resets those that are about to ask again.
+KEEP_ALIVE = 75
+_DIGITS_OF_A_VERSION = 19
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 _PREDICTION = re.compile(
     r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)",
@@ -36,6 +41,12 @@ _STATUS = re.compile(
     r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?",
     re.IGNORECASE | re.ASCII,
 )
+# What protobuf's JSON writes of fields that hold their default; renamed in protobuf 26.
+_ALL_FIELDS = {
+    name: True
+    for name in ("including_default_value_fields", "always_print_fields_with_no_presence")
+    if name in inspect.signature(json_format.MessageToDict).parameters
+}
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -53,8 +64,8 @@ def make_app(
     threads: int,
     prometheus_path: str | None = None,
     extra_routes: Sequence[BaseRoute] = (),
-) -> Starlette:
-    """The application.
+) -> Callable:
+    """The application, in ASGI.
 
     Args:
       core: the models.
@@ -101,7 +112,17 @@ def make_app(
         routes.append(Route(prometheus_path, metrics, methods=["GET"]))
     # Last, and for every path: TF Serving's ignore case, which a route's pattern can't.
     routes.append(Route("/{path:path}", api, methods=METHODS))
-    return Starlette(routes=routes, exception_handlers={404: elsewhere, 405: elsewhere})
+    app = Starlette(routes=routes, exception_handlers={404: elsewhere, 405: elsewhere})
+
+    async def answer(scope, receive, send) -> None:
+        if not scope["path"].startswith("/"):
+            # Through a proxy comes the whole URI.
+            uri = urllib.parse.urlsplit(scope["raw_path"].decode("latin-1"))
+            scope = {**scope, "raw_path": (uri.path or "/").encode("latin-1")}
+            scope["path"] = urllib.parse.unquote(uri.path) or "/"
+        await app(scope, receive, send)
+
+    return answer
 
 
 def handle(core: Core, method: str, path: str, body: bytes) -> bytes:
@@ -113,31 +134,33 @@ def handle(core: Core, method: str, path: str, body: bytes) -> bytes:
     Raises:
       ServingError: with the code and message of the error body.
     """
-    match = _PREDICTION.fullmatch(path) if method == "POST" else None
-    if match is None and method == "GET":
-        match = _STATUS.fullmatch(path)
-    if match is None:
-        raise invalid_argument(f"Malformed request: {method} {path}")
-    name, version, label, verb = match.groups()
-    spec = model_pb2.ModelSpec(name=urllib.parse.unquote(name or ""))
-    if version is not None:
-        if int(version) >= 2**63:
-            raise invalid_argument(f"Failed to convert version: {version} to numeric.")
-        spec.version.value = int(version)
-    if label is not None:
-        spec.version_label = urllib.parse.unquote(label)
-    if method == "GET":
-        if not spec.name:
-            raise invalid_argument("Missing model name in request.")
-        if verb:
-            with core.measured(spec.name, "GetModelMetadata", "REST"):
-                return _metadata(core, spec)
-        return _status(core, spec)
-    calls = {"predict": _predict, "classify": _classify, "regress": _regress}
-    if verb not in calls:  # the pattern ignores case, the verbs do not
-        raise invalid_argument(f"Malformed request: {method} {path}")
-    timeout = core.flags.rest_api_timeout_in_ms / 1000 or None
-    with core.measured(spec.name, verb.capitalize(), "REST"):
+    call = Call()
+    with core.measured(call, "REST"):
+        match = _PREDICTION.fullmatch(path) if method == "POST" else None
+        if match is None and method == "GET":
+            match = _STATUS.fullmatch(path)
+        if match is None:
+            raise invalid_argument(f"Malformed request: {method} {path}")
+        name, version, label, verb = match.groups()
+        call.model = urllib.parse.unquote(name or "")
+        spec = model_pb2.ModelSpec(name=call.model)
+        if version is not None:
+            # The length first: Python refuses to convert thousands of digits.
+            digits = version.lstrip("0") or "0"
+            if len(digits) > _DIGITS_OF_A_VERSION or int(digits) >= 2**63:
+                raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+            spec.version.value = int(digits)
+        if label is not None:
+            spec.version_label = urllib.parse.unquote(label)
+        if method == "GET":
+            if not spec.name:
+                raise invalid_argument("Missing model name in request.")
+            return _metadata(core, spec) if verb else _status(core, spec)
+        calls = {"predict": _predict, "classify": _classify, "regress": _regress}
+        if verb not in calls:  # the pattern ignores case, the verbs do not
+            raise invalid_argument(f"Malformed request: {method} {path}")
+        call.api = verb
+        timeout = core.flags.rest_api_timeout_in_ms / 1000 or None
         return calls[verb](core, spec, body, timeout)
 
 
@@ -182,67 +205,17 @@ def _examples(spec: model_pb2.ModelSpec, body: bytes):
 
 
 def _status(core: Core, spec: model_pb2.ModelSpec) -> bytes:
-    choice = spec.WhichOneof("version_choice")
-    statuses = core.manager.status(
-        spec.name,
-        spec.version.value if choice == "version" else None,
-        spec.version_label if choice == "version_label" else None,
-    )
-    # By hand: protobuf's own printer names the option for default values differently in each
-    # of its versions. 64-bit integers are strings there too.
-    return json_tensors.dump(
-        {
-            "model_version_status": [
-                {
-                    "version": str(status.version),
-                    "state": status.state.name,
-                    "status": {
-                        "error_code": (status.error.code if status.error else Code.OK).name,
-                        "error_message": status.error.message if status.error else "",
-                    },
-                }
-                for status in statuses
-            ]
-        },
-        indent=1,
-    )
+    return json_tensors.dump(_document(core.status(spec)), indent=1)
 
 
 def _metadata(core: Core, spec: model_pb2.ModelSpec) -> bytes:
-    used, signatures = core.signatures(spec)
-    return json_tensors.dump(
-        {
-            "model_spec": {
-                "name": used.name,
-                "signature_name": "",
-                "version": str(used.version),
-            },
-            "metadata": {
-                "signature_def": {
-                    "signature_def": {
-                        name: {
-                            "inputs": {k: _tensor_info(v) for k, v in signature.inputs.items()},
-                            "outputs": {k: _tensor_info(v) for k, v in signature.outputs.items()},
-                            "method_name": signature.method_name,
-                        }
-                        for name, signature in sorted(signatures.items())
-                    }
-                }
-            },
-        },
-        indent=1,
-    )
+    used, signatures = core.metadata(spec)
+    metadata = {"signature_def": _document(signatures)}
+    return json_tensors.dump({"model_spec": _document(used), "metadata": metadata}, indent=1)
 
 
-def _tensor_info(info) -> dict:
-    return {
-        "dtype": types_pb2.DataType.Name(info.dtype),
-        "tensor_shape": {
-            "dim": [{"size": str(d.size), "name": d.name} for d in info.tensor_shape.dim],
-            "unknown_rank": info.tensor_shape.unknown_rank,
-        },
-        "name": info.name,
-    }
+def _document(of: message.Message) -> dict:
+    return json_format.MessageToDict(of, preserving_proto_field_name=True, **_ALL_FIELDS)
 
 
 async def _read_body(request: Request, limit: int) -> bytes:
@@ -252,7 +225,7 @@ async def _read_body(request: Request, limit: int) -> bytes:
             body += chunk
             if len(body) > limit:
                 raise _TooLargeError
-    if request.headers.get("content-encoding", "").lower() == "gzip":
+    if body and "gzip" in request.headers.get("content-encoding", "").lower():
         return _gunzip(bytes(body), limit)
     return bytes(body)
 
@@ -280,7 +253,7 @@ def _error(status: int, message: str, headers: dict[str, str]) -> Response:
 class RestServer:
     """uvicorn in a thread."""
 
-    def __init__(self, app: Starlette, listener: socket.socket, grace_seconds: int):
+    def __init__(self, app: Callable, listener: socket.socket, grace_seconds: int):
         """Makes a server on a bound socket; `start` lets requests in."""
         self._listener = listener
         self._server = uvicorn.Server(
@@ -291,6 +264,7 @@ class RestServer:
                 lifespan="off",
                 server_header=False,
                 timeout_graceful_shutdown=grace_seconds,
+                timeout_keep_alive=KEEP_ALIVE,
             )
         )
         self._thread = threading.Thread(target=self._run, name="rest", daemon=True)

@@ -15,6 +15,7 @@ import os
 import re
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
@@ -142,7 +143,8 @@ class VersionsManager:
         self._changed = threading.Condition()
         self._look_now = False
         self._stopping = False
-        self._load_slots = threading.Semaphore(max(1, load_threads))
+        self._free_slots = max(1, load_threads)
+        self._waiting: list[Servable] = []  # for a slot
         self._thread = threading.Thread(target=self._run, name="versions", daemon=True)
         self._thread.start()
 
@@ -161,8 +163,11 @@ class VersionsManager:
           ServingError: the list is not valid, or a label names a version that is not available;
             nothing is changed.
         """
-        configs = {c.name: c for c in self._validated(config)}
         with self._changed:
+            if config.WhichOneof("config") is None and not self._models:
+                log.info("Taking no action for empty config.")
+                return set()  # models may be given later
+            configs = {c.name: c for c in _validated(config)}
             self._labels = self._checked_labels(configs.values())
             new = configs.keys() - {n for n, m in self._models.items() if m.config}
             for name, model in self._models.items():
@@ -175,37 +180,6 @@ class VersionsManager:
             self._look_now = True
             self._changed.notify_all()
             return new
-
-    def _validated(
-        self, config: model_server_config_pb2.ModelServerConfig
-    ) -> list[model_server_config_pb2.ModelConfig]:
-        kind = config.WhichOneof("config")
-        if kind != "model_config_list":
-            raise invalid_argument(
-                "ServerModelConfig type not supported by HandleReloadConfigRequest."
-                " Only ModelConfigList is currently supported"
-            )
-        configs = list(config.model_config_list.config)
-        counts = collections.Counter(c.name for c in configs)
-        for model in configs:
-            if counts[model.name] > 1:
-                raise invalid_argument(
-                    f"Illegal to list model {model.name} multiple times in config list"
-                )
-            # model_type 1 is TENSORFLOW, the way to say it before platforms had names.
-            platform = model.model_platform or (PLATFORM if model.model_type == 1 else "")
-            if not model.name or not model.base_path:
-                raise invalid_argument("each model of the list needs a name and a base_path")
-            if not platform:
-                raise invalid_argument(
-                    "Illegal setting neither ModelServerConfig::model_type (deprecated) "
-                    "nor ModelServerConfig::model_platform."
-                )
-            if platform != PLATFORM:
-                raise invalid_argument(
-                    f"Model {model.name} requests unsupported platform {platform}"
-                )
-        return configs
 
     def _checked_labels(
         self, configs: Iterable[model_server_config_pb2.ModelConfig]
@@ -244,10 +218,8 @@ class VersionsManager:
         if not name:
             raise invalid_argument("ModelSpec has no name specified.")
         with self._changed:
-            if label:
-                version = self._labels.get(name, {}).get(label)
-                if version is None:
-                    raise invalid_argument(f"Unrecognized servable version label: {label}")
+            if label is not None:
+                version = self._labelled(name, label)
             model = self._models.get(name)
             available = {s.version: s for s in model.available()} if model else {}
             servable = available.get(max(available, default=0) if version is None else version)
@@ -274,10 +246,8 @@ class VersionsManager:
         if not name:
             raise invalid_argument("Missing model name in request.")
         with self._changed:
-            if label:
-                version = self._labels.get(name, {}).get(label)
-                if version is None:
-                    raise invalid_argument(f"Unrecognized servable version label: {label}")
+            if label is not None:
+                version = self._labelled(name, label)
             model = self._models.get(name)
             servables = dict(model.servables) if model else {}
             if version is not None:
@@ -290,6 +260,12 @@ class VersionsManager:
                 VersionStatus(s.version, s.state, s.error)
                 for _, s in sorted(servables.items(), reverse=True)
             ]
+
+    def _labelled(self, name: str, label: str) -> int:
+        version = self._labels.get(name, {}).get(label)
+        if version is None:
+            raise invalid_argument(f"Unrecognized servable version label: {label}")
+        return version
 
     def names(self) -> list[str]:
         """The configured models."""
@@ -400,6 +376,7 @@ class VersionsManager:
             if known is None or (known.state is State.END and not known.wanted):
                 servable = Servable(model.name, version, path)
                 model.servables[version] = servable
+                self._waiting.append(servable)
                 self._start(self._load_servable, model, servable)
         available = sorted(model.available(), key=lambda s: s.version)
         unwanted = [s for s in available if not s.wanted]
@@ -426,14 +403,21 @@ class VersionsManager:
                     return self._stopping or not servable.wanted
 
                 if attempt:
+                    # Waiting for its next try, it does not hold up others.
                     self._changed.wait_for(given_up, self._retry_seconds)
+                    self._waiting.append(servable)
+                self._changed.wait_for(lambda: given_up() or self._is_next(servable))
+                self._waiting.remove(servable)
                 if given_up():
                     servable.wanted = False  # should it be asked for again: from the start
+                    self._changed.notify_all()
                     break
                 servable.state = State.LOADING
-            # A version that waits for its next try does not hold up others.
-            with self._load_slots:
-                loaded, error = self._try_to_load(servable)
+                self._free_slots -= 1
+            loaded, error = self._try_to_load(servable)
+            with self._changed:
+                self._free_slots += 1
+                self._changed.notify_all()
             if loaded is not None:
                 break
             log.warning("%s/%d could not be loaded: %s", servable.name, servable.version, error)
@@ -445,6 +429,11 @@ class VersionsManager:
         if loaded is not None:
             log.info("version %d of %s is available", servable.version, servable.name)
         self._on_ready()
+
+    def _is_next(self, servable: Servable) -> bool:
+        """Whether a load may begin: the newest that waits goes first."""
+        newest = max(self._waiting, key=lambda waiting: waiting.version)
+        return self._free_slots > 0 and servable.version == newest.version
 
     def _try_to_load(self, servable: Servable) -> tuple[Loaded | None, ServingError | None]:
         try:
@@ -470,6 +459,73 @@ class VersionsManager:
             self._changed.notify_all()
         log.info("version %d of %s is unloaded", servable.version, servable.name)
         self._on_ready()
+
+
+def _validated(
+    config: model_server_config_pb2.ModelServerConfig,
+) -> list[model_server_config_pb2.ModelConfig]:
+    """Copies of the models of a list, their base paths as paths of this machine."""
+    if config.WhichOneof("config") != "model_config_list":
+        raise failed_precondition(
+            "Cannot transition to requested config. It is only legal to transition "
+            "from one ModelConfigList to another."
+        )
+    models = []
+    for given in config.model_config_list.config:
+        model = model_server_config_pb2.ModelConfig()
+        model.CopyFrom(given)
+        models.append(model)
+    counts = collections.Counter(model.name for model in models)
+    for model in models:
+        if not model.name:
+            raise invalid_argument("each model of the list needs a name")
+        if counts[model.name] > 1:
+            raise invalid_argument(
+                f"Illegal to list model {model.name} multiple times in config list"
+            )
+        platform = _platform(model)
+        if platform != PLATFORM:
+            raise invalid_argument(f"Model {model.name} requests unsupported platform {platform}")
+        model.base_path = _local_path(model)
+    return models
+
+
+def _platform(model: model_server_config_pb2.ModelConfig) -> str:
+    # model_type is the way to say it before platforms had names; 1 is TENSORFLOW.
+    if model.model_type and model.model_platform:
+        raise invalid_argument(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            f"ModelServerConfig::model_platform, model name is {model.name}"
+        )
+    if model.model_type > 1:
+        raise invalid_argument(
+            f"ModelServerConfig::model_type choice {model.model_type} not supported."
+        )
+    platform = PLATFORM if model.model_type else model.model_platform
+    if not platform:
+        raise invalid_argument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) "
+            f"nor ModelServerConfig::model_platform, model name is {model.name}"
+        )
+    return platform
+
+
+def _local_path(model: model_server_config_pb2.ModelConfig) -> str:
+    path = model.base_path
+    if scheme := re.match(r"([a-zA-Z][a-zA-Z0-9.]*)://", path):
+        uri = urllib.parse.urlsplit(path)
+        if scheme[1] != "file" or uri.netloc not in ("", "localhost"):
+            raise invalid_argument(
+                f"model {model.name}: the base path {path} is not on this machine; this local "
+                "server reads folders and file:// only: mount or copy it, or use TF Serving"
+            )
+        path = urllib.parse.unquote(uri.path)
+    if not os.path.isabs(path):
+        raise invalid_argument(
+            f"Expected model {model.name} to have an absolute path or URI; "
+            f"got base_path()={model.base_path}"
+        )
+    return path
 
 
 def version_folders(base_path: str | os.PathLike) -> dict[int, str]:

@@ -83,15 +83,15 @@ def write_generator(folder: pathlib.Path, scale: float = 1.0) -> pathlib.Path:
     return folder
 
 
-def write_warmup(folder: pathlib.Path, requests: list[predict_pb2.PredictRequest]) -> None:
-    """Warm-up requests beside a model."""
+def write_warmup(folder: pathlib.Path, requests: list) -> None:
+    """Warm-up requests beside a model; None is a record without a type."""
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
         for request in requests:
-            entry = prediction_log_pb2.PredictionLog(
-                predict_log=prediction_log_pb2.PredictLog(request=request)
-            )
+            entry = prediction_log_pb2.PredictionLog()
+            if request is not None:
+                entry.predict_log.request.CopyFrom(request)
             writer.write(entry.SerializeToString())
 
 
@@ -105,6 +105,16 @@ def generate_request(
     request.inputs["seed"].CopyFrom(tensors.to_proto(np.array(seeds, np.int64)))
     request.inputs["label"].CopyFrom(tensors.to_proto(np.array(labels, np.int64)))
     return request
+
+
+def _with_default(x, shift, z):
+    """A signature of z = x + shift, where shift is 10 unless it is given."""
+    info = tf.compat.v1.saved_model.build_tensor_info
+    signature = tf.compat.v1.saved_model.build_signature_def(
+        {"x": info(x), "shift": info(shift)}, {"z": info(z)}, "tensorflow/serving/predict"
+    )
+    signature.defaults["shift"].CopyFrom(tf.make_tensor_proto(10.0))
+    return signature
 
 
 def write_half_plus_two(folder: pathlib.Path) -> pathlib.Path:
@@ -124,6 +134,11 @@ def write_half_plus_two(folder: pathlib.Path) -> pathlib.Path:
             },
         )
         answer = features["x"] * half + two + features["shift"]
+        # The same numbers from another input, and z = x + shift where shift may be left out.
+        twin = v1.placeholder(tf.string, [None], name="twin")
+        twice = 2.0 * tf.io.parse_example(twin, {"x": tf.io.FixedLenFeature([1], tf.float32)})["x"]
+        shift = v1.placeholder(tf.float32, name="shift")
+        with_default = _with_default(x, shift, tf.add(x, shift, name="z"))
         scores = tf.concat([answer, -answer], axis=1)
         classes = tf.tile(tf.constant([["up", "down"]]), [tf.shape(answer)[0], 1])
         utils = v1.saved_model
@@ -132,6 +147,8 @@ def write_half_plus_two(folder: pathlib.Path) -> pathlib.Path:
             "serving_default": utils.predict_signature_def({"x": x}, {"y": y}),
             "regress_x_to_y": utils.regression_signature_def(serialized, answer),
             "classify_x_to_y": utils.classification_signature_def(serialized, classes, scores),
+            "regress_twin": utils.regression_signature_def(twin, twice),
+            "with_default": with_default,
             "scores_only": utils.build_signature_def(
                 {"inputs": info(serialized)},
                 {"scores": info(scores)},
@@ -160,6 +177,7 @@ class Types(tf.Module):
         found["bytes_to_text"] = self._echo("string", "x_bytes", "y")
         found["two_outputs"] = self._two_outputs()
         found["scalar_output"] = self._scalar_output()
+        found["no_rows"] = self._no_rows()
         return found
 
     @staticmethod
@@ -184,6 +202,14 @@ class Types(tf.Module):
             return {"sum": tf.reduce_sum(x)}
 
         return scalar.get_concrete_function()
+
+    @staticmethod
+    def _no_rows():
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def empty(x):
+            return {"y": x[:0]}
+
+        return empty.get_concrete_function()
 
 
 def write_types(folder: pathlib.Path) -> pathlib.Path:

@@ -101,6 +101,27 @@ def test_each_type_passes_through_rest_unchanged(server, signature, values):
     assert answer.json() == {"predictions": values}
 
 
+def test_numbers_that_a_float_can_not_hold_are_rounded(server):
+    document = '{"instances": [1435774380, 3.4028235e38, 1e39]}'
+    response = server.http.post("/v1/models/types:predict", content=document)
+    values = np.array(json.loads(response.text)["predictions"], np.float32)
+    assert values.tolist() == [1435774336, np.finfo(np.float32).max, math.inf]
+    ok = server.http.post("/v1/models/types:predict", content=b'\xef\xbb\xbf{"instances": [Inf]}')
+    assert json.loads(ok.text) == {"predictions": [math.inf]}
+
+
+def test_an_answer_without_rows_is_an_empty_list(server):
+    document = {"signature_name": "no_rows", "instances": [1.0]}
+    assert server.predict("types", document).json() == {"predictions": []}
+
+
+@pytest.mark.parametrize("depth", [33, 60, 300])
+def test_a_deeply_nested_list_is_answered_or_refused(server, depth):
+    document = '{"instances": ' + "[" * depth + "1" + "]" * depth + "}"
+    response = server.http.post("/v1/models/types:predict", content=document)
+    assert response.status_code in (200, 400), response.text
+
+
 def test_bytes_travel_as_base64(server):
     raw = bytes(range(256))
     value = {"b64": base64.b64encode(raw).decode()}
@@ -168,7 +189,10 @@ def test_a_path_chooses_the_version(server, path, version):
         ),
         ("types", '{"signature_name": "scalar_output", "instances": [1]}', 400, "shape"),
         ("types", '{"signature_name": "string", "instances": [{"b64": "%"}]}', 400, "base64"),
-        ("types", '{"signature_name": "float16", "instances": [1]}', 501, ""),
+        ("types", '{"signature_name": "float16", "instances": [1]}', 400, "type: half"),
+        ("types", '{"signature_name": "float16", "inputs": [1]}', 501, "type: half"),
+        ("types", '{"instances": [1e400]}', 400, "JSON Parse error"),
+        ("types/versions/" + "1" * 5000, '{"instances": [1]}', 400, "Failed to convert version"),
     ],
 )
 def test_a_bad_predict_request_gets_the_status_and_the_message(server, path, body, status, words):
@@ -313,6 +337,11 @@ def test_metadata_describes_the_signatures(server):
     shape = generate["outputs"]["image"]["tensor_shape"]
     assert [dim["size"] for dim in shape["dim"]] == ["-1", "28", "28", "1"]
     assert shape["unknown_rank"] is False
+    assert generate["defaults"] == {}
+    half = server.http.get("/v1/models/half_plus_two/metadata").json()
+    signatures = half["metadata"]["signature_def"]["signature_def"]
+    assert signatures["with_default"]["defaults"]["shift"]["dtype"] == "DT_FLOAT"
+    assert signatures["serving_default"]["inputs"]["x"]["tensor_shape"]["unknown_rank"] is True
 
 
 def test_prometheus_metrics_count_the_requests(server):
@@ -325,6 +354,12 @@ def test_prometheus_metrics_count_the_requests(server):
     before = count()
     server.predict("types", {"instances": [1.0]})
     assert count() == before + 1
+    server.http.get("/v1/models/types")
+    assert count() == before + 2, "status calls count too"
+    page = server.http.get("/monitoring/prometheus/metrics").text
+    latency = ':request_latency_count{model_name="types",API="predict",entrypoint="REST"} '
+    assert latency in page
+    assert ':request_latency_count{model_name="types",API="",entrypoint="REST"} ' in page
 
 
 # gRPC.
@@ -341,7 +376,10 @@ def grpc_predict(
     if label:
         request.model_spec.version_label = label
     for alias, array in inputs.items():
-        request.inputs[alias].CopyFrom(tensors.to_proto(np.asarray(array)))
+        if array is object:
+            request.inputs[alias].dtype = types_pb2.DT_RESOURCE
+        else:
+            request.inputs[alias].CopyFrom(tensors.to_proto(np.asarray(array)))
     return server.prediction.Predict(request, timeout=timeout)
 
 
@@ -390,7 +428,12 @@ LATENT = np.zeros((1, saved_models.LATENT), np.float32)
         (("types", FLOATS, "", None, "beta"), grpc.StatusCode.INVALID_ARGUMENT, "label: beta"),
         (("types", FLOATS, "x"), grpc.StatusCode.FAILED_PRECONDITION, '"x" not found'),
         (("types", {}), grpc.StatusCode.INVALID_ARGUMENT, "does not match signature"),
-        (("types", {"y": [1.0]}), grpc.StatusCode.INVALID_ARGUMENT, "alias not found"),
+        (
+            ("types", {"y": [1.0]}),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "not found in request and no default value provided",
+        ),
+        (("types", {"x": object}), grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error"),
         (("types", {"x": np.array([1])}), grpc.StatusCode.INVALID_ARGUMENT, "int64"),
         (
             ("digits", {"latent": LATENT, "label": np.array([10])}),
@@ -413,6 +456,39 @@ def test_a_bad_predict_call_gets_the_code_and_the_message(server, arguments, cod
     error = rpc_error(lambda: grpc_predict(server, *arguments))
     assert error.code() is code
     assert words in error.details()
+
+
+def test_an_input_that_has_a_default_may_be_left_out(server):
+    answers = {}
+    for given, inputs in (("no", {"x": 1.0}), ("yes", {"x": 1.0, "shift": 2.0})):
+        inputs = {alias: np.float32(value) for alias, value in inputs.items()}
+        response = grpc_predict(server, "half_plus_two", inputs, "with_default")
+        answers[given] = response.outputs["z"]
+    assert answers["no"].float_val == [11.0]
+    assert answers["yes"].float_val == [3.0]
+    assert answers["no"].HasField("tensor_shape"), "of a scalar, too"
+
+
+def test_an_empty_label_is_no_label(server):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "types"
+    request.model_spec.version_label = ""
+    error = rpc_error(lambda: server.prediction.Predict(request))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Unrecognized servable version label" in error.details()
+
+
+def test_classify_and_regress_refuse_a_signature_of_the_other_kind(server):
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name = "half_plus_two"
+    request.model_spec.signature_name = "regress_x_to_y"
+    request.input.example_list.examples.append(example(x=1.0))
+    error = rpc_error(lambda: server.prediction.Classify(request))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    other = regress_request(example(x=1.0))
+    other.model_spec.signature_name = "scores_only"
+    error = rpc_error(lambda: server.prediction.Regress(other))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_call_without_a_model_is_an_invalid_argument(server):
@@ -474,9 +550,17 @@ def test_multi_inference_answers_in_the_order_of_its_tasks(server):
     assert classified.model_spec.signature_name == "classify_x_to_y"
 
 
+def test_multi_inference_gives_the_examples_to_each_input(server):
+    tasks = [("regress_x_to_y", "regress"), ("regress_twin", "regress")]
+    response = server.prediction.MultiInference(multi_request(*tasks))
+    values = [r.regression_result.regressions[0].value for r in response.results]
+    assert values == [2.5, 2.0]
+
+
 @pytest.mark.parametrize(
     ("tasks", "code"),
     [
+        ([], grpc.StatusCode.INVALID_ARGUMENT),
         ([("regress_x_to_y", "regress")] * 2, grpc.StatusCode.INVALID_ARGUMENT),
         ([("nobody", "regress")], grpc.StatusCode.INVALID_ARGUMENT),
         ([("regress_x_to_y", "predict")], grpc.StatusCode.UNIMPLEMENTED),

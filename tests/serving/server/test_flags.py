@@ -36,19 +36,6 @@ def test_a_command_line_of_tf_serving_is_understood_in_either_form():
     assert with_equals.allow_version_labels_for_unavailable_models is True
 
 
-# By hand, so that none gets lost.
-NAMES = (
-    *("port", "rest_api_port", "model_name", "model_base_path", "model_config_file"),
-    *("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds"),
-    *("rest_api_timeout_in_ms", "grpc_socket_path", "monitoring_config_file"),
-    *("allow_version_labels_for_unavailable_models", "grpc_channel_arguments"),
-)
-
-
-def test_the_flags_that_command_lines_of_tf_serving_use_are_there():
-    assert set(NAMES) <= {field.name for field in dataclasses.fields(flags.Flags)}
-
-
 @pytest.mark.parametrize(
     "field",
     [f for f in dataclasses.fields(flags.Flags) if f.name != "version"],
@@ -100,6 +87,33 @@ def test_what_is_not_implemented_is_refused_by_name(name):
 
 def test_a_refused_switch_may_be_switched_off():
     assert flags.parse(["--enable_batching=false", *MODEL]) == flags.parse(MODEL)
+
+
+# Of main.cc, 2.16.1.
+TF_SERVING = (
+    *("port", "grpc_socket_path", "rest_api_port", "rest_api_num_threads"),
+    *("rest_api_timeout_in_ms", "rest_api_enable_cors_support", "enable_batching"),
+    *("allow_version_labels_for_unavailable_models", "batching_parameters_file"),
+    *("enable_per_model_batching_parameters", "model_config_file"),
+    *("model_config_file_poll_wait_seconds", "model_name", "model_base_path"),
+    *("num_load_threads", "num_unload_threads", "max_num_load_retries"),
+    *("load_retry_interval_micros", "file_system_poll_wait_seconds", "flush_filesystem_caches"),
+    *("tensorflow_session_parallelism", "tensorflow_session_config_file"),
+    *("tensorflow_intra_op_parallelism", "tensorflow_inter_op_parallelism"),
+    *("use_alts_credentials", "ssl_config_file", "platform_config_file"),
+    *("per_process_gpu_memory_fraction", "saved_model_tags", "grpc_channel_arguments"),
+    *("grpc_max_threads", "enable_model_warmup", "num_request_iterations_for_warmup"),
+    *("version", "monitoring_config_file", "remove_unused_fields_from_bundle_metagraph"),
+    *("prefer_tflite_model", "num_tflite_pools", "num_tflite_interpreters_per_pool"),
+    *("enable_signature_method_name_check", "xla_cpu_compilation_enabled", "enable_profiler"),
+    *("thread_pool_factory_config_file", "mixed_precision", "skip_initialize_tpu"),
+    "enable_grpc_healthcheck_service",
+)
+
+
+def test_every_flag_of_tf_serving_is_there_or_refused():
+    known = {field.name for field in dataclasses.fields(flags.Flags)} | set(flags.REFUSED)
+    assert set(TF_SERVING) <= known
 
 
 def test_no_flag_is_both_there_and_refused():

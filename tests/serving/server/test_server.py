@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import shutil
+import socket
 import threading
 
 import grpc
@@ -16,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_management_pb2, predict_pb2
 
 from serving import tensors
-from serving.server import flags, model_config
+from serving.server import flags, model_config, rest
 from serving.server.errors import ServingError
 from serving.server.model_server import ModelServer
 from tests.serving.server import saved_models
@@ -91,6 +92,14 @@ def test_warm_up_requests_are_replayed_and_a_failing_one_fails_the_load(start, d
     assert "label out of range" in status["status"]["error_message"]
 
 
+def test_warm_up_records_without_a_type_are_skipped(start, digits, base_path):
+    staged = base_path / ".tmp-2"
+    shutil.copytree(digits / "2", staged)
+    saved_models.write_warmup(staged, [None])
+    os.rename(staged, base_path / "2")
+    assert start(base_path).versions() == {2: "AVAILABLE"}
+
+
 def test_warm_up_records_that_are_none_fail_the_load(start, digits, base_path):
     running = start(base_path)
     staged = base_path / ".tmp-2"
@@ -149,7 +158,8 @@ def test_a_changed_configuration_file_is_taken_over(start, digits, base_path, tm
     write(1)
     eventually(lambda: running.versions() == {2: "END", 1: "AVAILABLE"})
     file.write_text("model_config_list { nonsense")
-    with pytest.raises(ServingError, match="Invalid protobuf file"):
+    words = "Error parsing text-format tensorflow.serving.ModelServerConfig"
+    with pytest.raises(ServingError, match=words):
         model_config.read(file)
     threading.Event().wait(1.5)
     assert answering_version(running) == 1, "a broken file changes nothing"
@@ -162,8 +172,11 @@ def test_a_reload_over_grpc_answers_when_the_new_model_does(start, digits, base_
         'model_platform: "tensorflow" } } }',
         model_management_pb2.ReloadConfigRequest(),
     )
+    request.metric_names.append("/tensorflow/serving/request_count")
     response = running.models.HandleReloadConfigRequest(request, timeout=60)
     assert response.status.error_code == 0
+    (metric,) = response.metric
+    assert (metric.name, metric.int64_value_increase) == (request.metric_names[0], 0)
     assert answering_version(running, "fresh") == 3
     assert running.predict("digits", SEVEN).status_code == 404
 
@@ -194,12 +207,12 @@ def test_stopping_answers_what_runs_and_then_gives_the_ports_back(start, tmp_pat
     request.model_spec.name = "digits"
     request.inputs["steps"].CopyFrom(tensors.to_proto(np.array([3000], np.int32)))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        rest = pool.submit(running.predict, "digits", {"instances": [3000]})
+        http = pool.submit(running.predict, "digits", {"instances": [3000]})
         rpc = pool.submit(running.prediction.Predict, request, timeout=60)
         servables = running.server.core.manager._models["digits"].servables
         eventually(lambda: sum(s.in_flight for s in servables.values()) == 2)
         running.server.stop()
-        assert rest.result().status_code == 200
+        assert http.result().status_code == 200
         assert rpc.result().outputs["sum"].float_val
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{running.url}/v1/models/digits", trust_env=False)
@@ -241,9 +254,29 @@ def test_a_gzipped_request_is_understood(start, base_path):
     headers = {"Content-Encoding": "gzip"}
     good = running.http.post("/v1/models/digits:predict", content=body, headers=headers)
     assert good.status_code == 200
+    other_name = {"Content-Encoding": "x-gzip"}
+    again = running.http.post("/v1/models/digits:predict", content=body, headers=other_name)
+    assert again.json() == good.json()
+    assert running.http.get("/v1/models/digits", headers=headers).status_code == 200
     bad = running.http.post("/v1/models/digits:predict", content=body[:20], headers=headers)
     assert bad.status_code == 400
     assert "gzip" in bad.json()["error"]
+
+
+def test_a_proxy_may_send_the_whole_uri(start, base_path):
+    running = start(base_path)
+    with socket.create_connection(("127.0.0.1", running.rest_port), 10) as connection:
+        connection.sendall(
+            b"GET http://somewhere.else/v1/models/digits HTTP/1.1\r\nHost: somewhere.else\r\n"
+            b"Connection: close\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"AVAILABLE" in answer
+
+
+def test_a_connection_may_rest_as_long_as_tf_servings():
+    assert rest.KEEP_ALIVE >= 50
 
 
 def test_health_follows_the_models(start, base_path):
@@ -254,9 +287,17 @@ def test_health_follows_the_models(start, base_path):
         return health.Check(health_pb2.HealthCheckRequest(service=service)).status
 
     assert state() == health_pb2.HealthCheckResponse.SERVING
-    assert state("tensorflow.serving.PredictionService") == health_pb2.HealthCheckResponse.SERVING
+    for service in ("PredictionService", "tensorflow.serving.ModelService"):
+        assert state(service) == health_pb2.HealthCheckResponse.SERVING
     shutil.rmtree(base_path / "1")
     eventually(lambda: state() == health_pb2.HealthCheckResponse.NOT_SERVING)
+
+
+def test_health_checks_can_be_turned_off(start, base_path):
+    running = start(base_path, "--enable_grpc_healthcheck_service=false")
+    with pytest.raises(grpc.RpcError) as caught:
+        health_pb2_grpc.HealthStub(running.channel).Check(health_pb2.HealthCheckRequest())
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_unix_socket_speaks_grpc(start, base_path, tmp_path):
@@ -291,7 +332,8 @@ def test_metrics_name_the_lineage_of_what_is_served_and_strangers_leave_no_names
     assert ':request_count{model_name="digits",status="OK"} 1' in page
     assert ':request_count{model_name="",status="NOT_FOUND"} 1' in page
     assert "stranger" not in page
-    assert 'request_latency_count{model_name="digits",API="Predict",entrypoint="REST"} 1' in page
+    assert 'request_latency_count{model_name="digits",API="predict",entrypoint="REST"} 1' in page
+    assert 'request_latency_count{model_name=""' not in page, "failures have no latency"
     assert (
         'runtime_latency_bucket{model_name="digits",API="Predict",runtime="TF1",le="+Inf"} 1'
         in page

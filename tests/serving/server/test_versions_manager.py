@@ -295,13 +295,32 @@ def test_a_model_that_leaves_the_list_is_unloaded_and_may_return(make_manager, b
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "Only ModelConfigList is currently supported"),
+        ("", "Cannot transition to requested config"),
+        (
+            'model_config_list { config { name: "a" base_path: "b"'
+            ' model_platform: "tensorflow" } }',
+            "to have an absolute path or URI",
+        ),
+        (
+            'model_config_list { config { name: "a" base_path: "/b" model_type: TENSORFLOW'
+            ' model_platform: "tensorflow" } }',
+            "Illegal setting both",
+        ),
+        (
+            'model_config_list { config { name: "a" base_path: "gs://b/c"'
+            ' model_platform: "tensorflow" } }',
+            "gs://b/c is not on this machine",
+        ),
         ('model_config_list { config { name: "a" base_path: "/b" } }', "Illegal setting neither"),
         (
             'model_config_list { config { name: "a" base_path: "/b" model_platform: "caffe" } }',
             "requests unsupported platform caffe",
         ),
         ('model_config_list { config { name: "a" model_platform: "tensorflow" } }', "base_path"),
+        (
+            'model_config_list { config { base_path: "/a" model_platform: "tensorflow" } }',
+            "needs a name",
+        ),
         (
             "model_config_list {"
             ' config { name: "a" base_path: "/b" model_platform: "tensorflow" }'
@@ -317,6 +336,24 @@ def test_a_list_that_is_not_valid_changes_nothing(make_manager, base_path, text,
         manager.apply(text_format.Parse(text, model_server_config_pb2.ModelServerConfig()))
     time.sleep(3 * POLL)
     assert answering(manager) == 3
+
+
+def test_an_empty_configuration_waits_for_models(make_manager, base_path):
+    manager = make_manager(Loader())
+    serve(manager, model_server_config_pb2.ModelServerConfig())
+    assert manager.names() == []
+    serve(manager, config(f"file://{base_path}"))
+    assert answering(manager) == 3
+
+
+def test_the_newest_version_gets_the_only_load_slot_first(make_manager, base_path):
+    for version in (4, 5, 6, 7, 8):
+        (base_path / str(version)).mkdir()
+    loader = Loader()
+    manager = make_manager(loader)
+    serve(manager, config(base_path, "model_version_policy { all {} }"))
+    eventually(lambda: len(loader.events) == 8)
+    assert [version for _, version in loader.events] == [8, 7, 6, 5, 4, 3, 2, 1]
 
 
 def test_statuses_are_newest_first_and_unknown_ones_are_not_found(make_manager, base_path):
