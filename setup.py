@@ -4,15 +4,19 @@ import setuptools
 
 # The top-level names are plain words, so the packages are listed: find_packages() would also pick
 # up whatever folder lies beside them.
-TOP_LEVEL = ["pipeline", "components", "trainer", "metrics", "serving"]
+TOP_LEVEL = [
+    *("common", "components", "datasets", "judge", "lineage"),
+    *("metrics", "pipeline", "report", "serving", "trainer"),
+]
 
 setuptools.setup(
     packages=TOP_LEVEL
     + [f"{top}.{name}" for top in TOP_LEVEL for name in setuptools.find_packages(top)],
     package_data={
         "metrics": ["weights/*"],
-        "serving": ["*.yaml", "*.md", "config/*", "page/static/*"],
+        "serving": ["*.yaml", "*.md", "config/*"],
+        "serving.server": ["page/static/*"],
         "serving.native": ["CMakeLists.txt", "runtime/*", "src/*"],
-        "pipeline": ["report/templates/*"],
+        "report": ["templates/*"],
     },
 )

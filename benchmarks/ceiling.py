@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from trainer import losses
-from trainer.config import TrainingConfig, preset, resolve_precision
 from trainer.train_loop import GanLoop
+from trainer.training_config import TrainingConfig, preset, resolve_precision
 
 ROUNDS = 7
 SECONDS = 0.15  # that each function is timed in a round

@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from common.images import to_floats
+
 _BATCH = 500  # images drawn at a time
 
 
@@ -51,7 +53,7 @@ class Contender(abc.ABC):
 
     def scaled(self, images: tf.Tensor) -> tf.Tensor:
         """uint8 pixels as the networks see them."""
-        return tf.cast(images, tf.float32) / 127.5 - 1.0
+        return to_floats(tf.cast(images, tf.float32))
 
     def advance(self, seconds: float, clock: Callable[[], float]) -> float:
         """Trains for about so long by `clock`; returns the seconds that it took."""

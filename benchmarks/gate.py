@@ -47,12 +47,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from scipy import ndimage
 
-from components.evaluator import evaluate, generation, measure, reference, verdict
-from components.evaluator.config import JudgeConfig
-from components.mnist_example_gen import source
-from components.mnist_example_gen.config import DataConfig, default_data_dir
+from common.images import to_uint8
+from datasets import source
+from datasets.data_config import DataConfig, default_data_dir
+from judge import evaluate, generation, measure, reference, verdict
+from judge.judge_config import JudgeConfig
 from metrics import frechet, labels, memorisation
-from serving.contract import to_uint8
 
 # A strength of which the gate lets more than 1 % through need not be judged 200 times to know so:
 # it is left alone after GIVEN_UP judgements, or later, when MISSED were blessings.

@@ -24,13 +24,13 @@ import apache_beam as beam
 import numpy as np
 from tfx.types import standard_artifacts
 
-from components.evaluator import executor, generation, reference
-from components.evaluator.config import JudgeConfig
+from common.workspace import Workspace
+from components.evaluator import beam_drawing, executor
+from judge import generation, local_generator, reference
+from judge.judge_config import JudgeConfig
+from lineage import store
 from metrics import frechet
-from pipeline import store
 from pipeline.pipeline import LOCAL_BEAM
-from pipeline.workspace import Workspace
-from serving import local
 
 
 def newest(workspace: Workspace, kind: type):
@@ -76,7 +76,7 @@ def fid_seconds(examples: standard_artifacts.Examples, model_dir: str) -> dict[s
     """Seconds of FID alone, 10,000 images on each side at hand."""
     real = reference.read_split(examples, "test")
     seeds = generation.first_seed(0) + np.arange(len(real.labels))
-    fakes = executor.to_uint8(local.load(model_dir).draw(seeds, real.labels))
+    fakes = executor.to_uint8(local_generator.load(model_dir).draw(seeds, real.labels))
     found = {}
     with _timed(found, "FID alone, from images"):
         extractor = generation.extractors(None)[0]
@@ -114,8 +114,8 @@ def draw_and_tally(workspace: Workspace, count: int) -> dict:
     with tempfile.TemporaryDirectory() as scratch:
         path = os.path.join(scratch, "fakes.pickle")
         options = beam.options.pipeline_options.PipelineOptions(list(LOCAL_BEAM))
-        generation.run(beam.Pipeline(options=options), task, path)
-        total = generation.read(path)["model"].total
+        beam_drawing.run(beam.Pipeline(options=options), task, path)
+        total = beam_drawing.read(path)["model"].total
     took = time.monotonic() - started
     features = generation.extractors(None)[0].features(real.images)
     fid = frechet.frechet_distance_between(total.moments, frechet.FeatureStats.of(features))

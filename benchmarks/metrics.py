@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from components.mnist_example_gen.config import default_data_dir
+from datasets.data_config import default_data_dir
 from metrics import kernel, labels, manifold
 from metrics.distances import nearest
 from metrics.frechet import (

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.pipeline import run
-from benchmarks.readme_pictures import artifacts, digits_of
-from pipeline.workspace import Workspace
-from trainer.config import MODEL_DEFAULTS, TrainingConfig, preset
+from benchmarks.readme_images import artifacts, digits_of
+from common.workspace import Workspace
+from trainer.training_config import MODEL_DEFAULTS, TrainingConfig, preset
 
 COLUMNS = (
     "parameters G, D",

@@ -290,10 +290,10 @@ def fresh_generator(folder: pathlib.Path, seed: int) -> pathlib.Path:
     """An untrained generator with the default's networks, exported as the Trainer exports."""
     import keras
 
-    from serving.contract import GeneratorContract
-    from trainer.config import TrainingConfig
+    from common.contract import GeneratorContract
     from trainer.export import export_generator
     from trainer.models import float32_generator
+    from trainer.training_config import TrainingConfig
 
     config = TrainingConfig()
     keras.utils.set_random_seed(seed)
@@ -323,7 +323,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-    from serving.contract import GeneratorContract
+    from common.contract import GeneratorContract
 
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)

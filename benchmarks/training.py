@@ -35,7 +35,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from components.mnist_example_gen.config import DataConfig, default_data_dir
+from datasets.data_config import DataConfig, default_data_dir
 
 NUM_FAKES = 10_000
 MARKS = 5
@@ -58,7 +58,7 @@ class Judge:
     """FID over the floor, accuracy on the class asked for, CAS; against the test split."""
 
     def __init__(self, data: dict[str, np.ndarray], cas_fakes: int):
-        from components.evaluator.reference import apportion, stratified_sample
+        from judge.reference import apportion, stratified_sample
         from metrics.features import load_extractor
         from metrics.frechet import frechet_distance_from_features
 
@@ -74,11 +74,11 @@ class Judge:
 
     def score(self, contender, seed: int) -> dict[str, float]:
         """What `contender`, as it is now, reaches; `cas` and `accuracy` where it obeys labels."""
-        from components.evaluator.generation import ordered_labels
-        from components.evaluator.reference import apportion
+        from common.images import to_uint8
+        from judge.generation import ordered_labels
+        from judge.reference import apportion
         from metrics.cas import classification_accuracy_score
         from metrics.frechet import frechet_distance_from_features
-        from serving.contract import to_uint8
 
         asked = ordered_labels(apportion(self._counts, NUM_FAKES), seed)
         fakes = to_uint8(contender.generate(asked, 1000 + seed))
@@ -119,7 +119,7 @@ class Ours:
     ):
         import tensorflow as tf
 
-        from trainer.config import preset
+        from trainer.training_config import preset
 
         tf.config.experimental.enable_op_determinism()  # as `train` does
         self._data = (images, labels)
@@ -132,8 +132,8 @@ class Ours:
         self._chunk = max(1, round(speed / 2))
 
     def _new_loop(self, steps: int) -> None:
-        from trainer.config import TrainingConfig
         from trainer.training import LOOPS
+        from trainer.training_config import TrainingConfig
 
         config = TrainingConfig(**{**self._settings, "steps": steps})
         self._loop = LOOPS[config.model](*self._data, config, 10, self._seed)
@@ -198,8 +198,8 @@ class Ours:
 
 def prepare(data_dir: str | None, path: pathlib.Path) -> None:
     """Writes the train and the test split of MNIST as arrays, for the contenders' processes."""
-    from components.evaluator.evaluate import read_split
-    from components.mnist_example_gen import source
+    from datasets import source
+    from judge.evaluate import read_split
 
     found = source.resolve(DataConfig(dataset="mnist", data_dir=data_dir), path.parent)
     splits = {name: read_split(found, name) for name in ("train", "test")}
@@ -335,7 +335,7 @@ def verdict(results: Sequence[dict], minutes: float) -> str:
 
 def draw(results: Sequence[dict], out: pathlib.Path) -> None:
     """The curves: `training.png` (FID over the floor) and `training_cas.png`."""
-    from metrics import pictures
+    from judge import plots
 
     for key, file, label in (
         ("fid_ratio", "training.png", "FID over the floor"),
@@ -353,7 +353,7 @@ def draw(results: Sequence[dict], out: pathlib.Path) -> None:
                 x, y = zip(*points, strict=True)
                 series[NAMES[name]] = (x, [100 * v for v in y] if key == "cas" else y)
         if series:
-            pictures.lines(
+            plots.lines(
                 out / file,
                 series,
                 xlabel="minutes of training",

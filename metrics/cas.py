@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from common.images import check_images
 from metrics import checks
 from metrics.classifier import train
 from metrics.features import ClassifierExtractor
@@ -66,7 +67,7 @@ def classification_accuracy_score(
     Raises:
       ValueError: wrong dtypes, shapes or labels, fewer fakes than a batch, no test picture.
     """
-    test_images = checks.images("test_images", test_images)
+    test_images = check_images("test_images", test_images)
     test_labels = checks.labels(
         "test_labels", test_labels, count=len(test_images), num_classes=num_classes
     )

@@ -1,13 +1,6 @@
 """The questions that every metric asks of its arguments, answered by name. NumPy only."""
 
-import contextlib
-import os
-import pathlib
-from collections.abc import Iterator
-
 import numpy as np
-
-IMAGE_SHAPE = (28, 28, 1)
 
 
 def features(name: str, values: np.ndarray, *, at_least: int = 1) -> np.ndarray:
@@ -49,23 +42,6 @@ def same_width(name_a: str, a: np.ndarray, name_b: str, b: np.ndarray) -> None:
         )
 
 
-def images(name: str, values: np.ndarray, shape: tuple[int, ...] = IMAGE_SHAPE) -> np.ndarray:
-    """Returns `values` after checking that they are uint8 [N, *shape].
-
-    Raises:
-      ValueError: another dtype or shape.
-    """
-    values = np.asarray(values)
-    if values.dtype != np.uint8:
-        raise ValueError(
-            f"{name} must be uint8 pixels (0..255, rounded as they are served), got {values.dtype}"
-        )
-    if values.ndim != 1 + len(shape) or values.shape[1:] != tuple(shape):
-        wanted = ", ".join(["N", *map(str, shape)])
-        raise ValueError(f"{name} must have shape [{wanted}], got {list(values.shape)}")
-    return values
-
-
 def labels(name: str, values: np.ndarray, *, count: int | None, num_classes: int) -> np.ndarray:
     """Returns `values` as int64 [count] after checking that they lie in 0..num_classes-1.
 
@@ -90,22 +66,3 @@ def labels(name: str, values: np.ndarray, *, count: int | None, num_classes: int
             f"{name} must lie in 0..{num_classes - 1}, got {values.min()}..{values.max()}"
         )
     return values.astype(np.int64)
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A temporary name beside `path` to write to; becomes `path` if the block succeeds.
-
-    Readers see the file whole or not at all. The folder is made where it is missing.
-    """
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, because NumPy and Pillow look at it.
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.images import IMAGE_SHAPE, check_images
 from metrics import checks
 from metrics.features import ClassifierWeights
 
@@ -37,7 +38,7 @@ def build_model(num_classes: int, *, seed: int, dropout: float) -> keras.Model:
         value = keras.layers.BatchNormalization(momentum=0.98)(layer(value))
         return keras.layers.ReLU()(value)
 
-    inputs = value = keras.Input(checks.IMAGE_SHAPE)
+    inputs = value = keras.Input(IMAGE_SHAPE)
     for filters, stride, padding in CONVOLUTIONS:
         initializer = keras.initializers.HeNormal(seed=next(seeds))
         value = normalised(
@@ -114,14 +115,14 @@ def augmented(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     # pixels of shift.
     a, b = tf.cos(angle) * scale_x, (tf.sin(angle) + shear) * scale_x
     c, d = -tf.sin(angle) * scale_y, tf.cos(angle) * scale_y
-    middle = (checks.IMAGE_SHAPE[0] - 1) / 2
+    middle = (IMAGE_SHAPE[0] - 1) / 2
     shift_x = middle - (a + b) * middle + u[4] * 2.0
     shift_y = middle - (c + d) * middle + u[5] * 2.0
     zero = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=pictures,
         transforms=tf.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1),
-        output_shape=checks.IMAGE_SHAPE[:2],
+        output_shape=IMAGE_SHAPE[:2],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
@@ -162,7 +163,7 @@ def train(
     Raises:
       ValueError: wrong shapes, dtypes or labels, or fewer pictures than one batch.
     """
-    images = checks.images("images", images)
+    images = check_images("images", images)
     labels = checks.labels("labels", labels, count=len(images), num_classes=num_classes)
     if len(images) < batch_size:
         raise ValueError(f"{len(images)} pictures are fewer than one batch of {batch_size}")

@@ -19,6 +19,8 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from common.files import file_digest, folder_digest
+from common.images import IMAGE_SHAPE, check_images, to_floats
 from metrics import checks
 
 PINNED = pathlib.Path(__file__).parent / "weights" / "mnist_classifier.npz"
@@ -127,7 +129,7 @@ class ClassifierExtractor:
         self.num_classes = weights.kernels[-1].shape[-1]
         self._run = tf.function(
             self._forward,
-            input_signature=[tf.TensorSpec([CHUNK, *checks.IMAGE_SHAPE], tf.uint8)],
+            input_signature=[tf.TensorSpec([CHUNK, *IMAGE_SHAPE], tf.uint8)],
             autograph=False,
         )
 
@@ -157,7 +159,7 @@ class ClassifierExtractor:
         Raises:
           ValueError: another dtype or shape.
         """
-        images = checks.images("images", images)
+        images = check_images("images", images)
         features, probabilities = _in_chunks(self._run, images, CHUNK, 2)
         # No picture at all: the widths are known all the same.
         return features.reshape(-1, self.dim), probabilities.reshape(-1, self.num_classes)
@@ -172,7 +174,7 @@ class ClassifierExtractor:
         Raises:
           ValueError: wrong dtypes, shapes or labels, or no picture.
         """
-        images = checks.images("images", images)
+        images = check_images("images", images)
         if not len(images):
             raise ValueError("images must hold at least one picture")
         labels = checks.labels("labels", labels, count=len(images), num_classes=self.num_classes)
@@ -208,7 +210,7 @@ class InceptionExtractor:
             return (pool(pixels),)
 
         self._run = tf.function(run, autograph=False)
-        probe = self._run(tf.zeros([INCEPTION_CHUNK, *checks.IMAGE_SHAPE], tf.uint8))[0]
+        probe = self._run(tf.zeros([INCEPTION_CHUNK, *IMAGE_SHAPE], tf.uint8))[0]
         if probe.shape[0] != INCEPTION_CHUNK or int(np.prod(probe.shape[1:-1])) != 1:
             raise ExtractorError(
                 f"the pooling layer gives shape {list(probe.shape)} for {INCEPTION_CHUNK} "
@@ -225,7 +227,7 @@ class InceptionExtractor:
         """
         images = np.asarray(images)
         shape = images.shape[1:] if images.ndim == 4 and images.shape[3] in (1, 3) else None
-        images = checks.images("images", images, shape or checks.IMAGE_SHAPE)
+        images = check_images("images", images, shape or IMAGE_SHAPE)
         return _in_chunks(self._run, images, INCEPTION_CHUNK, 1)[0].reshape(-1, self.dim)
 
     def features_and_probabilities(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -292,7 +294,9 @@ def load_extractor(
                 f"{path} is no extractor: it takes a classifier (.npz), a frozen graph (.pb), "
                 "a Keras file (.keras, .h5) or a SavedModel folder"
             )
-        return InceptionExtractor(variant, _digest(path), pool)
+        return InceptionExtractor(
+            variant, (file_digest(path) if path.is_file() else folder_digest(path)), pool
+        )
     except ExtractorError as error:
         raise ExtractorError(f"{path}: {error}") from None
     except Exception as error:
@@ -318,19 +322,6 @@ def _load_classifier(path: pathlib.Path, *, digest_required: bool) -> Classifier
         raise ExtractorError(f"{path}: {error}") from None
 
 
-def _digest(path: pathlib.Path) -> str:
-    """sha256 of a file, or of a folder's files with their relative names, in order of name."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
-    for file in files:
-        if file is not path:
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with open(file, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
-
-
 def _enlarged_2015(pixels: tf.Tensor) -> tf.Tensor:
     """0..255 -> [-1, 1) at 299x299 as the graph of 2015 does it: its bilinear resize puts pixel
     centres at whole numbers, which today's `tf.image.resize` does not."""
@@ -340,7 +331,7 @@ def _enlarged_2015(pixels: tf.Tensor) -> tf.Tensor:
 
 def _enlarged(pixels: tf.Tensor) -> tf.Tensor:
     """0..255 -> [-1, 1] at 299x299."""
-    return tf.image.resize(pixels, [INCEPTION_SIZE, INCEPTION_SIZE]) / 127.5 - 1.0
+    return to_floats(tf.image.resize(pixels, [INCEPTION_SIZE, INCEPTION_SIZE]))
 
 
 def _frozen_graph(path: pathlib.Path, input_tensor: str, output_tensor: str):

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from common.files import atomic_path
 from metrics import checks
 
 # Rows that are widened to float64 at a time: 64 MiB at Inception's 2,048 features.
@@ -119,7 +120,7 @@ class FeatureStats:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes an `.npz`, whole or not at all."""
-        with checks.atomic_path(path) as temporary, open(temporary, "wb") as file:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, n=self.n, mean=self._mean, scatter=self._scatter)
 
     @classmethod

@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from common.images import check_images
 from metrics import checks
 from metrics.distances import nearest
 
@@ -18,7 +19,7 @@ __all__ = ["Memorisation", "closest_pairs", "memorisation", "nearest", "pixel_ro
 
 def pixel_rows(images: np.ndarray) -> np.ndarray:
     """uint8 [N, 28, 28, 1] -> float32 [N, 784] in 0..1, the rows for distances in pixel space."""
-    images = checks.images("images", images)
+    images = check_images("images", images)
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 

@@ -20,7 +20,8 @@ import time
 
 import numpy as np
 
-from metrics import checks
+from common.files import atomic_path
+from common.images import check_images
 from metrics.features import PINNED, ClassifierExtractor, ClassifierWeights
 
 EVAL_COUNT = 10_000
@@ -60,7 +61,7 @@ def load_splits(
         }.items():
             rows = list(tfds.as_numpy(builder.as_dataset(split=slices, shuffle_files=False)))
             splits[name] = (
-                checks.images("images", np.stack([row["image"] for row in rows])),
+                check_images("images", np.stack([row["image"] for row in rows])),
                 np.array([row["label"] for row in rows], np.int64),
             )
         version = f"{builder.name}:{builder.version}"
@@ -125,7 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
         (options.out.with_name(options.out.name + ".sha256"), f"{digest}  {options.out.name}\n"),
         (options.out.with_suffix(".md"), card),
     ):
-        with checks.atomic_path(path) as temporary:
+        with atomic_path(path) as temporary:
             temporary.write_bytes(text if isinstance(text, bytes) else text.encode())
     print(card)
 

@@ -16,11 +16,12 @@ import warnings
 
 import click
 
-from pipeline.lineage.commands import lineage
+from common.files import atomic_path
+from common.workspace import MODEL_NAME, WorkspaceError
+from pipeline.commands.lineage import lineage
+from pipeline.commands.report import report
+from pipeline.commands.versions import read_labels, versions
 from pipeline.options import FAILED, USAGE, Failure, json_option, workspace_option
-from pipeline.report.commands import report
-from pipeline.versions import read_labels, versions
-from pipeline.workspace import MODEL_NAME, WorkspaceError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -123,7 +124,7 @@ def _log_traceback() -> None:
 @json_option
 def status(workspace, as_json) -> None:
     """The last run: node states, times, metrics, blessing, pushed version."""
-    from pipeline import store
+    from lineage import store
 
     try:
         connection = store.connect(workspace.metadata)
@@ -161,7 +162,7 @@ def status(workspace, as_json) -> None:
 @click.option("--out", type=click.Path(dir_okay=False), required=True, help="PNG file to write.")
 def generate(workspace, digit, count, seed, version, label, url, model, out) -> None:
     """Draw digits with the newest pushed generator, here or on a server that serves it."""
-    from serving import local
+    from judge import local_generator
 
     if version is not None and label is not None:
         raise click.UsageError("give --version or --label, not both")
@@ -178,7 +179,7 @@ def generate(workspace, digit, count, seed, version, label, url, model, out) -> 
         target = {"model": model or MODEL_NAME, "version": version, "label": label}
         images, source = _ask_server(url, target, digit, count, seed), url
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
-    _write_png(local.contact_sheet(images, columns), pathlib.Path(out))
+    _write_png(local_generator.contact_sheet(images, columns), pathlib.Path(out))
     click.echo(f"{len(images)} images from {source}: {out}")
 
 
@@ -200,17 +201,17 @@ def _version_dir(workspace, number: int | None, label: str | None) -> pathlib.Pa
 
 
 def _draw_here(model_dir: pathlib.Path, digit: int | None, count: int | None, seed: int):
-    from serving import local
-    from serving.contract import GeneratorContract
+    from common.contract import GeneratorContract
+    from judge import local_generator
 
     try:
         contract = GeneratorContract.load(model_dir)
         if digit is None and count is None:
-            labels, seeds = local.ten_of_each(contract, seed)
+            labels, seeds = local_generator.ten_of_each(contract, seed)
         else:
             labels, seeds = _wishes(digit, count, seed)
-        local.check_labels(contract, labels)
-        return local.draw(model_dir, labels, seeds)
+        local_generator.check_labels(contract, labels)
+        return local_generator.draw(model_dir, labels, seeds)
     except ValueError as error:
         raise Failure(str(error)) from None
 
@@ -239,7 +240,7 @@ def _ask_server(url: str, target: dict, digit: int | None, count: int | None, se
 
 def _wishes(digit: int | None, count: int | None, seed: int) -> tuple[list[int], list[int]]:
     """Labels and seeds where some of one class, or of any, are asked for."""
-    from serving.contract import ANY_LABEL
+    from common.contract import ANY_LABEL
 
     count = count or 64
     label = ANY_LABEL if digit is None else digit
@@ -248,12 +249,10 @@ def _wishes(digit: int | None, count: int | None, seed: int) -> tuple[list[int],
 
 def _write_png(sheet, path: pathlib.Path) -> None:
     """Writes a picture whole or not at all."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        sheet.save(staging, format="PNG")
-        os.replace(staging, path)
+        with atomic_path(path) as temporary:
+            sheet.save(temporary, format="PNG")
     except OSError as error:
-        staging.unlink(missing_ok=True)
         raise Failure(f"{path} could not be written: {error.strerror}") from None
 
 
@@ -294,8 +293,8 @@ def _evaluate(settings, workspace, target, out, view, verbose) -> tuple[dict, li
     view.phase("starting TensorFlow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        from components.evaluator import evaluate as evaluation
-        from components.mnist_example_gen import source
+        from datasets import source
+        from judge import evaluate as evaluation
 
         view.phase("data")
         data = source.resolve(settings.data, workspace.tfds)

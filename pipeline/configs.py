@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 
 import pydantic
 
-from components.evaluator import config as judge_config
-from components.generator_validator import config as validator_config
-from components.mnist_example_gen import config as data_config
-from trainer import config as training_config
+from components.generator_validator import validator_config
+from datasets import data_config
+from judge import judge_config
+from trainer import training_config
 
 PRESETS = ("smoke", "standard", "quality")
 

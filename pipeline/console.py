@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from pipeline.workspace import WorkspaceError
+from common.workspace import WorkspaceError
 
 PROGRESS_LOGGER = "mnist_gan.progress"
 

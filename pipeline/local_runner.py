@@ -22,15 +22,16 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-from components.evaluator import reference
-from components.mnist_example_gen import source as data_source
+import report
+from common.workspace import Workspace
+from datasets import source as data_source
+from judge import reference
+from lineage import digests, graph, store
 from pipeline import pipeline as pipeline_lib
-from pipeline import provenance, report, store
+from pipeline import provenance
 from pipeline.configs import Settings
-from pipeline.lineage import digests, graph
-from pipeline.workspace import Workspace
 from serving import process, versions
-from trainer.config import NO_BASE_MODEL
+from trainer.training_config import NO_BASE_MODEL
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import click
 
-from pipeline.workspace import DEFAULT, VARIABLE, Workspace
+from common.workspace import DEFAULT, VARIABLE, Workspace
 
 FAILED, USAGE = 1, 2
 

@@ -26,6 +26,8 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
+from common.files import folder_digest
+from common.workspace import PIPELINE_NAME
 from components.data_gate.component import DataGate
 from components.evaluator.baseline import LatestOtherBlessedModelStrategy
 from components.evaluator.component import Evaluator
@@ -33,13 +35,11 @@ from components.example_schema import executor as schema_executor
 from components.example_schema.component import ExampleSchema
 from components.generator_validator.component import GeneratorValidator
 from components.mnist_example_gen.component import MnistExampleGen
-from components.mnist_example_gen.source import DataSource
 from components.pusher.executor import Executor as PusherExecutor
+from datasets.source import DataSource
 from metrics.features import PINNED
 from pipeline import provenance
 from pipeline.configs import Settings
-from pipeline.lineage import digests
-from pipeline.workspace import PIPELINE_NAME
 
 # Nodes that only look up what is there already; a run's report leaves them out.
 LOOKUPS = frozenset({"Baseline", "BaseModel"})
@@ -237,5 +237,5 @@ def _digest(path: str | pathlib.Path) -> str:
     """SHA-256 of the weights of a feature extractor, a file or a folder."""
     path = pathlib.Path(path)
     if path.is_dir():
-        return digests.artifact_digest(path)
+        return folder_digest(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -14,7 +14,10 @@ import importlib.util
 import pathlib
 import platform
 
-ROOMS = ("pipeline", "components", "trainer", "metrics", "serving")
+ROOMS = (
+    *("common", "components", "datasets", "judge", "lineage"),
+    *("metrics", "pipeline", "report", "serving", "trainer"),
+)
 
 PACKAGES = (
     "tfx",

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from serving.contract import ANY_LABEL
+from common.contract import ANY_LABEL
 from serving.server.errors import HTTP_STATUS, Code
 
 DEFAULT_URL = "http://127.0.0.1:8501"
@@ -364,7 +364,7 @@ class _Grpc:
             prediction_service_pb2_grpc,
         )
 
-        from serving import tensors
+        from serving.server import tensors
 
         self._grpc, self._tensors, self._target = grpc, tensors, target
         self._metadata_pb2, self._status_pb2 = get_model_metadata_pb2, get_model_status_pb2

@@ -16,18 +16,16 @@ import pathlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-from serving.contract import ASSETS_EXTRA
+from common.contract import ASSETS_EXTRA, METADATA_FILE
+from common.files import file_digests
 
-METADATA_FILE = f"{ASSETS_EXTRA}/metadata.json"
 CARD_FILE = f"{ASSETS_EXTRA}/model_card.md"
 SAMPLES_FILE = f"{ASSETS_EXTRA}/samples.png"
-UUID_FILE = f"{ASSETS_EXTRA}/mlmd_uuid"
 
 _STAGING = ".tmp-"
 _ROLLED_BACK = ".rolled_back"
-_CHUNK = 1 << 20
 
 
 class PublishError(RuntimeError):
@@ -114,13 +112,6 @@ def model_digest(model_dir: str | os.PathLike) -> str:
         if name != "fingerprint.pb" and not name.startswith(f"{ASSETS_EXTRA}/"):
             digest.update(f"{name}\0{file_digest}\n".encode())
     return digest.hexdigest()
-
-
-def file_digests(folder: str | os.PathLike) -> dict[str, str]:
-    """SHA-256 (hexadecimal) of every file below `folder`, by its path relative to it, sorted."""
-    root = pathlib.Path(folder)
-    names = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
-    return {name: _file_digest(root / name) for name in names}
 
 
 def publish(
@@ -323,19 +314,6 @@ def _read_metadata(version_dir: pathlib.Path) -> dict:
         if isinstance(metadata, dict):
             return metadata
     return {}
-
-
-def _file_digest(path: pathlib.Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for chunk in _chunks(file):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(file) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
-        yield chunk
 
 
 def _flush(folder: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from serving.contract import GeneratorContract
+from common.contract import GeneratorContract
 
 LATENT = 4
 

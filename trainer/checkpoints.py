@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from common.files import write_atomically
+
 progress = logging.getLogger("mnist_gan.progress")  # its warnings are shown to people
 
 
@@ -52,7 +54,7 @@ class CheckpointStore:
         self._keep = keep
         self.directory = pathlib.Path(root, fingerprint[:24])
         self.directory.mkdir(parents=True, exist_ok=True)
-        for unfinished in self.directory.glob(".*.tmp"):  # of a process killed while writing
+        for unfinished in self.directory.glob(".tmp-*"):  # of a process killed while writing
             unfinished.unlink(missing_ok=True)
 
     def paths(self) -> list[pathlib.Path]:
@@ -107,19 +109,6 @@ class CheckpointStore:
             raise ValueError("it belongs to another run")
         with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
             return Checkpoint(header["step"], dict(archive))
-
-
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Readers see the old file or the whole new one, after a power cut too."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class StopRequest:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
+from common.images import to_uint8
 from metrics.features import load_extractor
 from metrics.frechet import frechet_distance_from_features
-from serving.contract import to_uint8
-from trainer.config import TrainingConfig
 from trainer.latents import draw_latents
 from trainer.models import Architecture
+from trainer.training_config import TrainingConfig
 
 Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

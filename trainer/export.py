@@ -1,4 +1,4 @@
-"""The trained generator as a SavedModel that keeps `serving/contract.py`'s promises.
+"""The trained generator as a SavedModel that keeps `common/contract.py`'s promises.
 
 Three signatures, every input and output with an open first dimension:
   serving_default(latent float32 [N, Z], label int64 [N])  -> image float32 [N, 28, 28, 1]
@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving.contract import ANY_LABEL, WARMUP_FILE, GeneratorContract
+from common.contract import ANY_LABEL, WARMUP_FILE, GeneratorContract
+from common.images import to_levels
 from trainer.latents import draw_latents
 
 WARMUP_BATCH_SIZES = (1, 8, 64)
@@ -91,8 +92,8 @@ class ExportedGenerator(tf.Module):
             return {"image": images(seed, label)}
 
         def generate_png(seed: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
-            # As serving.contract.to_uint8 rounds.
-            levels = tf.round((images(seed, label) + 1.0) * 127.5)
+            # As common.contract.to_uint8 rounds.
+            levels = tf.round(to_levels(images(seed, label)))
             pixels = tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
             return {
                 "image_bytes": tf.map_fn(tf.io.encode_png, pixels, fn_output_signature="string")

@@ -2,7 +2,7 @@
 
 A generator maps a latent vector and a label to an image in [-1, 1]; a discriminator maps an image
 and a label to one logit, high for "real". Those of the models that this project descends from are
-in `trainer/ancestors`.
+in `trainer/variants`.
 """
 
 import contextlib
@@ -14,9 +14,10 @@ import tensorflow as tf
 from keras import layers
 from keras.initializers import RandomNormal
 
-from trainer.config import IMAGE_SHAPE, TrainingConfig
+from common.images import IMAGE_SHAPE
 from trainer.latents import Distribution
 from trainer.layers import FusedBatchNormalization, LeakyReLU, PixelShuffle, PixelUnshuffle
+from trainer.training_config import TrainingConfig
 
 FEATURES = 256  # length of the vector on which the discriminator decides
 

@@ -12,12 +12,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from serving.contract import GeneratorContract, to_uint8
-from trainer.checkpoints import write_atomically
-from trainer.config import IMAGE_SHAPE, NO_BASE_MODEL, TrainingConfig, resolve_precision
+from common.contract import GeneratorContract
+from common.files import write_atomically
+from common.images import IMAGE_SHAPE, to_uint8
 from trainer.evaluation import make_evaluation
 from trainer.export import export_generator
 from trainer.training import LOOPS, OtherNetworksError, train
+from trainer.training_config import NO_BASE_MODEL, TrainingConfig, resolve_precision
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs

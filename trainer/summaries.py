@@ -16,10 +16,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from metrics import pictures
-from serving.contract import to_uint8
-from trainer import architecture
-from trainer.checkpoints import write_atomically
+from common.files import atomic_path, write_atomically
+from common.images import tile, to_uint8
+from trainer.networks import markdown_tables, network_table
 
 HISTORY_FILE = "history.jsonl"
 SAMPLES_FOLDER = "samples"
@@ -102,7 +101,7 @@ class RunRecorder:
 
     def samples(self, step: int, images: np.ndarray, columns: int) -> None:
         """Writes a grid of images (floats in [-1, 1], [N, H, W, 1]) as PNG and to TensorBoard."""
-        grid = pictures.tile(to_uint8(images), columns, scale=1)
+        grid = tile(to_uint8(images), columns, scale=1)
         png = tf.io.encode_png(grid[..., np.newaxis]).numpy()
         write_atomically(self._samples / f"step_{step:07d}.png", png)
         if self._writer:
@@ -115,14 +114,13 @@ class RunRecorder:
         folder = self._directory / MODELS_FOLDER
         folder.mkdir(exist_ok=True)
         path = folder / f"generator_epoch_{epoch:04d}.keras"
-        temporary = path.with_name(f".{path.name}.keras")  # Keras asks for its suffix
-        generator.save(temporary)
-        os.replace(temporary, path)
+        with atomic_path(path) as temporary:
+            generator.save(temporary)
 
     def finish(self, output_dir: str | os.PathLike, networks: Sequence[keras.Model]) -> None:
         """Copies the records to `output_dir`; adds the animation and what the networks look like.
 
-        `networks.json` and `networks.md` hold their tables, `<name>.svg` is each one's picture.
+        `networks.json` and `networks.md` hold their tables.
         """
         output = pathlib.Path(output_dir)
         output.mkdir(parents=True, exist_ok=True)
@@ -132,12 +130,9 @@ class RunRecorder:
             if (self._directory / folder).is_dir():
                 shutil.copytree(self._directory / folder, output / folder, dirs_exist_ok=True)
         write_animation(sorted(self._samples.glob("step_*.png")), output / ANIMATION_FILE)
-        tables = {network.name: architecture.network_table(network) for network in networks}
+        tables = {network.name: network_table(network) for network in networks}
         write_atomically(output / NETWORKS_FILE, (json.dumps(tables, indent=2) + "\n").encode())
-        write_atomically(output / TABLES_FILE, architecture.markdown_tables(tables).encode())
-        for name, table in tables.items():
-            picture = architecture.draw_network(f"The {name}", table["layers"])
-            write_atomically(output / f"{name}.svg", picture.as_file(architecture.STYLE).encode())
+        write_atomically(output / TABLES_FILE, markdown_tables(tables).encode())
         if self._writer:
             self._end_session()
             self._writer.close()

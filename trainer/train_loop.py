@@ -10,10 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.images import to_floats
 from trainer import losses, models
 from trainer.augmentation import shift_some
-from trainer.config import TrainingConfig, resolve_precision
 from trainer.latents import draw_latents
+from trainer.training_config import TrainingConfig, resolve_precision
 
 
 class GanLoop:
@@ -217,7 +218,7 @@ class GanLoop:
             max_index=np.int64(count - 1),
             rounds=4,
         )
-        images = tf.cast(tf.gather(self.images, order), tf.float32) / 127.5 - 1.0
+        images = to_floats(tf.cast(tf.gather(self.images, order), tf.float32))
         return images, tf.gather(self.labels, order)
 
     def latent_batch(self) -> tf.Tensor:

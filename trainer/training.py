@@ -15,14 +15,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.ancestors.blocks5 import Blocks5Loop
-from trainer.ancestors.dcgan import DcganLoop
-from trainer.ancestors.gaussian_mlp import GaussianMlpLoop
+from common.images import IMAGE_SHAPE
 from trainer.checkpoints import CheckpointStore, StopRequest, TrainingInterrupted, stop_on_signals
-from trainer.config import IMAGE_SHAPE, TrainingConfig
 from trainer.latents import draw_latents
 from trainer.summaries import RunRecorder
 from trainer.train_loop import GanLoop
+from trainer.training_config import TrainingConfig
+from trainer.variants.blocks5 import Blocks5Loop
+from trainer.variants.dcgan import DcganLoop
+from trainer.variants.gaussian_mlp import GaussianMlpLoop
 
 logger = logging.getLogger(__name__)
 progress = logging.getLogger("mnist_gan.progress")

@@ -4,7 +4,8 @@ from tfx import types
 from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import component_spec, standard_artifacts
 
-from components.evaluator import config, executor
+from components.evaluator import executor
+from judge import judge_config
 
 
 class EvaluatorSpec(component_spec.ComponentSpec):
@@ -37,7 +38,7 @@ class EvaluatorSpec(component_spec.ComponentSpec):
 class Evaluator(base_beam_component.BaseBeamComponent):
     """Draws digits from the exported generator, measures them against the test split, decides.
 
-    `outputs["evaluation"]` holds `evaluation.json` (schema: `components/evaluator/README.md`) and
+    `outputs["evaluation"]` holds `evaluation.json` (schema: `judge/README.md`) and
     pictures; `outputs["blessing"]` keeps TFX's contract of ModelBlessing, so TFX's own Pusher and
     `LatestBlessedModelStrategy` understand it.
     """
@@ -49,7 +50,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         self,
         examples: types.BaseChannel,
         model: types.BaseChannel,
-        judge_config: config.JudgeConfig,
+        judge_config: judge_config.JudgeConfig,
         seed: int,
         preset: str = "",
         baseline_model: types.BaseChannel | None = None,

@@ -1,4 +1,4 @@
-"""Executor of the Evaluator: from artifacts to artifacts; what it decides is in `judge.py`."""
+"""Executor of the Evaluator: from artifacts to artifacts; what it decides is in `assess.py`."""
 
 import contextlib
 import functools
@@ -17,12 +17,14 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components.evaluator import generation, judge, measure, pictures, reference
-from components.evaluator.config import JudgeConfig, usual_bars
-from metrics import checks
-from metrics.pictures import digit_grid
-from serving import local, versions
-from serving.contract import ContractError, GeneratorContract, to_uint8
+from common.contract import ContractError, GeneratorContract
+from common.files import atomic_path
+from common.images import to_uint8
+from components.evaluator import beam_drawing
+from judge import assess, generation, local_generator, measure, pictures, reference
+from judge.judge_config import JudgeConfig, usual_bars
+from judge.plots import digit_grid
+from serving import versions
 
 EVALUATION_FILE = "evaluation.json"
 SAMPLES_FILE = "samples.png"
@@ -83,13 +85,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if config.cas_fakes and conditional and fakes["model"].total.kept:
             with _timed(seconds, "cas"):
                 cas = measure.classification_score(
-                    lambda seeds, asked: local.load(model_dir).draw(seeds, asked),
+                    lambda seeds, asked: local_generator.load(model_dir).draw(seeds, asked),
                     real,
                     config.cas_fakes,
                     exec_properties["seed"],
                 )
         with _timed(seconds, "measuring"):
-            document, neighbours = judge.judge(
+            document, neighbours = assess.judge(
                 real,
                 fakes["model"],
                 config,
@@ -142,8 +144,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         # In the artifact's folder, because workers elsewhere can write there too.
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, ".fakes.pickle")
-        generation.run(self._make_beam_pipeline(), task, path)
-        fakes = generation.read(path)
+        beam_drawing.run(self._make_beam_pipeline(), task, path)
+        fakes = beam_drawing.read(path)
         os.remove(path)
         return fakes
 
@@ -157,7 +159,7 @@ def _write(
 ) -> None:
     folder = pathlib.Path(evaluation.uri)
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    with checks.atomic_path(folder / EVALUATION_FILE) as path:
+    with atomic_path(folder / EVALUATION_FILE) as path:
         path.write_text(text)
     # The Pusher gets the blessing and not the evaluation: what it needs travels with it.
     target = pathlib.Path(blessing.uri)
@@ -243,16 +245,16 @@ def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
     Where it takes no wishes, as many of whatever class comes.
     """
     try:
-        generator = local.Generator(model_dir)
+        generator = local_generator.Generator(model_dir)
         contract = generator.contract
-        labels, seeds = local.ten_of_each(contract, SAMPLES_SEED)
+        labels, seeds = local_generator.ten_of_each(contract, SAMPLES_SEED)
         images = to_uint8(generator.draw(seeds, labels))
     except ValueError as error:
         _log.warning("no sample picture: %s", error)
         return
     names = []
     if contract.conditional:
-        names = [local.class_title(contract, c) for c in contract.classes_present]
+        names = [local_generator.class_title(contract, c) for c in contract.classes_present]
     digit_grid(folder / SAMPLES_FILE, images, 10, row_names=names)
 
 

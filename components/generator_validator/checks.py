@@ -14,9 +14,11 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 
-from serving import local, process
+from common.contract import ANY_LABEL, GeneratorContract
+from common.images import to_floats, to_levels
+from judge import local_generator
+from serving import process
 from serving.client import GeneratorClient, ServerError, TensorSpec, decode_png
-from serving.contract import ANY_LABEL, GeneratorContract
 from serving.server.errors import Code
 
 MODEL = "generator"
@@ -209,7 +211,7 @@ def _png(asked: _Asked) -> Iterator[str]:
             yield f"the PNGs of {door} have the shape {list(pixels.shape)}"
             continue
         # A pixel is its float rounded to a grey level: half a level away, and no more.
-        levels = np.clip((floats.astype(np.float64) + 1.0) * 127.5, 0, 255)
+        levels = np.clip(to_levels(floats.astype(np.float64)), 0, 255)
         if (gap := _gap(pixels, levels)) > 0.5 + 127.5 * TOLERANCE:
             yield f"generate_png over {door} differs from generate by {gap:.1f} grey levels"
 
@@ -284,8 +286,8 @@ def _another_process(asked: _Asked) -> Iterator[str]:
     """Another process and another loader: what the judge sees, and any server after a restart."""
     served = asked.doors["gRPC"].generate(_SEEDS, asked.labels)
     try:
-        drawn = local.Generator(asked.model_dir).draw(_SEEDS, asked.labels)
-    except local.GeneratorError as error:
+        drawn = local_generator.Generator(asked.model_dir).draw(_SEEDS, asked.labels)
+    except local_generator.GeneratorError as error:
         yield str(error)
         return
     if (gap := _gap(served, drawn)) > TOLERANCE:
@@ -315,7 +317,7 @@ def _look_at(
             return [str(error)], None
         if pixels.shape != shape:
             return [f"PNGs of shape {list(pixels.shape)}, not {list(shape)}"], None
-        return [], pixels / 127.5 - 1.0
+        return [], to_floats(pixels)
     if "image" not in answer:
         return [f"no image among the outputs {', '.join(answer)}"], None
     images = answer["image"]

@@ -4,7 +4,7 @@ from tfx import types
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 
-from components.generator_validator import config, executor
+from components.generator_validator import executor, validator_config
 
 
 class GeneratorValidatorSpec(component_spec.ComponentSpec):
@@ -40,7 +40,7 @@ class GeneratorValidator(base_component.BaseComponent):
     def __init__(
         self,
         model: types.BaseChannel,
-        validator_config: config.ValidatorConfig,
+        validator_config: validator_config.ValidatorConfig,
         source_hash: str = "",
     ):
         """Builds the node.

@@ -19,10 +19,11 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, path_utils
 
+from common.contract import WARMUP_FILE, ContractError, GeneratorContract
 from components.generator_validator import checks
-from components.generator_validator.config import ValidatorConfig
-from serving import process, tensors
-from serving.contract import WARMUP_FILE, ContractError, GeneratorContract
+from components.generator_validator.validator_config import ValidatorConfig
+from serving import process
+from serving.server import tensors
 
 CONFIG_KEY = "validator_config"
 REPORT_FILE = "validation.json"

@@ -9,7 +9,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import component_spec, standard_artifacts, standard_component_specs
 
 from components.mnist_example_gen import executor
-from components.mnist_example_gen.source import DataSource
+from datasets.source import DataSource
 
 
 class MnistExampleGenSpec(component_spec.ComponentSpec):

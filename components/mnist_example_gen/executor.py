@@ -18,8 +18,8 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx_bsl.coders import example_coder
 
-from components.mnist_example_gen import png, tfds_store
-from components.mnist_example_gen.source import DataSource
+from datasets import png, tfds_store
+from datasets.source import DataSource
 
 DATA_SOURCE_KEY = "data_source"
 DATASET_FILE = "dataset.json"  # in the artifact's folder: the same facts as its properties

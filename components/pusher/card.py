@@ -3,7 +3,7 @@
 Plain functions on dictionaries; needs neither TensorFlow nor TFX.
 """
 
-from serving.contract import GeneratorContract
+from common.contract import GeneratorContract
 
 SCHEMA_VERSION = 1
 SMOKE_LINE = (

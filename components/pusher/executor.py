@@ -13,9 +13,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from common.contract import GeneratorContract
 from components.pusher import card
 from serving import versions
-from serving.contract import GeneratorContract
 
 # What the Evaluator leaves in the folder of its ModelBlessing for the Pusher.
 EVALUATION_FILE = "evaluation.json"

@@ -5,24 +5,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from common.images import GREY_LEVELS, IMAGE_SHAPE, to_floats
 from components.transform.counts import COUNTS_FILE, LABEL, LEVEL
-
-IMAGE_SHAPE = (28, 28, 1)
-GREY_LEVELS = 256
-
-
-def normalise(images: tf.Tensor) -> tf.Tensor:
-    """Grey levels 0..255 (uint8, any shape) to float32 in [-1, 1]."""
-    return tf.cast(images, tf.float32) / 127.5 - 1.0
-
-
-def denormalise(images: tf.Tensor) -> tf.Tensor:
-    """The inverse of `normalise`: [-1, 1] to uint8, rounded to nearest, clipped.
-
-    Exact on all 256 levels; `serving.contract.to_uint8` is the same without TensorFlow.
-    """
-    levels = tf.round((images + 1.0) * 127.5)
-    return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 
 def decode(images: tf.Tensor) -> tf.Tensor:
@@ -66,7 +50,11 @@ def preprocessing_fn(
     del custom_config
     pixels = decode(inputs["image"])
     _count(pixels, inputs["label"])
-    return {"image": normalise(pixels), "label": inputs["label"], "id": inputs["id"]}
+    return {
+        "image": to_floats(tf.cast(pixels, tf.float32)),
+        "label": inputs["label"],
+        "id": inputs["id"],
+    }
 
 
 def _count(pixels: tf.Tensor, labels: tf.Tensor) -> None:

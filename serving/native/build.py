@@ -23,8 +23,8 @@ from importlib import metadata
 
 import numpy as np
 
+from common.contract import ContractError, GeneratorContract
 from serving import versions
-from serving.contract import ContractError, GeneratorContract
 
 HERE = pathlib.Path(__file__).parent
 BATCH = 16  # images that the program draws at once

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
+from common.contract import UUID_FILE
 from serving.server import inference
 from serving.server.engine import Engine
 from serving.server.errors import Code, ServingError, invalid_argument
 from serving.server.flags import Flags
 from serving.server.metrics import Metrics
 from serving.server.versions_manager import VersionsManager
-from serving.versions import UUID_FILE
 
 log = logging.getLogger(__name__)
 

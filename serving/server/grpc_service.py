@@ -17,9 +17,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import tensors
 from serving.server import flags as flags_module
-from serving.server import inference
+from serving.server import inference, tensors
 from serving.server.core import Call, Core, Handle
 from serving.server.engine import DEFAULT_SIGNATURE
 from serving.server.errors import Code, ServingError, invalid_argument

@@ -22,8 +22,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import tensors
-from serving.contract import WARMUP_FILE
+from common.contract import WARMUP_FILE
+from serving.server import tensors
 from serving.server.engine import DEFAULT_SIGNATURE, Engine
 from serving.server.errors import (
     Code,

@@ -12,6 +12,7 @@ import re
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from common.files import write_atomically
 from serving.server.errors import invalid_argument, not_found
 from serving.server.versions_manager import PLATFORM, version_folders
 
@@ -100,16 +101,7 @@ def set_label(
         model.version_labels[label] = version
     if model.version_labels:
         model.model_version_policy.all.SetInParent()
-        _write(path, config)
+        write_atomically(path, text_format.MessageToString(config))
     else:
         path.unlink(missing_ok=True)
     return dict(model.version_labels)
-
-
-def _write(path: pathlib.Path, config: model_server_config_pb2.ModelServerConfig) -> None:
-    temporary = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text_format.MessageToString(config))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -6,9 +6,8 @@ import pathlib
 import socket
 import threading
 
-from serving import page
 from serving.server import flags as flags_module
-from serving.server import model_config
+from serving.server import model_config, page
 from serving.server.core import Core
 from serving.server.errors import ServingError
 from serving.server.flags import Flags

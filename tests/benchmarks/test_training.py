@@ -8,8 +8,8 @@ import pytest
 from benchmarks import ceiling, training
 from benchmarks.contenders import CONTENDERS
 from tests.trainer.conftest import TINY
-from trainer.config import TrainingConfig
 from trainer.train_loop import GanLoop
+from trainer.training_config import TrainingConfig
 
 
 @pytest.fixture(scope="module")

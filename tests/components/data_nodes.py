@@ -19,7 +19,7 @@ from components.data_gate.component import DataGateReport
 from components.example_schema import executor as example_schema
 from components.mnist_example_gen import executor as example_gen
 from components.mnist_example_gen.component import MnistExampleGen
-from components.mnist_example_gen.source import DataSource
+from datasets.source import DataSource
 from pipeline.pipeline import LOCAL_BEAM
 
 EXCLUDE_NOTHING = {"exclude_splits": "null"}

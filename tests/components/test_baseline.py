@@ -15,9 +15,10 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
-from components.evaluator import component, config
+from components.evaluator import component
 from components.evaluator.baseline import LatestOtherBlessedModelStrategy
 from components.pusher import executor as pusher_executor
+from judge import judge_config
 from serving import versions
 from tests import fixtures_generators as generators
 from tests.components import artifacts, nodes
@@ -57,7 +58,9 @@ class Runs:
             model=trainer.outputs["model"],
             baseline_model=resolver.outputs["model"],
             baseline_blessing=resolver.outputs["model_blessing"],
-            judge_config=config.JudgeConfig(**{**config.PRESETS["smoke"], "num_fakes": 200}),
+            judge_config=judge_config.JudgeConfig(
+                **{**judge_config.PRESETS["smoke"], "num_fakes": 200}
+            ),
             seed=1,
             **evaluator,
         )

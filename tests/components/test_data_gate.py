@@ -13,8 +13,8 @@ from components.data_gate import executor
 from components.data_gate.component import DataGate
 from components.data_gate.executor import DataGateError
 from components.example_schema.executor import constrain
-from components.mnist_example_gen import source
-from components.mnist_example_gen.config import DataConfig
+from datasets import source
+from datasets.data_config import DataConfig
 from tests.components import artifacts, data_nodes, sketches
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from tfx.types import standard_artifacts
 
-from components.evaluator import executor, generation, reference
-from components.evaluator.config import BARS, JudgeConfig, usual_bars
+from components.evaluator import beam_drawing, executor
+from judge import generation, reference
+from judge.judge_config import BARS, JudgeConfig, usual_bars
 from tests import fixtures_generators as generators
 from tests.components import artifacts
 
@@ -342,8 +343,8 @@ def test_the_result_is_the_same_bit_for_bit_whatever_the_sharding(digits, models
     found = []
     for shards in (1, 2, 7, None):
         path = str(tmp_path / f"{shards}.pickle")
-        generation.run(beam.Pipeline(runner="DirectRunner"), task, path, shards)
-        found.append(generation.read(path)["model"])
+        beam_drawing.run(beam.Pipeline(runner="DirectRunner"), task, path, shards)
+        found.append(beam_drawing.read(path)["model"])
     for other in found[1:]:
         np.testing.assert_array_equal(other.total.moments.cov, found[0].total.moments.cov)
         np.testing.assert_array_equal(other.total.moments.mean, found[0].total.moments.mean)
@@ -356,7 +357,7 @@ def test_the_result_is_the_same_bit_for_bit_whatever_the_sharding(digits, models
 
 
 def test_tallies_merge_the_same_in_any_order_and_grouping():
-    combine = generation._MergeInOrder()
+    combine = beam_drawing._MergeInOrder()
     random = np.random.default_rng(0)
     leaves = [
         generation.Tally(

@@ -14,9 +14,9 @@ import tensorflow as tf
 from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
+from common.contract import GENERATOR_FILE, WARMUP_FILE, GeneratorContract
 from components.generator_validator import checks, executor
 from serving import process
-from serving.contract import GENERATOR_FILE, WARMUP_FILE, GeneratorContract
 from serving.server import flags
 from serving.server.errors import ServingError
 from serving.server.listening import free_ports

@@ -19,11 +19,12 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.mnist_example_gen import digits, executor, png, source, tfds_store
+from components.mnist_example_gen import executor
 from components.mnist_example_gen.component import MnistExampleGen
-from components.mnist_example_gen.config import DataConfig
-from components.mnist_example_gen.source import DataSource
-from components.mnist_example_gen.tfds_store import DataError
+from datasets import digits, png, source, tfds_store
+from datasets.data_config import DataConfig
+from datasets.source import DataSource
+from datasets.tfds_store import DataError
 from tests.components import data_nodes, sketches
 from tests.conftest import MNIST_FILES, REPOSITORY
 
@@ -254,7 +255,9 @@ def test_a_data_folder_that_does_not_exist_is_an_error_for_auto_too(tmp_path):
 
 KILLED_HALFWAY = """
 import os, pathlib, signal, sys
-from components.mnist_example_gen import config, png, source
+from datasets import data_config as config
+from datasets import png
+from datasets import source
 encode, done = png.encode_png, []
 def encode_some(image):
     if len(done) == 700:

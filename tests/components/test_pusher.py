@@ -9,9 +9,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from common.contract import ContractError
 from components.pusher import executor
-from serving import local, versions
-from serving.contract import ContractError
+from judge import local_generator
+from serving import versions
 from tests import fixtures_generators as generators
 
 EVALUATION = {
@@ -103,7 +104,7 @@ def test_a_blessed_model_is_pushed_with_its_papers(push, model_dir, tmp_path):
     assert (extra / "mlmd_uuid").read_text() == metadata["mlmd"]["mlmd_uuid"]
     assert pushed.get_string_custom_property("mlmd_uuid") == metadata["mlmd"]["mlmd_uuid"]
     # What was pushed draws.
-    assert local.draw(version.path, [2], [0])[0, 0, 0, 0] == 160
+    assert local_generator.draw(version.path, [2], [0])[0, 0, 0, 0] == 160
     # The artifact keeps a copy for the time after the version is gone.
     assert versions.model_digest(pushed.uri) == versions.model_digest(model_dir / "Format-Serving")
 

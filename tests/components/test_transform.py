@@ -11,8 +11,8 @@ from tfx.proto import transform_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from common.images import to_uint8
 from components.transform import counts, preprocessing
-from serving.contract import to_uint8
 from tests.components import artifacts, data_nodes
 
 LEVELS = np.arange(256, dtype=np.uint8)

@@ -16,8 +16,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 
+from common.workspace import Workspace
 from pipeline import provenance
-from pipeline.workspace import Workspace
 from serving.client import GeneratorClient, ServerError
 from serving.server.listening import free_ports
 from tests.conftest import REPOSITORY

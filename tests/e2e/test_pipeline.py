@@ -16,9 +16,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from pipeline import cli, provenance, store
-from pipeline.lineage import graph
-from pipeline.workspace import Workspace
+from common.files import file_digests
+from common.workspace import Workspace
+from lineage import graph, store
+from pipeline import cli, provenance
 from serving import versions
 from tests.conftest import REPOSITORY, find_mnist
 from tests.e2e.conftest import command, run
@@ -134,9 +135,7 @@ def test_what_was_pushed_carries_its_papers(first, workspace):
     assert record["version"] == version.number
     assert record["seed"] == 0
     assert record["source_hash"] == provenance.source_hash("trainer.run_fn")
-    assert (
-        versions.file_digests(version.path)["saved_model.pb"] == record["files"]["saved_model.pb"]
-    )
+    assert file_digests(version.path)["saved_model.pb"] == record["files"]["saved_model.pb"]
 
 
 def test_digits_are_drawn_from_the_pushed_version(first, workspace, tmp_path):
@@ -200,9 +199,7 @@ def executed_after_an_edit(workspace, tmp_path, edited_file):
 
 
 def test_an_edit_of_the_judge_runs_the_judge_and_what_lies_behind_it(first, workspace, tmp_path):
-    edited, executed = executed_after_an_edit(
-        workspace, tmp_path, "components/evaluator/executor.py"
-    )
+    edited, executed = executed_after_an_edit(workspace, tmp_path, "judge/verdict.py")
     assert executed == {"Evaluator", "Pusher"}
     # The same model again: judged again, but not pushed twice.
     assert len(pushed(workspace)) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.e2e.conftest import SHORT
-from tests.pipeline.report.test_report import SECTIONS
+from tests.report.test_report import SECTIONS
 
 pytestmark = pytest.mark.e2e
 

@@ -5,9 +5,10 @@ import subprocess
 import pytest
 from click.testing import CliRunner
 
-from pipeline import cli, store
+from common.contract import GeneratorContract
+from lineage import store
+from pipeline import cli
 from serving import versions
-from serving.contract import GeneratorContract
 from tests.conftest import REPOSITORY
 from tests.e2e.conftest import command, run
 

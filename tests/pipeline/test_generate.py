@@ -7,8 +7,8 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from common.contract import GeneratorContract
 from pipeline import cli
-from serving.contract import GeneratorContract
 from tests.conftest import REPOSITORY
 from tests.serving.server.conftest import digits, free_ports, push, start  # noqa: F401
 from tests.serving.server.saved_models import LATENT

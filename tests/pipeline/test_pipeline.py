@@ -6,7 +6,7 @@ import pathlib
 import pytest
 from tfx.orchestration.pipeline import Pipeline
 
-from components.mnist_example_gen.source import DataSource
+from datasets.source import DataSource
 from pipeline import configs
 from pipeline.pipeline import LOOKUPS, create_pipeline
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from common.files import file_digests
 from serving import versions
 
 
@@ -40,7 +41,7 @@ def test_a_published_version_holds_the_model_its_papers_and_their_digests(model,
     metadata = json.loads((version.path / "assets.extra/metadata.json").read_text())
     assert metadata["metrics"] == {"fid": 1.5}
     assert metadata["version"] == version.number
-    on_disk = versions.file_digests(version.path)
+    on_disk = file_digests(version.path)
     del on_disk["assets.extra/metadata.json"]
     assert metadata["files"] == on_disk
     assert metadata["model"]["digest"] == versions.model_digest(model)

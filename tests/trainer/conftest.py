@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from trainer.config import TrainingConfig
+from trainer.training_config import TrainingConfig
 
 TINY = {
     "steps": 10,

@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from trainer.checkpoints import CheckpointStore, stop_on_signals, write_atomically
+from common.files import write_atomically
+from trainer.checkpoints import CheckpointStore, stop_on_signals
 
 
 def arrays(value: float) -> dict[str, np.ndarray]:

@@ -3,12 +3,13 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.contract import WARMUP_FILE, GeneratorContract, to_uint8
+from common.contract import WARMUP_FILE, GeneratorContract
+from common.images import to_uint8
 from tests.trainer.conftest import TINY_OF
-from trainer.config import TrainingConfig
 from trainer.export import export_generator
 from trainer.models import float32_generator
 from trainer.training import LOOPS
+from trainer.training_config import TrainingConfig
 
 PRESENT = (0, 3)  # of four classes
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from trainer import models
-from trainer.config import TrainingConfig
+from trainer.training_config import TrainingConfig
 
 
 @pytest.mark.parametrize("num_classes", [2, 345])

@@ -12,11 +12,11 @@ import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
 
+from common.contract import GeneratorContract
 from components.transform.preprocessing import preprocessing_fn
-from serving.contract import GeneratorContract
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
-from trainer.config import TrainingConfig
 from trainer.run_fn import read_split, run_fn
+from trainer.training_config import TrainingConfig
 
 SPEC = {
     "image": tf.io.FixedLenFeature([], tf.string),

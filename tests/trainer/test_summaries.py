@@ -11,9 +11,9 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import (
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
-from trainer.config import TrainingConfig
 from trainer.summaries import TAGS, RunRecorder
 from trainer.training import train
+from trainer.training_config import TrainingConfig
 
 
 def read(folder) -> EventAccumulator:

@@ -16,9 +16,9 @@ from PIL import Image
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
 from trainer import training
 from trainer.checkpoints import CheckpointStore, TrainingInterrupted
-from trainer.config import TrainingConfig
 from trainer.train_loop import GanLoop
 from trainer.training import NonFiniteLossError, train
+from trainer.training_config import TrainingConfig
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from serving import local, versions
-from serving.contract import GeneratorContract, to_uint8
+from common.contract import GeneratorContract
+from common.images import to_uint8
+from judge import local_generator
+from serving import versions
 from serving.native import build
 from trainer import models
-from trainer.config import TrainingConfig
 from trainer.export import export_generator
+from trainer.training_config import TrainingConfig
 
 REASON = next(
     (
@@ -110,10 +112,12 @@ def differences(program, version, labels, seeds, *arguments: str) -> np.ndarray:
     done = run(program, *arguments, f"--count={len(seeds)}", f"--seed={seeds[0]}", "--out", path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     # As `mnist-gan generate` draws it.
-    images = to_uint8(local.Generator(version.path).draw(np.array(seeds), np.array(labels)))
+    images = to_uint8(
+        local_generator.Generator(version.path).draw(np.array(seeds), np.array(labels))
+    )
     assert images.std() > 40, "a grey picture would show nothing"
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
-    sheet = np.asarray(local.contact_sheet(images, columns)).astype(int)
+    sheet = np.asarray(local_generator.contact_sheet(images, columns)).astype(int)
     ours = np.asarray(Image.open(path)).astype(int)
     assert ours.shape == sheet.shape
     return np.abs(ours - sheet)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving import tensors
+from serving.server import tensors
 
 LATENT = 4
 CLASSES = 10

@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving import tensors
+from serving.server import tensors
 from tests.serving.server import saved_models
 from tests.serving.server.conftest import REST_TIMEOUT_MS
 

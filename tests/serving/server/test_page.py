@@ -17,15 +17,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from serving import contract, page
-from serving.server import flags
+from common import contract
+from serving.server import flags, page
 from serving.server.model_server import ModelServer
 from tests.conftest import contrast
 from tests.serving.server import saved_models
 from tests.serving.server.conftest import free_ports
 from trainer import models
-from trainer.config import TrainingConfig
 from trainer.export import export_generator
+from trainer.training_config import TrainingConfig
 
 LATENT = 12
 SECTIONS = ["draw", "between", "directions", "sheet"]

@@ -16,8 +16,7 @@ from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_management_pb2, predict_pb2
 
-from serving import tensors
-from serving.server import flags, model_config, rest
+from serving.server import flags, model_config, rest, tensors
 from serving.server.errors import ServingError
 from serving.server.model_server import ModelServer
 from tests.serving.server import saved_models

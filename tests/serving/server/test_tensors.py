@@ -11,8 +11,7 @@ from hypothesis.extra import numpy as hnp
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving import tensors
-from serving.server import json_tensors
+from serving.server import json_tensors, tensors
 from serving.server.errors import Code, ServingError
 
 NUMBERS = [

@@ -1,0 +1,87 @@
+"""What every exported generator promises, written beside its SavedModel.
+
+`trainer/export.py` writes `assets.extra/generator.json`; the Evaluator, the Pusher, the server and
+`mnist-gan generate` read it. TF Serving ignores the folder `assets.extra`, so the file travels
+with the model wherever it is copied. Needs neither TensorFlow nor TFX.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import numpy as np
+
+ASSETS_EXTRA = "assets.extra"
+GENERATOR_FILE = f"{ASSETS_EXTRA}/generator.json"
+WARMUP_FILE = f"{ASSETS_EXTRA}/tf_serving_warmup_requests"  # TF Serving's own name for it
+METADATA_FILE = f"{ASSETS_EXTRA}/metadata.json"  # what a version was pushed with
+UUID_FILE = f"{ASSETS_EXTRA}/mlmd_uuid"  # TF Serving publishes its content as a gauge
+ANY_LABEL = -1  # "any class, chosen from the seed" in the signatures `generate` and `generate_png`
+
+
+class ContractError(ValueError):
+    """A folder does not hold a generator that keeps the contract; the message says what is off."""
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorContract:
+    """The facts about an exported generator that its users need and its graph does not tell.
+
+    Attributes:
+      model: the architecture's name, as in the setting `model`.
+      latent_dim: length Z of one latent vector.
+      latent_distribution: "normal" (standard normal) or "uniform" (on [-1, 1]).
+      image_shape: height, width and channels of one image.
+      value_range: lowest and highest value of the float `image` output.
+      num_classes: labels run from 0 to num_classes - 1.
+      class_names: one name a class, in label order.
+      classes_present: labels that occur in the training data, ascending.
+      conditional: whether the label decides the class of the image. An unconditional generator
+        has the same signatures and refuses every label but ANY_LABEL.
+      training: how the generator came to be: settings, seed, data, source hash, versions.
+    """
+
+    model: str
+    latent_dim: int
+    latent_distribution: str
+    image_shape: tuple[int, int, int]
+    value_range: tuple[float, float]
+    num_classes: int
+    class_names: tuple[str, ...]
+    classes_present: tuple[int, ...]
+    conditional: bool
+    training: dict
+
+    def askable(self, classes: np.ndarray) -> np.ndarray:
+        """The labels to ask for where images of `classes` are wished for, int64 of that shape.
+
+        The classes themselves, or ANY_LABEL where the generator takes no wishes.
+        """
+        classes = np.asarray(classes, np.int64)
+        return classes if self.conditional else np.full_like(classes, ANY_LABEL)
+
+    def write(self, model_dir: str | os.PathLike) -> None:
+        """Writes the contract into the SavedModel folder `model_dir`."""
+        path = pathlib.Path(model_dir, GENERATOR_FILE)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, model_dir: str | os.PathLike) -> "GeneratorContract":
+        """Reads the contract of the SavedModel folder `model_dir`.
+
+        Raises:
+          ContractError: the file is missing, is not JSON or lacks a field.
+        """
+        path = pathlib.Path(model_dir, GENERATOR_FILE)
+        try:
+            fields = json.loads(path.read_text())
+            tuples = ("image_shape", "value_range", "class_names", "classes_present")
+            return cls(**{k: tuple(v) if k in tuples else v for k, v in fields.items()})
+        except FileNotFoundError:
+            raise ContractError(
+                f"{model_dir} holds no {GENERATOR_FILE}: it was not exported by this project"
+            ) from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ContractError(f"{path} can't be read as a generator contract: {error}") from None

@@ -1,0 +1,98 @@
+"""What an image is here: its shape, its grey levels, and a grid of many. NumPy only.
+
+Everywhere in the project an image is one of two things: uint8 grey levels 0..255 as files hold them
+and people see them, or floats in [-1, 1] as the networks take and give them.
+"""
+
+import numpy as np
+
+IMAGE_SHAPE = (28, 28, 1)
+"""Height, width and channels of every image."""
+
+GREY_LEVELS = 256
+VALUE_RANGE = (-1.0, 1.0)
+"""What black and white are as floats."""
+
+_HALF = (GREY_LEVELS - 1) / 2
+_GAP = 2  # white pixels between the images of a grid
+
+
+def to_floats(levels):
+    """Grey levels 0..255 to [-1, 1].
+
+    Args:
+      levels: floats of any shape, a NumPy array or a tensor; not uint8, which would overflow.
+
+    Returns:
+      The same kind, shape and dtype.
+    """
+    return levels / _HALF - 1.0
+
+
+def to_levels(images):
+    """The inverse of `to_floats`: [-1, 1] to 0..255, neither rounded nor clipped."""
+    return (images + 1.0) * _HALF
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Pixels as people and metrics see them: [-1, 1] to 0..255, rounded to nearest, clipped.
+
+    Exact on all 256 levels: `to_uint8(to_floats(levels)) == levels`.
+
+    Args:
+      images: floats of any shape.
+
+    Returns:
+      uint8 of the same shape.
+
+    Raises:
+      ValueError: a value is NaN or infinite.
+    """
+    images = np.asarray(images)
+    if not np.isfinite(images).all():
+        raise ValueError("images hold values that are not finite")
+    return np.clip(np.rint(to_levels(images)), 0, GREY_LEVELS - 1).astype(np.uint8)
+
+
+def check_images(name: str, values: np.ndarray, shape: tuple[int, ...] = IMAGE_SHAPE) -> np.ndarray:
+    """Returns `values` after checking that they are uint8 [N, *shape].
+
+    Raises:
+      ValueError: another dtype or shape; `name` is in the text.
+    """
+    values = np.asarray(values)
+    if values.dtype != np.uint8:
+        raise ValueError(
+            f"{name} must be uint8 pixels (0..255, rounded as they are served), got {values.dtype}"
+        )
+    if values.ndim != 1 + len(shape) or values.shape[1:] != tuple(shape):
+        wanted = ", ".join(["N", *map(str, shape)])
+        raise ValueError(f"{name} must have shape [{wanted}], got {list(values.shape)}")
+    return values
+
+
+def tile(images: np.ndarray, columns: int, *, scale: int = 2) -> np.ndarray:
+    """Lays images out as a grid, row by row.
+
+    Args:
+      images: uint8 [N, 28, 28, 1], N >= 1.
+      columns: images in a row; empty places of the last row stay white.
+      scale: every pixel becomes scale x scale.
+
+    Returns:
+      uint8 [height, width].
+
+    Raises:
+      ValueError: wrong dtype or shape, no image, or a number below 1.
+    """
+    images = check_images("images", images)
+    if not len(images) or columns < 1 or scale < 1:
+        raise ValueError("images, columns and scale must be at least 1")
+    rows = -(-len(images) // columns)
+    side = images.shape[1] * scale
+    sheet = np.full((rows * (side + _GAP) + _GAP, columns * (side + _GAP) + _GAP), 255, np.uint8)
+    large = images[..., 0].repeat(scale, axis=1).repeat(scale, axis=2)
+    for index, image in enumerate(large):
+        top, left = (place * (side + _GAP) + _GAP for place in divmod(index, columns))
+        sheet[top : top + side, left : left + side] = image
+    return sheet

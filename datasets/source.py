@@ -1,0 +1,183 @@
+"""From "the data that was asked for" to facts: which records, where, with what checksums."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import pathlib
+
+from datasets import digits, tfds_store
+from datasets.data_config import DataConfig
+from datasets.tfds_store import DataError
+
+HELD_OUT_EXAMPLES = 10_000  # of `eval` and of `test`, where the data set is as large as MNIST
+MAX_TRAIN_EXAMPLES = 250_000
+"""Largest train split unless `train_examples` asks for more.
+
+The trainer keeps all images in memory (784 bytes each, 200 MB) and every node passes over them;
+quickdraw_bitmap has 50 million.
+"""
+# A small data set gives this share of its train split to `eval` (MNIST: 10,000 of 60,000), and
+# where it has no test split another such share of what it has to `test`.
+_EVAL_DIVISOR, _TEST_DIVISOR = 6, 7
+_PROGRESS = logging.getLogger("mnist_gan.progress")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSource:
+    """A data set that lies prepared on disk, and which of its records make up the splits.
+
+    Attributes:
+      requested: what the user asked for, such as "auto".
+      name: TFDS's name of the data set, with its configuration: "mnist", "emnist/letters".
+      version: TFDS's version of it.
+      split_slices: {"train", "eval", "test"}: TFDS slice, such as "train[50000:60000]".
+      split_counts: examples in each.
+      num_classes: labels run from 0 to num_classes - 1.
+      class_names: one name a class, in label order.
+      checksums: {file name: sha256} of the original files (of the prepared ones, where TFDS has no
+        checksums of the originals).
+      tfds_dir: folder in which TFDS keeps it.
+      data_dir: folder with the original files that it was prepared from, if one was named.
+      fallback_reason: why this is not what was asked for; empty if it is.
+    """
+
+    requested: str
+    name: str
+    version: str
+    split_slices: dict[str, str]
+    split_counts: dict[str, int]
+    num_classes: int
+    class_names: tuple[str, ...]
+    checksums: dict[str, str]
+    tfds_dir: str
+    data_dir: str | None = None
+    fallback_reason: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over everything that decides the examples' content, and over no path."""
+        content = ("name", "version", "split_slices", "num_classes", "class_names", "checksums")
+        facts = {field: getattr(self, field) for field in content}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def prepared_dir(self) -> pathlib.Path:
+        """The folder with the prepared records."""
+        return pathlib.Path(self.tfds_dir, self.name, self.version)
+
+    def to_json(self) -> str:
+        """All fields as one line of JSON, splits in their order."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "DataSource":
+        """The inverse of `to_json`."""
+        fields = json.loads(text)
+        return cls(**{**fields, "class_names": tuple(fields["class_names"])})
+
+
+def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
+    """Finds, checks and where needed prepares the data set that `config` asks for.
+
+    A second call finds it prepared and only checks the original files, if a folder is named.
+
+    Args:
+      config: the settings.
+      tfds_dir: folder in which TFDS keeps its prepared sets; made if needed.
+
+    Raises:
+      DataError: with one message for the user.
+    """
+    tfds_dir = pathlib.Path(tfds_dir).absolute()
+    if config.dataset != "auto":
+        return _resolve_named(config.dataset, config, tfds_dir)
+    mnist = tfds_store.get_builder("mnist", tfds_dir)
+    at_hand = config.data_dir is not None or mnist.is_prepared()
+    if at_hand:
+        return _resolve_named("mnist", config, tfds_dir)
+    if host := tfds_store.unreachable_host(mnist):
+        reason = (
+            "MNIST is not at hand: no data folder was named, nothing is prepared in the "
+            f"workspace, and {host} does not answer. The embedded digits stand in for it"
+        )
+    else:
+        try:
+            return _resolve_named("mnist", config, tfds_dir)
+        except DataError as error:  # a host that answers, but not with MNIST
+            reason = f"MNIST can't be had: {error}. The embedded digits stand in for it"
+    _PROGRESS.warning("%s", reason)
+    return _resolve_named("digits", config, tfds_dir, fallback_reason=reason)
+
+
+def _resolve_named(
+    name: str, config: DataConfig, tfds_dir: pathlib.Path, fallback_reason: str = ""
+) -> DataSource:
+    builder = tfds_store.get_builder(name, tfds_dir)
+    checksums = tfds_store.registered_files(builder)
+    data_dir = None
+    if config.data_dir is not None and builder.name != "digits":  # which is embedded
+        data_dir = config.data_dir.absolute()
+        # The environment may name MNIST's folder for every run, of other data sets too.
+        if builder.name != "mnist" and tfds_store.is_folder_of("mnist", data_dir):
+            _PROGRESS.warning("%s holds MNIST, not %s: not used", data_dir, name)
+            data_dir = None
+        else:
+            tfds_store.check_files(builder, data_dir)
+    tfds_store.prepare(builder, data_dir)
+    if builder.name == "digits":
+        checksums = digits.source_checksums()
+    elif not checksums:
+        checksums = tfds_store.shard_checksums(builder)
+    slices, counts = _splits(builder, config)
+    label = builder.info.features[tfds_store.feature_names(builder)[1]]
+    return DataSource(
+        requested=config.dataset,
+        name=tfds_store.full_name(builder),
+        version=str(builder.version),
+        split_slices=slices,
+        split_counts=counts,
+        num_classes=label.num_classes,
+        class_names=tuple(label.names),
+        checksums=checksums,
+        tfds_dir=str(tfds_dir),
+        data_dir=None if data_dir is None else str(data_dir),
+        fallback_reason=fallback_reason,
+    )
+
+
+def _splits(builder, config: DataConfig) -> tuple[dict[str, str], dict[str, int]]:
+    """Which records of TFDS's splits make up `train`, `eval` and `test`."""
+    sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
+    end = sizes.get("train", 0)
+    if "test" in sizes:
+        test_from, test_start = "test", 0
+        test = min(HELD_OUT_EXAMPLES, sizes["test"])
+    else:
+        test = min(HELD_OUT_EXAMPLES, end // _TEST_DIVISOR)
+        test_from, test_start = "train", end - test
+        end -= test
+    held_out = min(HELD_OUT_EXAMPLES, end // _EVAL_DIVISOR)
+    train = end - held_out
+    if min(train, held_out, test) < 1:
+        raise DataError(
+            f"the data set {tfds_store.full_name(builder)!r} can't be used: splits for training, "
+            f"evaluation and test can't be made of {sizes}"
+        )
+    if config.train_examples is None and train > MAX_TRAIN_EXAMPLES:
+        _PROGRESS.warning(
+            "taking the first %s of %s training images; --set train_examples=N takes more",
+            f"{MAX_TRAIN_EXAMPLES:,}",
+            f"{train:,}",
+        )
+    parts = {  # split: (TFDS split, first record, records, cap)
+        "train": ("train", 0, train, config.train_examples or MAX_TRAIN_EXAMPLES),
+        "eval": ("train", train, held_out, config.eval_examples),
+        "test": (test_from, test_start, test, config.test_examples),
+    }
+    counts = {name: min(size, cap or size) for name, (_, _, size, cap) in parts.items()}
+    slices = {
+        name: f"{part}[{start}:{start + counts[name]}]"
+        for name, (part, start, _, _) in parts.items()
+    }
+    return slices, counts

@@ -1,0 +1,278 @@
+"""What the pipeline asks of TFDS: find a builder by name, check its files, prepare it once.
+
+Everything here ends in a `DataError` with one message for the user, whatever TFDS raised.
+"""
+
+import contextlib
+import difflib
+import fcntl
+import inspect
+import io
+import logging
+import os
+import pathlib
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+
+from common.files import file_digest
+from common.images import IMAGE_SHAPE
+
+# TFDS and etils look for Google Cloud credentials when they touch a path; without this, that is
+# seconds of waiting and a warning about bearer tokens on every machine outside that cloud.
+os.environ.setdefault("NO_GCE_CHECK", "true")
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core.utils import gcs_utils
+
+from datasets import png
+
+gcs_utils._is_gcs_disabled = True  # TFDS's only switch for it; off by itself in newer versions
+
+_NETWORK_TIMEOUT_SECONDS = 5.0
+_LOG = logging.getLogger(__name__)
+
+
+class DataError(ValueError):
+    """The data asked for can't be had as asked for; the message says why and what to do."""
+
+
+def get_builder(name: str, tfds_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
+    """Finds the TFDS builder called `name` ("mnist", "emnist/letters", "mnist:3.0.1", "digits").
+
+    Raises:
+      DataError: no such data set, configuration or version; or its images are not 28x28 grey
+        levels with one class label each.
+    """
+    from datasets import digits  # registers itself
+
+    del digits
+    full, _, version = name.partition(":")
+    base, _, config = full.partition("/")
+    known = tfds.list_builders(with_community_datasets=False)
+    if base not in known:
+        near = difflib.get_close_matches(base, known, n=3)
+        hint = (
+            f"did you mean {_either(near)}?" if near else "try 'mnist', 'fashion_mnist', 'digits'"
+        )
+        raise DataError(f"there is no data set called {base!r} in TFDS: {hint}")
+    configs = list(tfds.builder_cls(base).builder_configs)
+    if config and config not in configs:
+        near = difflib.get_close_matches(config, configs, n=3) or configs
+        hint = f"it has {_either(near)}" if configs else f"it has none: say {base!r}"
+        raise DataError(f"the data set {base!r} has no configuration {config!r}: {hint}")
+    try:
+        builder = tfds.builder(full, data_dir=os.fspath(tfds_dir))
+    except Exception as error:  # such as a module that this data set needs and is not there
+        raise DataError(f"TFDS can't make the data set {name!r}: {_first_line(error)}") from error
+    if version and version != str(builder.version):
+        raise DataError(f"TFDS makes {full!r} in version {builder.version}, not {version}")
+    feature_names(builder)
+    return builder
+
+
+def feature_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
+    """Names of the image and the label feature of `builder`.
+
+    Raises:
+      DataError: they are not what this project learns from.
+    """
+    features = builder.info.features
+    features = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
+    keys = (builder.info.supervised_keys or ("image", "label"))[:2]
+    image, label = (features.get(key) if isinstance(key, str) else None for key in keys)
+    if not isinstance(image, tfds.features.Image) or tuple(image.shape) != IMAGE_SHAPE:
+        found = getattr(image, "shape", None)
+        raise DataError(
+            f"the data set {full_name(builder)!r} can't be used: it needs images of 28x28x1, "
+            + (f"these are {'x'.join(map(str, found))}" if found else "it has none")
+        )
+    if np.dtype(image.np_dtype) != np.uint8 or not isinstance(label, tfds.features.ClassLabel):
+        raise DataError(
+            f"the data set {full_name(builder)!r} can't be used: it needs 8-bit images with one "
+            "class label each"
+        )
+    return keys[0], keys[1]
+
+
+def full_name(builder: tfds.core.DatasetBuilder) -> str:
+    """ "mnist", "emnist/letters": the name with its configuration, without the version."""
+    config = builder.builder_config
+    return f"{builder.name}/{config.name}" if config else builder.name
+
+
+def registered_files(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
+    """The original files that TFDS knows for `builder`: {file name: sha256}."""
+    infos = (builder.url_infos or {}).items()
+    return {
+        info.filename or urllib.parse.urlparse(url).path.rpartition("/")[-1]: info.checksum
+        for url, info in infos
+    }
+
+
+def check_files(builder: tfds.core.DatasetBuilder, data_dir: pathlib.Path) -> None:
+    """Compares the files in `data_dir` with the checksums that TFDS registers for `builder`.
+
+    Raises:
+      DataError: the folder or one of the files is missing, or the bytes differ.
+    """
+    name, files = full_name(builder), registered_files(builder)
+    if not data_dir.is_dir():
+        raise DataError(f"the data folder {data_dir} does not exist")
+    missing = [file for file in files if not (data_dir / file).is_file()]
+    if missing:
+        what = "any" if len(missing) == len(files) else "all"
+        raise DataError(
+            f"the data folder {data_dir} does not hold {what} of the {len(files)} files of {name}; "
+            f"missing: {_listed(missing)}. Copy the originals there, or name no data folder and "
+            "they are downloaded"
+        )
+    sizes = {info.checksum: int(info.size) for info in (builder.url_infos or {}).values()}
+    for file, expected in files.items():
+        path = data_dir / file
+        found = file_digest(path)
+        if found != expected:
+            size = path.stat().st_size
+            state = "truncated" if size < sizes[expected] else "altered"
+            raise DataError(
+                f"{path} is not the original file of {name}, it is {state}:\n"
+                f"  expected sha256 {expected} ({sizes[expected]:,} bytes)\n"
+                f"  found    sha256 {found} ({size:,} bytes)\n"
+                "Replace it with an undamaged copy, or name no data folder and it is downloaded"
+            )
+
+
+def is_folder_of(name: str, data_dir: pathlib.Path) -> bool:
+    """Whether `data_dir` holds the original files of the data set `name`, all of them intact.
+
+    Fashion-MNIST and KMNIST call their files what MNIST calls its own.
+    """
+    files = registered_files(tfds.builder(name, data_dir=os.fspath(data_dir)))
+    return bool(files) and all(
+        (data_dir / file).is_file() and file_digest(data_dir / file) == checksum
+        for file, checksum in files.items()
+    )
+
+
+def unreachable_host(builder: tfds.core.DatasetBuilder) -> str | None:
+    """The first host that `builder` downloads from and that does not answer; None if all do.
+
+    TFDS itself tries for minutes before it gives up.
+    """
+    addresses = {urllib.parse.urlparse(url)[:2] for url in builder.url_infos or {}}
+    for scheme, host in sorted(addresses):
+        request = urllib.request.Request(f"{scheme}://{host}/", method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=_NETWORK_TIMEOUT_SECONDS).close()
+        except urllib.error.HTTPError:
+            continue  # it answers, be it only that it has no such page
+        except (OSError, ValueError) as error:
+            _LOG.info("%s does not answer: %s", host, error)
+            return host
+    return None
+
+
+def prepare(builder: tfds.core.DatasetBuilder, manual_dir: pathlib.Path | None) -> None:
+    """Has `builder` write its records into its folder, unless they are there already.
+
+    A kill leaves at most a folder that TFDS takes for unfinished; the next call removes it. Two
+    processes that prepare in one folder wait for each other.
+
+    Args:
+      builder: of `get_builder`.
+      manual_dir: folder with the original files, checked by `check_files`; None: download.
+
+    Raises:
+      DataError: a download failed, the disk is full, a file can't be read, ...
+    """
+    if builder.is_prepared():
+        return
+    name, root = full_name(builder), pathlib.Path(builder.data_dir_root)
+    if manual_dir is None and (host := unreachable_host(builder)):
+        raise DataError(
+            f"{name} is not in {root} and can't be downloaded: {host} does not answer. Put its "
+            f"original files ({_listed(list(registered_files(builder)))}) into a folder and name "
+            "it with --data-dir, or take --dataset digits, which needs no network"
+        )
+    try:
+        with _lock(root):
+            if builder.is_prepared():  # by the process that held the lock
+                return
+            _prepare_locked(builder, manual_dir, root / "downloads")
+    except Exception as error:
+        raise DataError(f"TFDS could not prepare {name} in {root}: {_first_line(error)}") from error
+
+
+def _prepare_locked(
+    builder: tfds.core.DatasetBuilder, manual_dir: pathlib.Path | None, download_dir: pathlib.Path
+) -> None:
+    target = pathlib.Path(builder.data_dir)
+    for unfinished in target.parent.glob(f"incomplete.*_{target.name}"):
+        shutil.rmtree(unfinished)
+    _encode_images_here(builder)
+    config = tfds.download.DownloadConfig(
+        manual_dir=None if manual_dir is None else os.fspath(manual_dir), try_download_gcs=False
+    )
+    tfds.disable_progress_bar()
+    said = io.StringIO()  # TFDS prints to stdout, where `--json` has its document
+    with contextlib.redirect_stdout(said):
+        builder.download_and_prepare(
+            download_dir=os.fspath(download_dir), download_config=config, file_format="tfrecord"
+        )
+    _LOG.info("%s", said.getvalue().strip())
+    shutil.rmtree(download_dir / "extracted", ignore_errors=True)  # of no further use, 55 MB
+
+
+def _encode_images_here(builder: tfds.core.DatasetBuilder) -> None:
+    """Makes `builder` yield PNG files instead of arrays, which TFDS stores as they are.
+
+    TFDS would encode each array by a TensorFlow operation of its own, the larger half of the time
+    that it takes to prepare MNIST. The pixels are the same.
+    """
+    generate = builder._generate_examples
+    if not inspect.isgeneratorfunction(inspect.unwrap(generate)):
+        return  # a Beam pipeline: runs elsewhere
+    image_name, _ = feature_names(builder)
+
+    def generate_encoded(*args, **kwargs) -> Iterator[tuple]:
+        for key, example in generate(*args, **kwargs):
+            image = example[image_name]
+            if getattr(image, "shape", None) == IMAGE_SHAPE:  # not a path or a file
+                example = {**example, image_name: png.encode_png(image)}
+            yield key, example
+
+    builder._generate_examples = generate_encoded
+
+
+@contextlib.contextmanager
+def _lock(folder: pathlib.Path) -> Iterator[None]:
+    """Holds `folder` for this process alone; the system lets go of it when the process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def shard_checksums(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
+    """sha256 of the prepared record files, for sets whose originals TFDS has no checksum of."""
+    paths = sorted(
+        pathlib.Path(path) for split in builder.info.splits.values() for path in split.filepaths
+    )
+    return {path.name: file_digest(path) for path in paths}
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(repr(name) for name in names[:12])
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more

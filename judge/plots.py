@@ -1,0 +1,404 @@
+"""Pictures of digits and of judgements about them, as PNG files. Pillow and Matplotlib.
+
+Every function writes its file whole or not at all and returns nothing; the same arguments give the
+same bytes with the same libraries. Digits are grey on black as the data has them, enlarged without
+smoothing.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from common.files import atomic_path
+from common.images import IMAGE_SHAPE, check_images, tile
+
+_PAPER, _INK, _GRID = (255, 255, 255), (40, 40, 40), "#dddddd"
+_REAL, _FAKE = "#4c6a92", "#d1702f"
+_COLORS = (_REAL, _FAKE, "#6a8f3f", "#8a5a96")
+
+
+def digit_grid(
+    path: str | os.PathLike,
+    images: np.ndarray,
+    columns: int,
+    *,
+    row_names: Sequence[str] = (),
+    title: str = "",
+    scale: int = 2,
+) -> None:
+    """A sheet of digits, with a name at the left of each row and a title, where given.
+
+    Args:
+      path: the PNG to write.
+      images: uint8 [N, 28, 28, 1], N >= 1, row by row.
+      columns: how many in a row.
+      row_names: one name a row, or none.
+      title: one line above.
+      scale: how many pixels a pixel becomes.
+
+    Raises:
+      ValueError: wrong dtype or shape, or another number of names than of rows.
+    """
+    sheet = tile(images, columns, scale=scale)
+    rows = -(-len(images) // columns)
+    if row_names and len(row_names) != rows:
+        raise ValueError(f"row_names must be {rows}, one a row, got {len(row_names)}")
+    _labelled([("", sheet)], title, row_names).save_to(path)
+
+
+def real_above_fake(
+    path: str | os.PathLike,
+    real: np.ndarray,
+    fake: np.ndarray,
+    *,
+    columns: int,
+    class_names: Sequence[str] = (),
+    title: str = "",
+    scale: int = 2,
+) -> None:
+    """Two sheets of digits, the real ones above the generated ones.
+
+    Args:
+      path: the PNG to write.
+      real, fake: uint8 [N, 28, 28, 1], N >= 1; the same order of classes suits the eye.
+      columns: how many in a row; one class a column if the pictures are in that order.
+      class_names: names above the columns, or none.
+      title: one line above.
+      scale: how many pixels a pixel becomes.
+
+    Raises:
+      ValueError: wrong dtypes or shapes, or another number of names than of columns.
+    """
+    if class_names and len(class_names) != columns:
+        raise ValueError(f"class_names must be {columns}, one a column, got {len(class_names)}")
+    sheets = [
+        ("real", tile(real, columns, scale=scale)),
+        ("generated", tile(fake, columns, scale=scale)),
+    ]
+    _labelled(sheets, title, (), class_names).save_to(path)
+
+
+def pairs(
+    path: str | os.PathLike,
+    upper: np.ndarray,
+    lower: np.ndarray,
+    values: Sequence[float],
+    *,
+    names: tuple[str, str] = ("generated", "nearest in training"),
+    title: str = "",
+    note: str = "",
+    columns: int = 10,
+    scale: int = 2,
+) -> None:
+    """Pairs of digits one above the other, each with a number below: a fake and its neighbour.
+
+    Args:
+      path: the PNG to write.
+      upper, lower: uint8 [N, 28, 28, 1], N >= 1.
+      values: N numbers, such as distances.
+      names: what the upper and the lower picture of a pair are.
+      title: one line above.
+      note: what the numbers are to be read by; goes below the title.
+      columns: pairs in a row.
+      scale: how many pixels a pixel becomes.
+
+    Raises:
+      ValueError: wrong dtypes or shapes, or different counts.
+    """
+    if not len(upper) == len(lower) == len(values):
+        raise ValueError(
+            "upper, lower and values must be equally many, "
+            f"got {len(upper)}, {len(lower)} and {len(values)}"
+        )
+    columns = min(columns, len(upper))
+    sheets: list[tuple[str, np.ndarray]] = []
+    captions = []
+    for start in range(0, len(upper), columns):
+        part = slice(start, start + columns)
+        both = np.concatenate([_filled(upper[part], columns), _filled(lower[part], columns)])
+        sheets.append(("", tile(both, columns, scale=scale)))
+        captions.append([f"{value:.3g}" for value in values[part]])
+    subtitle = f"above: {names[0]}; below: {names[1]}; the number: their distance"
+    subtitle += f"\n{note}" if note else ""
+    _labelled(sheets, title, (), captions=captions, subtitle=subtitle).save_to(path)
+
+
+def class_bars(
+    path: str | os.PathLike,
+    series: Mapping[str, Sequence[float | None]],
+    class_names: Sequence[str],
+    *,
+    ylabel: str,
+    title: str = "",
+    percent: bool = False,
+) -> None:
+    """Bars a class, one colour a series: shares, accuracies, per-class FID.
+
+    Up to twenty bars have their value above them. With more than forty classes the names are left
+    out and bars become lines.
+
+    Args:
+      path: the PNG to write.
+      series: name -> one value a class; None or NaN leaves a gap.
+      class_names: one a class.
+      ylabel: what the values are.
+      title: one line above.
+      percent: show 0..1 as per cent.
+
+    Raises:
+      ValueError: a series of another length.
+    """
+    for name, values in series.items():
+        if len(values) != len(class_names):
+            raise ValueError(f"{name} must have {len(class_names)} values, got {len(values)}")
+    figure, axes = _figure(min(14.0, max(6.0, 0.55 * len(class_names) + 2)), 3.6)
+    places = np.arange(len(class_names))
+    factor = 100.0 if percent else 1.0
+    for index, (name, values) in enumerate(series.items()):
+        heights = factor * np.array([np.nan if v is None else v for v in values], np.float64)
+        color = _COLORS[index % len(_COLORS)] if len(series) > 1 else _FAKE
+        if len(class_names) > 40:
+            axes.plot(places, heights, color=color, linewidth=1, label=name)
+        else:
+            width = 0.8 / len(series)
+            left = places - 0.4 + width * (index + 0.5)
+            bars = axes.bar(left, heights, width, color=color, label=name)
+            if len(class_names) * len(series) <= 20:
+                words = ["" if np.isnan(h) else f"{h:.3g}" for h in heights]
+                axes.bar_label(bars, words, padding=1, fontsize=7)
+    if len(class_names) <= 40:
+        long = max(map(len, class_names)) > 3
+        rotation, side = (45, "right") if long else (0, "center")
+        axes.set_xticks(places, class_names, rotation=rotation, ha=side)
+    else:
+        axes.set_xlabel("class")
+    axes.set_ylabel(f"{ylabel}, %" if percent else ylabel)
+    if len(series) > 1:
+        axes.legend(frameon=False, ncols=len(series), loc="upper left", bbox_to_anchor=(0, 1.13))
+    _save(figure, path, title)
+
+
+def precision_recall_plot(
+    path: str | os.PathLike,
+    points: Mapping[str, tuple[float, float]],
+    *,
+    axes_names: tuple[str, str] = ("recall: variety", "precision: fidelity"),
+    title: str = "",
+) -> None:
+    """Generators as points, variety to the right and fidelity upwards.
+
+    Args:
+      path: the PNG to write.
+      points: name -> (precision, recall), or (density, coverage) with other `axes_names`; the
+        first is drawn as the generator in question, the others as what it is measured by.
+      axes_names: of the horizontal and the vertical axis; up to the colon they are in the legend.
+      title: one line above.
+    """
+    figure, axes = _figure(4.6, 4.8)
+    across, upright = (name.partition(":")[0] for name in axes_names)
+    # Legend, not labels beside the points: good generators lie on top of each other.
+    for index, (name, (vertical, horizontal)) in enumerate(points.items()):
+        axes.plot(
+            horizontal,
+            vertical,
+            "oDs^v"[index % 5],
+            color=_FAKE if index == 0 else (_REAL, *_COLORS[2:])[(index - 1) % 3],
+            markersize=9 if index == 0 else 7,
+            linestyle="none",
+            label=f"{name}: {upright} {vertical:.3f}, {across} {horizontal:.3f}",
+        )
+    axes.set_xlim(0, 1.04)
+    axes.set_ylim(0, 1.06 * max([1.0, *(vertical for vertical, _ in points.values())]))
+    axes.grid(color=_GRID, linewidth=0.6)
+    axes.set_xlabel(axes_names[0])
+    axes.set_ylabel(axes_names[1])
+    axes.legend(frameon=False, loc="lower left", fontsize=8)
+    _save(figure, path, title)
+
+
+def histograms(
+    path: str | os.PathLike,
+    series: Mapping[str, np.ndarray],
+    *,
+    xlabel: str,
+    title: str = "",
+    bins: int = 60,
+    lines: Mapping[str, float] | None = None,
+) -> None:
+    """Distributions of numbers over each other, as outlines of equal area.
+
+    Args:
+      path: the PNG to write.
+      series: name -> numbers [N]; what is not finite is left out.
+      xlabel: what the numbers are.
+      title: one line above.
+      bins: how many.
+      lines: name -> where to draw a dashed upright line.
+
+    Raises:
+      ValueError: a series without a finite number.
+    """
+    kept = {name: np.asarray(v, np.float64)[np.isfinite(v)] for name, v in series.items()}
+    for name, values in kept.items():
+        if not len(values):
+            raise ValueError(f"{name} must hold at least one finite number")
+    figure, axes = _figure(6.4, 3.4)
+    everything = np.concatenate(list(kept.values()))
+    edges = np.histogram_bin_edges(everything, bins)
+    for index, (name, values) in enumerate(kept.items()):
+        axes.hist(
+            values,
+            edges,
+            density=True,
+            histtype="stepfilled",
+            alpha=0.45,
+            color=_COLORS[index % len(_COLORS)],
+            label=name,
+        )
+    for name, place in (lines or {}).items():
+        axes.axvline(place, color="#333333", linestyle="--", linewidth=1, label=name)
+    axes.set_xlabel(xlabel)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.legend(frameon=False)
+    _save(figure, path, title)
+
+
+def lines(
+    path: str | os.PathLike,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str = "",
+    log: bool = False,
+    levels: Mapping[str, float] | None = None,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+) -> None:
+    """Curves, such as FID against n, or a corruption's strength.
+
+    Args:
+      path: the PNG to write.
+      series: name -> (x values, y values); the first is drawn as the generator in question, the
+        second as real images.
+      xlabel, ylabel: what they are.
+      title: one line above.
+      log: logarithmic upright axis.
+      levels: name -> where to draw a dashed level line.
+      intervals: name of a series -> lower and upper end of the interval about its last value.
+    """
+    many = len(series) > len(_COLORS)
+    figure, axes = _figure(6.4, 4.6 if many else 3.6)
+    for index, (name, (x, y)) in enumerate(series.items()):
+        again, which = divmod(index, len(_COLORS))  # a color's second line is a dashed one
+        color = (_FAKE, _REAL, *_COLORS[2:])[which]
+        style = {"marker": "os"[again % 2], "linestyle": ("-", "-.")[again % 2]}
+        axes.plot(x, y, **style, markersize=4, linewidth=1.5, label=name, color=color)
+        if interval := (intervals or {}).get(name):
+            axes.vlines(x[-1], *interval, color=color, linewidth=6, alpha=0.3, label="its interval")
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color="#333333", linestyle="--", linewidth=1, label=name)
+    if log:
+        axes.set_yscale("log")
+        # 0.3 and not 3 x 10^-1.
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}" if _decades(axes.get_ylim()) < 1.5 else "")
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.grid(color=_GRID, linewidth=0.6)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if many:
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    elif len(series) + len(levels or {}) > 1:
+        axes.legend(frameon=False)
+    _save(figure, path, title)
+
+
+def _decades(limits: tuple[float, float]) -> float:
+    return float(np.log10(limits[1] / limits[0]))
+
+
+def _filled(images: np.ndarray, columns: int) -> np.ndarray:
+    """Pads a row of pictures with white ones, so that a second row starts below the first."""
+    images = check_images("images", images)
+    missing = columns - len(images)
+    return np.concatenate([images, np.full((missing, *IMAGE_SHAPE), 255, np.uint8)])
+
+
+class _Page:
+    def __init__(self, picture: Image.Image):
+        self.picture = picture
+
+    def save_to(self, path: str | os.PathLike) -> None:
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            self.picture.save(file, format="PNG", optimize=True)
+
+
+def _labelled(
+    sheets: Sequence[tuple[str, np.ndarray]],
+    title: str,
+    row_names: Sequence[str],
+    column_names: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (),
+    subtitle: str = "",
+) -> _Page:
+    """Sets sheets of digits below each other, with text about them."""
+    font, small = ImageFont.load_default(16), ImageFont.load_default(13)
+    left = 10 + int(max([0.0, *(small.getlength(name) + 8 for name in row_names)]))
+    wide = max(sheet.shape[1] for _, sheet in sheets)
+    below = subtitle.splitlines()
+    texts = max(font.getlength(title), *map(small.getlength, below), 0.0)
+    width = int(max(left + wide, texts + 20)) + 10
+    heads = [22 if name else 6 for name, _ in sheets]
+    feet = [18 if captions else 0] * len(sheets)
+    top = 8 + (24 if title else 0) + 20 * len(below) + (18 if column_names else 0)
+    height = top + sum(heads) + sum(feet) + sum(sheet.shape[0] for _, sheet in sheets) + 10
+    page = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(page)
+    if title:
+        draw.text((10, 8), title, _INK, font)
+    for index, line in enumerate(below):
+        draw.text((10, 8 + (24 if title else 0) + 20 * index), line, _INK, small)
+    if column_names:
+        _across(draw, column_names, left, wide, top - 16, small)
+    for index, (name, sheet) in enumerate(sheets):
+        if name:
+            draw.text((left, top + 3), name, _INK, small)
+        top += heads[index]
+        page.paste(Image.fromarray(sheet).convert("RGB"), (left, top))
+        for row, row_name in enumerate(row_names):
+            middle = top + (row + 0.5) * sheet.shape[0] / len(row_names)
+            draw.text((left - 6, middle), row_name, _INK, small, anchor="rm")
+        top += sheet.shape[0]
+        if captions:
+            columns = max(map(len, captions))
+            names = [*captions[index], *[""] * (columns - len(captions[index]))]
+            _across(draw, names, left, wide, top + 2, small)
+            top += feet[index]
+    return _Page(page)
+
+
+def _across(draw, names: Sequence[str], left: int, width: int, top: int, font) -> None:
+    """Writes a name over the middle of each column."""
+    for index, name in enumerate(names):
+        draw.text((left + (index + 0.5) * width / len(names), top), name, _INK, font, anchor="ma")
+
+
+def _figure(width: float, height: float):
+    # The object interface: no global state, no display, safe in threads.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _save(figure, path: str | os.PathLike, title: str) -> None:
+    if title:
+        figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})

@@ -1,0 +1,577 @@
+"""What the lineage commands answer, as the documents of `--json`; README.md describes them.
+
+The texts and drawings of `render.py` and the report are made from these documents alone.
+"""
+
+import collections
+import datetime
+import json
+from collections.abc import Iterable, Iterator
+
+from lineage import graph
+from lineage.graph import Artifact, Execution, Run, Store, Trace
+
+SCHEMA = "mnist-gan.lineage/1"
+
+_SOURCE_KEYS = ("source_hash", "module_path")
+# What TFX notes on everything and nobody asks for.
+_NOISE = frozenset({"is_external", "tfx_version", "stats_dashboard_link", "name", "state"})
+_NEWEST_REUSES = 5
+
+
+class NotFoundError(LookupError):
+    """Nothing in the store answers to a name; the message says what was looked for."""
+
+
+def document(command: str, **content) -> dict:
+    """The frame that all documents share."""
+    return {"schema": SCHEMA, "command": command, **content}
+
+
+# ---------------------------------------------------------------------------------------------
+# Runs
+
+
+def runs(
+    store: Store,
+    *,
+    alive: bool | None = None,
+    blessed: bool | None = None,
+    state: str | None = None,
+    since: datetime.datetime | None = None,
+    limit: int | None = None,
+) -> dict:
+    """Pipeline runs, newest first.
+
+    Args:
+      store: an open store.
+      alive: whether a run is going on now; None where that can't be known.
+      blessed: only runs whose model was blessed (True) or was not (False).
+      state: only runs in this state.
+      since: only runs that began then or later.
+      limit: at most so many.
+    """
+    found: list[dict] = []
+    candidates = store.runs()
+    newest = candidates[0].id if candidates else None
+    if since is not None:
+        candidates = [run for run in candidates if run.created >= since.timestamp() * 1000]
+    batch = limit if limit and blessed is None and state is None else 200
+    for start in range(0, len(candidates), batch):
+        some = candidates[start : start + batch]
+        for row in _run_rows(store, some, alive, newest):
+            if blessed is not None and row["blessed"] is not blessed:
+                continue
+            if state is not None and row["state"] != state.upper():
+                continue
+            found.append(row)
+            if limit and len(found) == limit:
+                return document("runs", runs=found)
+    return document("runs", runs=found)
+
+
+def _run_rows(
+    store: Store, some: list[Run], alive: bool | None, newest: int | None
+) -> Iterator[dict]:
+    executions = {run.id: store.executions_of_run(run) for run in some}
+    ids = [execution.id for group in executions.values() for execution in group]
+    outputs = collections.defaultdict(list)
+    for event in store.events_of_executions(ids):
+        if event.kind == "output":
+            outputs[event.execution].append(event.artifact)
+    artifacts = store.artifacts({i for group in outputs.values() for i in group})
+    for run in some:
+        made = [artifacts[i] for e in executions[run.id] for i in outputs[e.id] if i in artifacts]
+        # Only the newest run can be the one that goes on.
+        going_on = None if alive is None else alive and run.id == newest
+        yield _run_row(run, executions[run.id], made, going_on)
+
+
+def _run_row(
+    run: Run, executions: list[Execution], made: list[Artifact], alive: bool | None
+) -> dict:
+    facts = run.properties
+    row = {
+        "run": run.name,
+        "started": iso(run.created),
+        "state": _run_state(facts.get("state"), executions, alive),
+        "seconds": facts.get("seconds", _span(executions)),
+        "preset": facts.get("preset"),
+        "dataset": facts.get("dataset"),
+        "dataset_note": facts.get("dataset_note") or None,
+        "nodes": dict(collections.Counter(e.state for e in executions)),
+        "error": next((e.error for e in executions if e.error), None),
+        "metrics": {},
+        "blessed": None,
+        "blessing_reason": None,
+        "infra_blessed": None,
+        "infra_blessing_reason": None,
+        "pushed_version": None,
+    }
+    for artifact in made:
+        if artifact.type == "ModelEvaluation":
+            row["metrics"] |= numbers(artifact.properties)
+        elif artifact.type == "ModelBlessing" and "blessed" in artifact.properties:
+            row["blessed"] = artifact.properties["blessed"] == 1
+            row["blessing_reason"] = artifact.properties.get("reason")
+        elif artifact.type == "InfraBlessing" and "blessed" in artifact.properties:
+            row["infra_blessed"] = artifact.properties["blessed"] == 1
+            row["infra_blessing_reason"] = artifact.properties.get("reason")
+        elif artifact.type == "PushedModel":
+            row["pushed_version"] = artifact.pushed_version
+        elif artifact.type == "Examples" and row["dataset"] is None:
+            row["dataset"] = artifact.properties.get("dataset")
+    return row
+
+
+def _run_state(noted: str | None, executions: list[Execution], alive: bool | None) -> str:
+    states = {execution.state for execution in executions}
+    if "FAILED" in states or noted == "FAILED":
+        return "FAILED"
+    if "RUNNING" in states or noted == "RUNNING":
+        return "FAILED" if alive is False else "RUNNING"
+    return noted or "COMPLETE"
+
+
+def _span(executions: list[Execution]) -> float | None:
+    if not executions:
+        return None
+    begun = min(execution.started for execution in executions)
+    return (max(execution.updated for execution in executions) - begun) / 1000
+
+
+def numbers(facts: dict) -> dict[str, float]:
+    """The measurements among an artifact's properties."""
+    return {
+        key: value
+        for key, value in facts.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and key not in _NOISE
+    }
+
+
+# ---------------------------------------------------------------------------------------------
+# Names
+
+
+def find_version(store: Store, version: str | int) -> Artifact:
+    """The PushedModel that made a version.
+
+    Args:
+      store: an open store.
+      version: its number, or "latest": the highest that was ever pushed.
+
+    Raises:
+      NotFoundError: there is none.
+    """
+    pushed = [a for a in store.artifacts_of_type("PushedModel") if a.pushed_version is not None]
+    if str(version) == "latest":
+        if not pushed:
+            raise NotFoundError("no model was pushed yet")
+        version = max(artifact.pushed_version for artifact in pushed)
+    found = [artifact for artifact in pushed if str(artifact.pushed_version) == str(version)]
+    if not found:
+        versions = ", ".join(str(a.pushed_version) for a in pushed[-5:]) or "none"
+        raise NotFoundError(f"no version {version} was pushed (newest: {versions})")
+    # A later run that found its model pushed already names the same version: it made nothing.
+    return min(found, key=lambda a: (a.properties.get("new") == 0, a.id))
+
+
+def find_run(store: Store, name: str) -> Run:
+    """The run of this name, of the only name that begins so, or the newest ("latest").
+
+    Raises:
+      NotFoundError: there is none, or several begin so.
+    """
+    if exact := store.run_named(name):
+        return exact
+    candidates = store.runs()
+    if name == "latest" and candidates:
+        return candidates[0]
+    found = [run for run in candidates if run.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    several = f"{len(found)} runs begin with {name!r}" if found else f"there is no run {name!r}"
+    raise NotFoundError(several)
+
+
+def find(store: Store, name: str) -> list[Artifact | Execution | Run]:
+    """Everything that a name may mean.
+
+    Args:
+      store: an open store.
+      name: `artifact:ID`, `execution:ID`, `version:N`, `run:NAME` (or the start of it), `latest`
+        (the newest version), or any of these without its prefix.
+
+    Raises:
+      NotFoundError: nothing answers to it.
+    """
+    kind, colon, rest = name.partition(":")
+    if colon and kind in ("artifact", "execution", "version", "run"):
+        return [_find_one(store, kind, rest)]
+    if name == "latest":
+        return [find_version(store, "latest")]
+    found = []
+    for kind in ("version", "artifact", "execution") if name.isdigit() else ("run",):
+        try:
+            found.append(_find_one(store, kind, name))
+        except NotFoundError:
+            continue
+        if kind == "version":
+            return found
+    if not found:
+        raise NotFoundError(f"nothing is called {name!r}: no version, artifact, execution or run")
+    return found
+
+
+def _find_one(store: Store, kind: str, name: str) -> Artifact | Execution | Run:
+    if kind == "version":
+        return find_version(store, name)
+    if kind == "run":
+        return find_run(store, name)
+    if name.isdigit():
+        call = store.artifacts if kind == "artifact" else store.executions
+        for found in call([int(name)]).values():
+            return found
+    raise NotFoundError(f"there is no {kind} {name}")
+
+
+# ---------------------------------------------------------------------------------------------
+# Artifacts and executions
+
+
+def iso(milliseconds: int) -> str:
+    """A time in ML Metadata as ISO 8601 in UTC."""
+    when = datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.timezone.utc)
+    return when.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def artifact_document(artifact: Artifact) -> dict:
+    """One artifact, on its own."""
+    return {
+        "id": artifact.id,
+        "type": artifact.type,
+        "summary": artifact.summary,
+        "uri": artifact.uri,
+        "state": artifact.state,
+        "created": iso(artifact.created),
+        "properties": artifact.properties,
+    }
+
+
+def execution_document(store: Store, execution: Execution) -> dict:
+    """One execution, on its own."""
+    node, run = store.place_of(execution.id)
+    return {
+        "id": execution.id,
+        "node": node,
+        "run": run,
+        "type": execution.type,
+        "state": execution.state,
+        "started": iso(execution.started),
+        "seconds": execution.seconds,
+        "error": execution.error,
+        "parameters": execution.parameters,
+    }
+
+
+def show(store: Store, name: str, alive: bool | None = None) -> dict:
+    """Everything about whatever is called `name`.
+
+    Raises:
+      NotFoundError: nothing is.
+    """
+    matches = []
+    for found in find(store, name):
+        if isinstance(found, Artifact):
+            matches.append({"kind": "artifact", **_artifact_and_neighbours(store, found)})
+        elif isinstance(found, Execution):
+            channels = _channels(store, [found.id])[found.id]
+            matches.append({"kind": "execution", **execution_document(store, found), **channels})
+        else:
+            matches.append({"kind": "run", **run_document(store, found, alive)})
+    return document("show", name=name, matches=matches)
+
+
+def run_row(store: Store, run: Run, alive: bool | None = None) -> dict:
+    """One run, as a row of `runs`."""
+    [row] = _run_rows(store, [run], alive, store.runs()[0].id)
+    return row
+
+
+def run_document(store: Store, run: Run, alive: bool | None = None) -> dict:
+    """One run with its settings and executions."""
+    row = run_row(store, run, alive)
+    executions = store.executions_of_run(run)
+    channels = _channels(store, [execution.id for execution in executions])
+    known = ("state", "seconds", "preset", "dataset", "dataset_note", "nodes")
+    return {
+        **row,
+        "facts": {key: value for key, value in run.properties.items() if key not in known},
+        "executions": [
+            execution_document(store, execution) | channels[execution.id]
+            for execution in executions
+        ],
+    }
+
+
+def _artifact_and_neighbours(store: Store, artifact: Artifact) -> dict:
+    up = graph.trace(store, [artifact.id])
+    producer = up.producers.get(artifact.id)
+    readers = {
+        event.execution
+        for event in store.events_of_artifacts([artifact.id])
+        if event.kind == "input"
+    }
+    executions = store.executions(readers)
+    used_by = [i for i, execution in executions.items() if execution.state != "CACHED"]
+    return {
+        **artifact_document(artifact),
+        "producer": producer and execution_document(store, up.executions[producer]),
+        "reused": _reuse(store, up.reused.get(artifact.id, [])),
+        "used_by": [_short(store, i) for i in used_by],
+    }
+
+
+def _short(store: Store, execution: int) -> dict:
+    node, run = store.place_of(execution)
+    return {"id": execution, "node": node, "run": run}
+
+
+def _reuse(store: Store, executions: list[int]) -> dict:
+    newest = executions[:_NEWEST_REUSES]
+    return {"count": len(executions), "newest": [_short(store, i) for i in newest]}
+
+
+def _channels(store: Store, ids: list[int]) -> dict[int, dict]:
+    channels = {i: {"inputs": {}, "outputs": {}} for i in ids}
+    for event in store.events_of_executions(ids):
+        for key in event.keys or ("",):
+            slot = channels[event.execution][f"{event.kind}s"]
+            slot.setdefault(key, []).append(event.artifact)
+    return channels
+
+
+# ---------------------------------------------------------------------------------------------
+# Trace
+
+
+def trace(store: Store, roots: list[int], direction: str = "up", limit: int | None = None) -> dict:
+    """The lineage of artifacts: `graph.trace` as a document, with the origin in short."""
+    found = graph.trace(store, roots, direction, limit=limit)
+    executions = sorted(found.inputs)
+    store.places_of(executions)  # in one go
+    return document(
+        "trace",
+        direction=direction,
+        roots=roots,
+        origin=_origin(store, found) if direction == "up" else None,
+        artifacts=[
+            artifact_document(artifact)
+            | {
+                "on_path": artifact.id in found.on_path,
+                "producer": found.producers.get(artifact.id),
+                "consumers": sorted(found.consumers.get(artifact.id, [])),
+                "consumers_omitted": found.omitted.get(artifact.id, 0),
+                "reused": _reuse(store, found.reused.get(artifact.id, [])),
+            }
+            for artifact in found.artifacts.values()
+        ],
+        executions=[
+            execution_document(store, found.executions[i])
+            | {
+                "inputs": found.inputs[i],
+                "outputs": found.outputs[i],
+                "references": sorted(set(found.read(i, references=True)) - set(found.read(i))),
+            }
+            for i in executions
+        ],
+    )
+
+
+def _origin(store: Store, found: Trace) -> dict:
+    """Data, settings, seed, source, versions, verdict: what a person asks of a model."""
+    executions = _by_node(store, [found.executions[i] for i in found.inputs])
+    names = {run for _, run in store.places_of(found.inputs).values()} - {None}
+    runs_of = sorted((store.run_named(name) for name in names), key=lambda run: run.created)
+    made = {i for e in found.inputs for i in found.made(e)}
+    facts = _facts(executions, [found.artifacts[i] for i in sorted(made) if i in found.artifacts])
+    # The run that made the last of it tells the settings and versions.
+    noted = runs_of[-1].properties if runs_of else {}
+    versions = _versions(noted) or facts["versions"]
+    facts["config"] = _untold(facts["config"], facts["data"], versions)
+    return {
+        "data": facts["data"],
+        "seed": next(
+            (value for key, value in facts["config"].items() if key.rpartition(".")[2] == "seed"),
+            noted.get("settings", {}).get("seed")
+            if isinstance(noted.get("settings"), dict)
+            else None,
+        ),
+        "preset": noted.get("preset"),
+        "dataset_note": noted.get("dataset_note") or None,
+        "config": facts["config"],
+        "source": facts["source"],
+        "versions": versions,
+        "metrics": facts["metrics"],
+        "verdict": facts["verdict"],
+        "runs": [{"run": run.name, "started": iso(run.created)} for run in runs_of],
+    }
+
+
+def _versions(noted: dict) -> dict:
+    versions = noted.get("versions")
+    return versions if isinstance(versions, dict) else {}
+
+
+def _by_node(store: Store, executions: Iterable[Execution]) -> dict[str, Execution]:
+    """Executions by node; a node that ran twice on the way (a warm start) is numbered."""
+    named: dict[str, Execution] = {}
+    for execution in sorted(executions, key=lambda e: e.id, reverse=True):
+        node, count = store.place_of(execution.id)[0], 1
+        name = node
+        while name in named:
+            count += 1
+            name = f"{node} ({count})"
+        named[name] = execution
+    return dict(sorted(named.items(), key=lambda item: item[1].id))
+
+
+def _facts(executions: dict[str, Execution], made: list[Artifact]) -> dict[str, dict]:
+    """What describes a result, sorted by what it is about."""
+    facts: dict[str, dict] = {
+        name: {} for name in ("data", "config", "source", "versions", "metrics", "verdict")
+    }
+    for node, execution in executions.items():
+        for key, value in flatten(execution.parameters, node).items():
+            if value in (None, "", "null", {}, []):
+                continue
+            kind = "source" if key.rpartition(".")[2] in _SOURCE_KEYS else "config"
+            facts[kind][key] = value
+    for artifact in made:  # later ones win
+        properties = {k: v for k, v in artifact.properties.items() if not _is_noise(k)}
+        if artifact.type == "Examples" and ("dataset" in properties or not facts["data"]):
+            facts["data"] = flatten(properties)
+        elif artifact.type == "ModelEvaluation":
+            facts["metrics"] |= numbers(properties)
+        elif artifact.type == "ModelBlessing":
+            facts["verdict"] |= properties
+        if version := artifact.properties.get("tfx_version"):
+            facts["versions"]["tfx"] = version
+    facts["verdict"] = _untold(facts["verdict"], facts["metrics"])
+    return facts
+
+
+def _untold(facts: dict, *told: dict) -> dict:
+    """Those of `facts` that `told` does not hold already, under the same last names."""
+    known = [(f".{key}", json.dumps(value)) for one in told for key, value in one.items()]
+
+    def is_new(key: str, value: object) -> bool:
+        text = json.dumps(value)
+        return not any(text == other and f".{key}".endswith(name) for name, other in known)
+
+    return {key: value for key, value in facts.items() if is_new(key, value)}
+
+
+def _is_noise(key: str) -> bool:
+    return key in _NOISE or key.startswith("content_")
+
+
+def flatten(value: object, prefix: str = "") -> dict[str, object]:
+    """Nested dictionaries as one level, keys joined by dots; lists stay whole."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, object] = {}
+    for key, item in value.items():
+        flat |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+# ---------------------------------------------------------------------------------------------
+# Diff
+
+
+def diff(store: Store, name_a: str, name_b: str) -> dict:
+    """What differs between two runs, models or versions.
+
+    Args:
+      store: an open store.
+      name_a, name_b: names as `find` takes them; executions stand for what they made.
+
+    Raises:
+      NotFoundError: nothing answers to one of them.
+    """
+    sides = [_described(store, find(store, name)[0]) for name in (name_a, name_b)]
+    both = sides[0]["nodes"].keys() & sides[1]["nodes"].keys()
+    for side in sides:
+        # What a node was told says nothing where the other side did not come to that node.
+        alone = tuple(f"{node}." for node in side["nodes"].keys() - both)
+        for section in ("config", "source", "artifacts"):
+            side[section] = {k: v for k, v in side[section].items() if not k.startswith(alone)}
+    sections = {}
+    for section in sides[0]:
+        a, b = (side[section] for side in sides)
+        keys = dict.fromkeys([*a, *b])
+        sections[section] = {
+            "same": sum(_same(a, b, key) for key in keys),
+            "different": [
+                {"name": key, "a": a.get(key), "b": b.get(key)}
+                for key in keys
+                if not _same(a, b, key)
+            ],
+        }
+    return document("diff", a=name_a, b=name_b, sections=sections)
+
+
+def _same(a: dict, b: dict, key: str) -> bool:
+    return key in a and key in b and json.dumps(a[key]) == json.dumps(b[key])
+
+
+def _true_producers(store: Store, executions: list[Execution]) -> list[Execution]:
+    """For what came from the cache the executions that made it: they know more about it."""
+    spared = [execution.id for execution in executions if execution.state == "CACHED"]
+    outputs = {
+        i for c in _channels(store, spared).values() for ids in c["outputs"].values() for i in ids
+    }
+    makers = graph.trace(store, sorted(outputs), depth=1).executions.values()
+    return [e for e in executions if e.state != "CACHED"] + list(makers)
+
+
+def _described(store: Store, what: Artifact | Execution | Run) -> dict[str, dict]:
+    """The facts about a run, or about what made an artifact; `nodes` are states by node."""
+    if isinstance(what, Run):
+        noted = what.properties
+        own = store.executions_of_run(what)
+        nodes = {node: e.state for node, e in _by_node(store, own).items()}
+        executions = _true_producers(store, own)
+    else:
+        roots = [what.id]
+        if isinstance(what, Execution):
+            channels = _channels(store, [what.id])[what.id]["outputs"]
+            roots = [i for ids in channels.values() for i in ids]
+        found = graph.trace(store, roots)
+        executions = [found.executions[i] for i in found.inputs]
+        newest = max(executions, key=lambda e: e.id, default=None)
+        run = newest and store.place_of(newest.id)[1]
+        noted = store.run_named(run).properties if run else {}
+        nodes = {node: e.state for node, e in _by_node(store, executions).items()}
+    by_node = _by_node(store, executions)
+    channels = _channels(store, [execution.id for execution in executions])
+    outputs = {
+        f"{node}.{key}": ids
+        for node, execution in by_node.items()
+        for key, ids in channels[execution.id]["outputs"].items()
+    }
+    artifacts = store.artifacts({i for ids in outputs.values() for i in ids})
+    facts = _facts(by_node, list(artifacts.values()))
+    facts["versions"] |= _versions(noted)
+    # What a run noted about itself covers nodes that it did not come to; what these then were
+    # told repeats it.
+    settings, data = (
+        flatten(noted[key]) if isinstance(noted.get(key), dict) else {}
+        for key in ("settings", "data")
+    )
+    facts["data"] |= _untold(data, facts["data"])
+    facts["config"] = settings | _untold(
+        facts["config"], settings, facts["data"], facts["versions"]
+    )
+    return {"nodes": nodes, **facts, "artifacts": outputs}

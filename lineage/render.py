@@ -1,0 +1,372 @@
+"""The documents of the lineage for people: trees and tables in a terminal, Mermaid, Graphviz.
+
+Every function gives lines with ANSI styles; `click.echo` drops the styles where nobody sees them.
+(rich would take longer to lay out a thousand runs than it takes to read them.)
+"""
+
+import collections
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from click import style, unstyle
+
+from lineage import documents
+
+_STATE_COLORS = {
+    "COMPLETE": "green",
+    "CACHED": "cyan",
+    "RUNNING": "yellow",
+    "FAILED": "red",
+    "CANCELED": "red",
+}
+_LONGEST_VALUE = 300
+
+
+def runs(document: dict) -> Iterator[str]:
+    """A line a run, and the errors below."""
+    rows = [("run", "state", "data", "FID", "/floor", "blessed", "version", "seconds")]
+    for run in document["runs"]:
+        rows.append(
+            (
+                run["run"],
+                _state(run["state"]),
+                run["dataset"] or "",
+                _number(run["metrics"].get("fid")),
+                _number(run["metrics"].get("fid_ratio")),
+                {True: style("yes", "green"), False: style("no", "red"), None: ""}[run["blessed"]],
+                str(run["pushed_version"] or ""),
+                "" if run["seconds"] is None else f"{run['seconds']:.1f}",
+            )
+        )
+    yield from _table(rows, right={3, 4, 6, 7}) if len(rows) > 1 else ["no runs"]
+    for run in document["runs"]:
+        if run["error"]:
+            yield style(f"{run['run']} failed: {run['error']}", "red")
+
+
+def trace(document: dict) -> Iterator[str]:
+    """The lineage as a tree, and the origin in short."""
+    for root in document["roots"]:
+        yield from _tree(document, root)
+    if document["origin"]:
+        yield ""
+        yield style("Where it comes from", bold=True)
+        yield from _origin(document["origin"])
+
+
+def _tree(document: dict, root: int) -> Iterator[str]:
+    """One artifact above what it comes from, or what came of it.
+
+    What is met a second time is named and not repeated.
+    """
+    up = document["direction"] == "up"
+    artifacts = {artifact["id"]: artifact for artifact in document["artifacts"]}
+    executions = {execution["id"]: execution for execution in document["executions"]}
+    seen: set[int] = set()
+
+    def branches(artifact: dict) -> Iterator[tuple[str, Iterator]]:
+        again = collections.defaultdict(list)  # executions met before, by node
+        for i in [artifact["producer"]] if up else artifact["consumers"]:
+            if i in seen:
+                again[executions[i]["node"]].append(i)
+            elif i in executions:
+                seen.add(i)
+                line = _execution_line(executions[i], artifact if up else None)
+                yield line, twigs(executions[i])
+        for node, ids in again.items():
+            which = f"execution {ids[0]}" if len(ids) == 1 else f"{len(ids)} executions"
+            yield style(f"{node} ({which}), see above", dim=True), iter(())
+        if omitted := artifact["consumers_omitted"]:
+            yield style(f"and {omitted} older executions (--limit 0 shows all)", dim=True), iter(())
+
+    def twigs(execution: dict) -> Iterator[tuple[str, Iterator]]:
+        for note in _execution_notes(document, execution, artifacts):
+            yield note, iter(())
+        channels = execution["inputs" if up else "outputs"].values()
+        for i in dict.fromkeys(i for ids in channels for i in ids):
+            if i in artifacts and i not in execution["references"]:
+                yield _artifact_line(artifacts[i]), branches(artifacts[i])
+
+    yield _artifact_line(artifacts[root])
+    yield from _grow(branches(artifacts[root]), "")
+
+
+def _grow(branches: Iterator[tuple[str, Iterator]], indent: str) -> Iterator[str]:
+    branch = next(branches, None)
+    while branch is not None:
+        line, twigs = branch
+        # What a twig shows depends on what was shown before it: draw it before looking further.
+        below = list(_grow(twigs, ""))
+        following = next(branches, None)
+        yield f"{indent}{'├' if following else '└'}── {line}"
+        for twig in below:
+            yield f"{indent}{'│' if following else ' '}   {twig}"
+        branch = following
+
+
+def _artifact_line(artifact: dict) -> str:
+    parts = [style(f"{artifact['type']} {artifact['id']}", bold=True), artifact["summary"]]
+    if artifact["state"] not in ("LIVE", "UNKNOWN"):
+        parts.append(style(artifact["state"].lower(), "red"))
+    return "  ".join(part for part in (*parts, style(artifact["uri"], dim=True)) if part)
+
+
+def _execution_line(execution: dict, made: dict | None) -> str:
+    parts = [
+        f"{style(execution['node'], 'magenta')} (execution {execution['id']})",
+        _state(execution["state"], execution["state"].lower()),
+        execution["started"],
+    ]
+    if execution["seconds"] is not None:
+        parts.append(f"{execution['seconds']:.1f} s")
+    if made and made["reused"]["count"]:
+        reuse = f"reused {made['reused']['count']}x from the cache"
+        if last := made["reused"]["newest"][0]["run"]:
+            reuse += f", last in {last}"
+        parts.append(style(reuse, "cyan"))
+    return "  ".join(parts)
+
+
+def _execution_notes(document: dict, execution: dict, artifacts: dict[int, dict]) -> Iterator[str]:
+    if execution["error"]:
+        yield style(execution["error"], "red")
+    for i in execution["references"]:
+        yield style(f"compared with {artifacts[i]['type']} {i}", dim=True)
+    if document["direction"] == "up":
+        beside = [
+            f"{artifacts[i]['type']} {i}"
+            + (f" ({artifacts[i]['summary']})" if artifacts[i]["summary"] else "")
+            for ids in execution["outputs"].values()
+            for i in ids
+            if not artifacts[i]["on_path"]
+        ]
+        if beside:
+            yield style("made besides: " + ", ".join(beside), dim=True)
+
+
+def _origin(origin: dict) -> Iterator[str]:
+    return _sections(
+        {
+            "data": {**origin["data"], "note": origin["dataset_note"]},
+            "settings": {
+                "preset": origin["preset"],
+                "seed": origin["seed"],
+                # TFX's own components write down their private switches too.
+                **{k: v for k, v in origin["config"].items() if "._" not in k},
+            },
+            "source": origin["source"],
+            "versions": origin["versions"],
+            "metrics": origin["metrics"],
+            "verdict": origin["verdict"],
+            "run": {run["run"]: f"started {run['started']}" for run in origin["runs"]},
+        }
+    )
+
+
+def show(document: dict) -> Iterator[str]:
+    """Every field of what was asked for."""
+    for match in document["matches"]:
+        title = match.get("node") or match.get("type") or match["run"]
+        yield style(f"{match['kind']} {match.get('id', '')} {title}", bold=True)
+        fields = {k: v for k, v in match.items() if k not in ("kind", "executions")}
+        plain = {k: v for k, v in fields.items() if not isinstance(v, dict)}
+        nested = {k: documents.flatten(v) for k, v in fields.items() if isinstance(v, dict)}
+        yield from _sections({"": plain, **nested}, longest=2000)
+        for execution in match.get("executions", ()):
+            yield _execution_line(execution, None)
+            if execution["error"]:
+                yield "  " + style(execution["error"], "red")
+        yield ""
+
+
+def diff(document: dict) -> Iterator[str]:
+    """What differs, by section, and how much does not."""
+    rows = [("", "", document["a"], document["b"])]
+    for section, content in document["sections"].items():
+        title = style(section, bold=True)
+        for row in content["different"]:
+            rows.append((title, row["name"], _short(row["a"], 80), _short(row["b"], 80)))
+            title = ""
+        if not content["different"]:
+            rows.append((title, style(f"all {content['same']} the same", dim=True), "", ""))
+    return _table(rows)
+
+
+def verify(document: dict) -> Iterator[str]:
+    """Each file that is not what it was, and what was compared."""
+    for problem in document["problems"]:
+        yield (
+            f"{style(problem['problem'], 'red')}  {problem['kind']} {problem['id']} "
+            f"({problem['type']})  {style(problem['path'], dim=True)}"
+        )
+    count = len(document["problems"])
+    verdict = style(f"{count} {'problem' if count == 1 else 'problems'}", "red")
+    yield (
+        f"{document['files']} files of {document['artifacts']} artifacts and "
+        f"{document['versions']} served versions compared: "
+        + (style("all as recorded", "green") if document["ok"] else verdict)
+    )
+    for key, words in (
+        ("unrecorded", "have no recorded digest: only their presence was checked"),
+        ("elsewhere", "lie on no disk of this machine and were not checked"),
+    ):
+        if document[key]:
+            names = ", ".join(f"{what['type']} {what['id']}" for what in document[key][:6])
+            more = ", ..." if len(document[key]) > 6 else ""
+            yield style(f"{len(document[key])} {words}", "yellow") + f" ({names}{more})"
+
+
+def stale(document: dict) -> Iterator[str]:
+    """What is stale, kind by kind."""
+    for execution in document["running"]:
+        claim = "does not run any more" if document["certain"] else "claims to run"
+        yield (
+            f"{style(execution['node'], 'yellow')} (execution {execution['id']}) {claim}; "
+            f"began {execution['started']} in run {execution['run']}"
+        )
+    for artifact in document["missing"]:
+        yield f"{style('files gone', 'red')}  {_artifact_line(artifact)}"
+    for artifact in document["unreferenced"]:
+        yield f"{size(artifact['bytes']):>10}  unused  {_artifact_line(artifact)}"
+    for folder in document["folders"]:
+        yield f"{size(folder['bytes']):>10}  made by a run that ended early  {folder['path']}"
+    count = len(document["unreferenced"]) + len(document["folders"])
+    yield (
+        f"{count} unused ({size(document['bytes'])}), {len(document['missing'])} without files, "
+        f"{len(document['running'])} claiming to run"
+    )
+
+
+# ---------------------------------------------------------------------------------------------
+# Graphs
+
+
+def mermaid(document: dict) -> Iterator[str]:
+    """A trace as a Mermaid flowchart: artifacts round, executions square."""
+    yield "flowchart TD"
+    for kind, item in _graph_nodes(document):
+        text = _graph_label(kind, item, "<br/>").replace('"', "#quot;")
+        left, right = ("([", "])") if kind == "artifact" else ("[", "]")
+        yield f'    {kind[0]}{item["id"]}{left}"{text}"{right}:::{kind}'
+    for start, end, key, reference in graph_edges(document):
+        arrow = "-.->" if reference else "-->"
+        yield f"    {start} {arrow}|{key}| {end}" if key else f"    {start} {arrow} {end}"
+    yield "    classDef artifact fill:#e8f1fb,stroke:#3b6ea5,color:#12263a"
+    yield "    classDef execution fill:#f6efe2,stroke:#a5803b,color:#3a2d12"
+
+
+def dot(document: dict) -> Iterator[str]:
+    """A trace in Graphviz' language."""
+    yield "digraph lineage {"
+    yield '  node [fontname="Helvetica", style="filled"];'
+    yield '  edge [fontname="Helvetica", fontsize=10];'
+    for kind, item in _graph_nodes(document):
+        shape, color = ("ellipse", "#e8f1fb") if kind == "artifact" else ("box", "#f6efe2")
+        label = _quoted(_graph_label(kind, item, "\n"))
+        yield f'  {kind[0]}{item["id"]} [label={label}, shape={shape}, fillcolor="{color}"];'
+    for start, end, key, reference in graph_edges(document):
+        dashed = ", style=dashed" if reference else ""
+        yield f"  {start} -> {end} [label={_quoted(key)}{dashed}];"
+    yield "}"
+
+
+def graph_edges(document: dict) -> list[tuple[str, str, str, bool]]:
+    """The arrows of a trace: from, to ("a1" an artifact, "e1" an execution), key, reference."""
+    known = {artifact["id"] for artifact in document["artifacts"]}
+    edges = []
+    for execution in document["executions"]:
+        name = f"e{execution['id']}"
+        for key, ids in execution["inputs"].items():
+            for i in known.intersection(ids):
+                edges.append((f"a{i}", name, key, i in execution["references"]))
+        for key, ids in execution["outputs"].items():
+            for i in known.intersection(ids):
+                edges.append((name, f"a{i}", key, False))
+    return edges
+
+
+def _graph_nodes(document: dict) -> Iterator[tuple[str, dict]]:
+    for artifact in document["artifacts"]:
+        yield "artifact", artifact
+    for execution in document["executions"]:
+        yield "execution", execution
+
+
+def _graph_label(kind: str, item: dict, newline: str) -> str:
+    if kind == "artifact":
+        parts = [f"{item['type']} {item['id']}", item["summary"]]
+    else:
+        seconds = "" if item["seconds"] is None else f"{item['seconds']:.1f} s"
+        parts = [item["node"], f"{item['state'].lower()} {seconds}".strip()]
+    return newline.join(part for part in parts if part)
+
+
+def _quoted(text: str) -> str:
+    # Of JSON's escapes Graphviz knows these alone.
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+# ---------------------------------------------------------------------------------------------
+# Layout
+
+
+def size(count: int) -> str:
+    """A number of bytes for people: 1.23 MB."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} GB"
+
+
+def _state(state: str, text: str | None = None) -> str:
+    return style(text or state, _STATE_COLORS.get(state))
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else ""
+
+
+def _short(value: object, longest: int = _LONGEST_VALUE) -> str:
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> Iterator[str]:
+    """Columns two spaces apart; those in `right` end flush."""
+    widths = [max(len(unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = []
+        for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            gap = " " * (width - len(unstyle(cell)))
+            cells.append(gap + cell if index in right else cell + gap)
+        yield "  ".join(cells).rstrip()
+
+
+def _sections(sections: dict[str, dict], longest: int = _LONGEST_VALUE) -> Iterator[str]:
+    """Named groups of facts as three columns; empty facts are left out, long ones folded."""
+    rows = []
+    for title, facts in sections.items():
+        shown = style(title, bold=True)
+        for key, value in facts.items():
+            if value not in (None, "", [], {}):
+                rows.append((shown, key, _short(value, longest)))
+                shown = ""
+    if not rows:
+        return
+    left = list(_table([row[:2] for row in rows]))
+    margin = max(len(unstyle(line)) for line in left) + 2
+    # For a program, or a pager that cuts, a line stays a line.
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100_000
+    for line, (_, _, value) in zip(left, rows, strict=True):
+        folded = textwrap.wrap(value, max(20, width - margin), break_on_hyphens=False) or [""]
+        for part in folded:
+            yield line + " " * (margin - len(unstyle(line))) + part
+            line = ""

@@ -1,0 +1,160 @@
+"""Is everything still what it was? Compares files with the digests that were recorded of them."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+
+from common.files import combined_digest, file_digests
+from lineage import documents, graph
+from lineage.digests import DIGEST_PROPERTY, FILES_PROPERTY
+from lineage.graph import Artifact, Store
+from serving import versions
+
+
+def verify(store: Store, version: str | int | None = None) -> dict:
+    """Recomputes the digests of artifacts and of served versions.
+
+    Args:
+      store: an open store.
+      version: only this pushed version ("latest": the newest) and what it comes from; without it
+        everything in the store.
+
+    Returns:
+      The document of `lineage verify`; its `problems` is empty when all is well.
+
+    Raises:
+      NotFoundError: no such version was pushed.
+    """
+    if version is None:
+        artifacts = list(store.all_artifacts.values())
+        pushed = [a for a in artifacts if a.pushed_version is not None]
+    else:
+        pushed = [documents.find_version(store, version)]
+        found = graph.trace(store, [pushed[0].id])
+        ids = found.on_path.union(*(found.made(execution) for execution in found.inputs))
+        artifacts = list(store.artifacts(ids).values())
+    report = _Report()
+    for artifact in artifacts:
+        _check_artifact(store, artifact, report)
+    _check_served(store, pushed, report, named=version is not None)
+    return documents.document(
+        "verify",
+        version=pushed[0].pushed_version if version is not None else None,
+        ok=not report.problems,
+        artifacts=report.artifacts,
+        versions=report.versions,
+        files=report.files,
+        unrecorded=report.unrecorded,
+        elsewhere=report.elsewhere,
+        problems=report.problems,
+    )
+
+
+class _Report:
+    """What was looked at and what was found."""
+
+    def __init__(self):
+        self.artifacts = 0
+        self.versions = 0
+        self.files = 0
+        self.unrecorded: list[dict] = []  # present, but nobody noted what they were
+        self.elsewhere: list[dict] = []  # not on this machine's disks
+        self.problems: list[dict] = []
+
+    def problem(self, what: dict, problem: str, path: pathlib.Path, file: str | None = None):
+        self.problems.append({**what, "problem": problem, "file": file, "path": str(path)})
+
+    def compare(self, what: dict, path: pathlib.Path, recorded: Mapping[str, str]) -> None:
+        """Names each file that differs from `recorded` (SHA-256 by relative path)."""
+        now = file_digests(path)
+        self.files += len(now)
+        for name in sorted(recorded.keys() | now.keys()):
+            if name not in now:
+                self.problem(what, "missing", path / name, name)
+            elif name not in recorded:
+                self.problem(what, "added", path / name, name)
+            elif now[name] != recorded[name]:
+                self.problem(what, "altered", path / name, name)
+
+
+def _check_artifact(store: Store, artifact: Artifact, report: _Report) -> None:
+    if artifact.state not in ("LIVE", "UNKNOWN") or not artifact.uri:
+        return  # removed on purpose, or never finished
+    what = {"kind": "artifact", "id": artifact.id, "type": artifact.type}
+    path = store.path_of(artifact.uri)
+    if path is None:
+        report.elsewhere.append(what)
+        return
+    recorded = artifact.properties.get(FILES_PROPERTY)
+    digest = artifact.properties.get(DIGEST_PROPERTY)
+    if not path.exists():
+        # TFX makes no folder for what wasn't pushed, and Importers may name what is not there.
+        if digest is not None or artifact.type != "PushedModel":
+            report.problem(what, "missing", path)
+        return
+    report.artifacts += 1
+    if isinstance(recorded, dict):
+        report.compare(what, path, recorded)
+        if combined_digest(recorded) != digest:
+            report.problem(what, "altered record", path)
+    elif digest is None:
+        report.unrecorded.append(what)
+    else:
+        now = file_digests(path)
+        report.files += len(now)
+        if combined_digest(now) != digest:
+            report.problem(what, "altered", path)
+
+
+def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: bool) -> None:
+    """What a server would load, against the record of what was pushed."""
+    bases: dict[pathlib.Path, set[int]] = {}
+    for artifact in pushed:
+        destination = str(artifact.properties.get("pushed_destination", ""))
+        path = store.path_of(destination) if destination else None
+        if path is None:
+            continue
+        known = bases.setdefault(path.parent, set())
+        if artifact.pushed_version in known:
+            continue
+        known.add(artifact.pushed_version)
+        what = {"kind": "version", "id": artifact.pushed_version, "type": "served model"}
+        if not path.is_dir():
+            # It may come back, so it is looked at where a rollback puts it.
+            hidden = store.path_of(str(versions.rolled_back_path(pathlib.Path(destination))))
+            path = hidden if hidden is not None and hidden.is_dir() else path
+        if not path.is_dir():
+            # A version may be taken out of service; only who asks for it misses it.
+            if named:
+                report.problem(what, "missing", path)
+            continue
+        report.versions += 1
+        record = _pushed_record(store, artifact, path)
+        if record is None:
+            report.unrecorded.append(what)
+        else:
+            report.compare(what, path, record)
+    if named:
+        return
+    for base, known in bases.items():
+        for version in versions.list_versions(base):
+            if version.number not in known:
+                what = {"kind": "version", "id": version.number, "type": "served model"}
+                report.problem(what, "pushed by no pipeline run", version.path)
+
+
+def _pushed_record(store: Store, artifact: Artifact, served: pathlib.Path) -> dict | None:
+    """SHA-256 by file of what was pushed, from the most trustworthy place that has it."""
+    recorded = artifact.properties.get(FILES_PROPERTY)
+    if isinstance(recorded, dict) and recorded:
+        return recorded
+    copy = store.path_of(artifact.uri)
+    if copy is not None and (copy / "saved_model.pb").is_file():
+        return file_digests(copy)
+    try:
+        metadata = json.loads((served / versions.METADATA_FILE).read_text())
+        # The metadata can't name its own digest.
+        own = file_digests(served)[versions.METADATA_FILE]
+        return {**metadata["files"], versions.METADATA_FILE: own}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,32 @@
+"""`mnist-gan report`: writes the page and says where. Imports what it needs when it runs."""
+
+import json
+
+import click
+
+from pipeline.options import Failure, json_option, workspace_option
+
+
+@click.command()
+@workspace_option
+@click.option(
+    "--compare", nargs=2, metavar="A B", help="Two runs side by side (names, or version:N)."
+)
+@json_option
+def report(workspace, compare, as_json) -> None:
+    """Write report/index.html: verdict, history, lineage, data, training, judge, on one page."""
+    import report
+    from lineage import documents, graph
+
+    try:
+        path = report.compare(workspace, *compare) if compare else report.build(workspace)
+    except FileNotFoundError:
+        raise Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`") from None
+    except (graph.StoreError, documents.NotFoundError) as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"the report could not be written: {error}") from None
+    if as_json:
+        click.echo(json.dumps({"report": str(path)}))
+    else:
+        click.echo(str(path))

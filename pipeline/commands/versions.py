@@ -1,0 +1,168 @@
+"""`mnist-gan versions`: which pushed versions there are, and which one is served.
+
+Needs no TensorFlow. Servers follow by themselves: they look at the folder every second.
+"""
+
+import json
+import sys
+
+import click
+
+from common.workspace import MODEL_NAME
+from pipeline.options import Failure, json_option, workspace_option
+
+
+@click.group()
+def versions() -> None:
+    """List the pushed versions, roll back, restore, label."""
+
+
+@versions.command("list")
+@workspace_option
+@json_option
+def list_(workspace, as_json) -> None:
+    """The pushed versions, newest first, those that were rolled back included."""
+    from serving import versions as folders
+
+    labels = read_labels(workspace)
+    rows = folders.overview(workspace.serving, labels)
+    if not rows:
+        raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
+    if as_json:
+        document = {"base_path": str(workspace.serving), "labels": labels, "versions": rows}
+        click.echo(json.dumps(document, indent=2))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "version", "pushed", "FID", "/floor", "blessed", "labels", "run"):
+        table.add_column(column, justify="right" if column in ("FID", "/floor") else "left")
+    for row in rows:
+        table.add_row(
+            "▶" if row["current"] else "",
+            f"{row['version']}{' (rolled back)' if row['rolled_back'] else ''}",
+            row["pushed_at"] or "",
+            *("" if row[key] is None else f"{row[key]:.4g}" for key in ("fid", "fid_ratio")),
+            "by force" if row["forced"] else {True: "yes", False: "no", None: ""}[row["blessed"]],
+            escape(", ".join(row["labels"])),
+            row["run"] or "",
+        )
+    # For a program that reads it a line stays a line.
+    Console(width=None if sys.stdout.isatty() else 200).print(table, highlight=False)
+    _tell_dangling(workspace, labels)
+
+
+@versions.command()
+@workspace_option
+@click.option("--to", type=int, metavar="VERSION", help="Take out all that are newer than this.")
+@json_option
+def rollback(workspace, to, as_json) -> None:
+    """Take the newest version out of service: servers go back to the one before it."""
+    from serving import versions as folders
+
+    gone = _changed(lambda: folders.roll_back(workspace.serving, to))
+    numbers = [version.number for version in gone]
+    current = folders.latest(workspace.serving)
+    if as_json:
+        click.echo(json.dumps({"rolled_back": numbers, **_state(workspace)}, indent=2))
+        return
+    many = len(numbers) > 1
+    click.echo(
+        f"version{'s' * many} {', '.join(map(str, numbers))} {'are' if many else 'is'} out of "
+        f"service; servers go back to {current.number} within their poll interval"
+    )
+    _tell_dangling(workspace, read_labels(workspace))
+    click.echo(f"to undo: mnist-gan versions restore {numbers[-1]}")
+
+
+@versions.command()
+@workspace_option
+@click.argument("version", type=int)
+@json_option
+def restore(workspace, version, as_json) -> None:
+    """Put VERSION, which was rolled back, into service again."""
+    from serving import versions as folders
+
+    _changed(lambda: folders.restore(workspace.serving, version))
+    if as_json:
+        click.echo(json.dumps({"restored": version, **_state(workspace)}, indent=2))
+        return
+    current = folders.latest(workspace.serving).number
+    newest = "and the newest" if current == version else f"(the newest is {current})"
+    click.echo(f"version {version} is in service again {newest}")
+
+
+@versions.command()
+@workspace_option
+@click.argument("name")
+@click.argument("version", type=int, required=False)
+@click.option("--remove", is_flag=True, help="Remove the label.")
+@json_option
+def label(workspace, name, version, remove, as_json) -> None:
+    """Point the label NAME (stable, canary) at VERSION, for `.../labels/NAME:predict`."""
+    from serving.server import model_config
+
+    if remove == (version is not None):
+        raise click.UsageError("give a VERSION, or --remove")
+    labels = _changed(lambda: model_config.set_label(workspace.serving, MODEL_NAME, name, version))
+    if as_json:
+        click.echo(json.dumps(_state(workspace), indent=2))
+    elif remove:
+        click.echo(f"label {name} is removed")
+    else:
+        click.echo(f"label {name} points at version {labels[name]}")
+
+
+def _changed(change):
+    """What `change()` returns; what it refuses becomes one message."""
+    from serving.server.errors import ServingError
+    from serving.versions import VersionError
+
+    try:
+        return change()
+    except ServingError as error:
+        raise Failure(error.message) from None
+    except VersionError as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"{error.filename} can't be written: {error.strerror}") from None
+
+
+def read_labels(workspace) -> dict[str, int]:
+    """The versions that labels point at."""
+    from serving.server import model_config
+
+    return _changed(lambda: model_config.labels(workspace.serving))
+
+
+def _state(workspace) -> dict:
+    from serving import versions as folders
+
+    current, labels = folders.latest(workspace.serving), read_labels(workspace)
+    return {
+        "current": current.number if current else None,
+        "labels": labels,
+        "dangling_labels": _dangling(workspace, labels),
+    }
+
+
+def _dangling(workspace, labels: dict[str, int]) -> list[str]:
+    """Labels of versions that are not in service."""
+    from serving import versions as folders
+
+    there = {version.number for version in folders.list_versions(workspace.serving)}
+    return sorted(name for name, version in labels.items() if version not in there)
+
+
+def _tell_dangling(workspace, labels: dict[str, int]) -> None:
+    from serving import versions as folders
+
+    for name in _dangling(workspace, labels):
+        current = folders.latest(workspace.serving)
+        mend = f"mnist-gan versions label {name} {current.number if current else '--remove'}"
+        click.echo(
+            f"label {name} points at version {labels[name]}, which is not in service: requests "
+            f"by it fail until `{mend}`"
+        )

@@ -1,0 +1,678 @@
+"""Gathers what a report shows of one run: files of its artifacts, read into plain values.
+
+Each function answers for one section and raises what its files raise; `pages` turns that into a
+sentence in the section's place.
+"""
+
+import base64
+import functools
+import io
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+
+from common.images import to_floats
+from common.workspace import Workspace
+from components.transform.counts import read_counts
+from lineage import documents, render
+from lineage.graph import Artifact, Store
+from report import drawing, examples
+from report.architecture import draw_network
+from serving import versions
+
+_PER_CLASS = 10
+_MOST_CLASSES = 20  # of whom real images are shown
+_MOST_FRAMES = 12
+_SPLITS = ("train", "eval", "test")
+_PICTURES = {
+    "real_above_fake.png": "Real test images above, generated ones below, the same classes.",
+    "worst_and_best.png": "The generated images farthest from any real test image (worst) and "
+    "nearest to one (best).",
+    "nearest_train.png": "The generated images nearest to a training image, each above that "
+    "training image: copies would show here.",
+    "nearest_distances.png": "How near generated images and real test images come to the training "
+    "images.",
+}
+_LOSSES = {
+    "d_loss": "discriminator",
+    "g_loss": "generator",
+    "d_loss_real": "on real",
+    "d_loss_fake": "on generated",
+}
+# What is measured now and then while training; names go on with how many images, and which split.
+_DURING = {"fid_": "FID", "accuracy_": "accuracy on the class asked for"}
+_GRADIENTS = {"d_gradient_norm": "discriminator", "g_gradient_norm": "generator"}
+_BETTER = {  # whether less (-1) or more (+1) of it is better
+    "fid": -1,
+    "fid_ratio": -1,
+    "fid_trace_share": -1,
+    "kid": -1,
+    "cas": 1,
+    "accuracy": 1,
+    "worst_class_accuracy": 1,
+    "precision": 1,
+    "recall": 1,
+    "density": 1,
+    "coverage": 1,
+    "class_share": 1,
+    "class_kl": -1,
+    "copies": -1,
+    "copies_features": -1,
+    "pixel_mse": -1,
+    "pixel_kld": -1,
+}
+
+
+class MissingError(LookupError):
+    """A run left nothing for a section; the message says what."""
+
+
+class Subject:
+    """One run and the artifacts that it made or took from the cache."""
+
+    def __init__(self, store: Store, row: dict):
+        self.store = store
+        self.row = row
+        run = store.run_named(row["run"])
+        self.facts = run.properties
+        self._executions = store.executions_of_run(run)
+        events = store.events_of_executions([execution.id for execution in self._executions])
+        made = store.artifacts({e.artifact for e in events if e.kind == "output"})
+        self._made = sorted(made.values(), key=lambda artifact: artifact.id, reverse=True)
+
+    def artifact(self, kind: str, of: str = "") -> Artifact | None:
+        """The run's newest artifact of a type; `of`: one that has this property."""
+        for artifact in self._made:
+            if artifact.type == kind and (not of or of in artifact.properties):
+                return artifact
+        return None
+
+    def folder(self, kind: str, of: str = "") -> pathlib.Path:
+        """Where the files of that artifact lie.
+
+        Raises:
+          MissingError: the run made none, or it is gone.
+        """
+        artifact = self.artifact(kind, of)
+        if artifact is None:
+            raise MissingError(f"the run made no {kind}")
+        path = self.store.path_of(artifact.uri)
+        if path is None or not path.is_dir():
+            raise MissingError(f"the files of {kind} {artifact.id} are not at {artifact.uri}")
+        return path
+
+    def parameters(self, node: str) -> dict:
+        """What a node of the run was told; {} if the run did not come to it."""
+        for execution in self._executions:
+            if self.store.place_of(execution.id)[0] == node:
+                return execution.parameters
+        return {}
+
+    @functools.cached_property
+    def evaluation(self) -> dict:
+        """The judge's document; {} where there is none."""
+        try:
+            return json.loads((self.folder("ModelEvaluation") / "evaluation.json").read_text())
+        except (MissingError, OSError, ValueError):
+            return {}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The judge's figures."""
+        measured = self.evaluation.get("metrics") or self.row["metrics"]
+        return {k: v for k, v in measured.items() if isinstance(v, int | float)}
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """Bytes as the address of a picture."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def picture(path: pathlib.Path, caption: str) -> dict:
+    """A PNG file for the page, with its size so that nothing jumps while it loads."""
+    content = path.read_bytes()
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError(f"{path} is no PNG file")
+    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
+    return {"src": data_uri(content), "width": width, "height": height, "caption": caption}
+
+
+# ---------------------------------------------------------------------------------------------
+# Sections
+
+
+def verdict(subject: Subject, workspace: Workspace) -> dict:
+    """What came out, on one screen."""
+    row, found = subject.row, subject.evaluation
+    metrics = subject.metrics
+    served = versions.latest(workspace.serving)
+    samples = None
+    for kind in ("ModelEvaluation", "ModelBlessing"):
+        try:
+            samples = picture(subject.folder(kind) / "samples.png", "Generated: ten of each class.")
+            break
+        except (MissingError, OSError):
+            continue
+    return {
+        "blessed": row["blessed"],
+        "reason": row["blessing_reason"],
+        "infra_blessed": row["infra_blessed"],
+        "infra_reason": row["infra_blessing_reason"],
+        "forced": found.get("forced", False),
+        "force_reason": found.get("force_reason"),
+        "pushed_version": row["pushed_version"],
+        "served": served,
+        "preset": row["preset"],
+        "figures": _figures(metrics, found),
+        "protocol": found.get("protocol"),
+        "num_fakes": found.get("num_fakes"),
+        "num_reference": found.get("num_reference"),
+        "checks": found.get("checks", []),
+        "samples": samples,
+        "data": _data_line(subject),
+        "dataset_note": row["dataset_note"],
+    }
+
+
+def _figures(metrics: Mapping[str, float], found: Mapping) -> list[dict]:
+    figures = []
+    floor = metrics.get("fid_floor")
+    interval = (found.get("metrics") or {}).get("fid_interval")
+    if "fid_ratio" in metrics:
+        note = ""
+        if interval and floor:
+            note = f"{interval[0] / floor:.4g} to {interval[1] / floor:.4g}"
+        figures.append({"name": "FID over the floor", "value": metrics["fid_ratio"], "note": note})
+    if "fid" in metrics:
+        note = f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
+        figures.append({"name": "FID", "value": metrics["fid"], "note": note})
+    if floor is not None:
+        figures.append({"name": "Floor", "value": floor, "note": "FID of real training images"})
+    for key, name, note in (
+        ("cas", "CAS", "trained on generated, tested on real"),
+        ("accuracy", "Asked-for class", "share that the classifier agrees with"),
+        ("coverage", "Coverage", "of the real images"),
+    ):
+        if key in metrics:
+            figures.append({"name": name, "value": metrics[key], "note": note, "share": True})
+    return figures
+
+
+def _data_line(subject: Subject) -> str:
+    artifact = subject.artifact("Examples", "dataset")
+    if artifact is None:
+        return subject.row["dataset"] or "unknown"
+    facts = artifact.properties
+    counts = facts.get("split_counts") or {}
+    parts = ", ".join(f"{counts[split]:,} {split}" for split in _splits(counts))
+    return f"{artifact.summary}{': ' + parts if parts else ''}"
+
+
+def _splits(by_split: Mapping) -> list[str]:
+    """The splits in the order of their use."""
+    return sorted(by_split, key=lambda s: (_SPLITS.index(s) if s in _SPLITS else len(_SPLITS), s))
+
+
+def history(rows: list[dict]) -> dict:
+    """All runs, oldest first in the drawings and newest first in the table."""
+    charts = []
+    for key, name, factor in (("fid_ratio", "FID over the floor", 1), ("cas", "CAS, %,", 100)):
+        drawn = [
+            {
+                "name": row["run"],
+                "value": row["metrics"].get(key, 0) * factor,
+                "interval": _ratio_interval(row["metrics"]) if key == "fid_ratio" else None,
+                "blessed": row["blessed"],
+                "pushed": row["pushed_version"] is not None,
+            }
+            for row in reversed(rows)
+        ]
+        charts.append(drawing.history(f"{name} of each run", drawn, y_label=name.partition(",")[0]))
+    return {"charts": [chart for chart in charts if chart], "rows": rows}
+
+
+def _ratio_interval(metrics: Mapping[str, float]) -> tuple[float, float] | None:
+    """FID's interval over the floor, from the properties of a ModelEvaluation."""
+    ends = (metrics.get("fid_interval_low"), metrics.get("fid_interval_high"))
+    floor = metrics.get("fid_floor")
+    return (ends[0] / floor, ends[1] / floor) if floor and all(ends) else None
+
+
+def lineage(store: Store) -> dict:
+    """The newest version's way, drawn."""
+    try:
+        root = documents.find_version(store, "latest")
+    except documents.NotFoundError as error:
+        raise MissingError(f"{error}, so there is no way to draw") from None
+    document = documents.trace(store, [root.id])
+    nodes = {}
+    for kind, items in (("artifact", document["artifacts"]), ("execution", document["executions"])):
+        for item in items:
+            name = f"{kind[0]}{item['id']}"
+            lines = [item["node"] if kind == "execution" else f"{item['type']} {item['id']}"]
+            if kind == "execution":
+                lines.append(f"{item['state'].lower()}, {item['seconds'] or 0:.1f} s")
+            elif item["summary"]:
+                lines.append(item["summary"])
+            nodes[name] = {
+                "lines": lines,
+                "kind": kind if item.get("on_path", True) else "beside",
+                "href": f"#node-{name}",
+                "title": " · ".join(lines),
+                "facts": _node_facts(item, kind),
+            }
+    drawn = drawing.graph(
+        f"How version {root.pushed_version} came to be, data at the top, version at the bottom",
+        nodes,
+        render.graph_edges(document),
+    )
+    return {
+        "version": root.pushed_version,
+        "root": f"a{root.id}",
+        "chart": drawn,
+        "nodes": nodes,
+        "origin": document["origin"],
+    }
+
+
+def _node_facts(item: dict, kind: str) -> dict[str, str]:
+    if kind == "artifact":
+        facts = {"uri": item["uri"], "made": item["created"], **item["properties"]}
+        if item["reused"]["count"]:
+            facts["reused"] = f"{item['reused']['count']}x from the cache"
+    else:
+        facts = {
+            "execution": item["id"],
+            "run": item["run"],
+            "began": item["started"],
+            "seconds": item["seconds"],
+            "class": item["type"],
+            "error": item["error"],
+            **item["parameters"],
+        }
+    flat = documents.flatten(facts)
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in flat.items()
+        if value not in (None, "", "null", [], {}) and not key.startswith("content_")
+    }
+
+
+def data(subject: Subject) -> dict:
+    """Real images, classes, pixels, anomalies."""
+    artifact = subject.artifact("Examples", "dataset") or subject.artifact("Examples")
+    if artifact is None:
+        raise MissingError("the run made no Examples")
+    facts = artifact.properties
+    names = [str(name) for name in facts.get("class_names") or []]
+    found = {
+        "facts": {
+            "data set": artifact.summary,
+            **{
+                f"{split} split": f"{facts['split_counts'][split]:,} examples, "
+                f"{(facts.get('split_slices') or {}).get(split, '')}"
+                for split in _splits(facts.get("split_counts") or {})
+            },
+            "classes": facts.get("num_classes"),
+            "fingerprint": facts.get("fingerprint"),
+        },
+        "checksums": facts.get("checksums") or {},
+        "note": subject.row["dataset_note"],
+        "anomalies": _anomalies(subject),
+    }
+    for key, part in (
+        ("digits", lambda: _real_digits(subject.folder("Examples", "dataset"), names)),
+        ("labels", lambda: _label_chart(subject, names)),
+        ("pixels", lambda: _pixel_charts(subject)),
+    ):
+        try:
+            found[key] = part()
+        except FileNotFoundError as error:
+            found[f"{key}_missing"] = f"{error.filename} is not there"
+        except (MissingError, OSError, ValueError, KeyError) as error:
+            found[f"{key}_missing"] = str(error)
+    return found
+
+
+def _anomalies(subject: Subject) -> list[str] | None:
+    """One sentence an anomaly; None where nobody looked."""
+    from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+    try:
+        files = sorted(subject.folder("ExampleAnomalies").glob("Split-*/SchemaDiff.pb"))
+    except MissingError:
+        return None
+    sentences = []
+    for path in files:
+        message = anomalies_pb2.Anomalies.FromString(path.read_bytes())
+        split = path.parent.name.removeprefix("Split-")
+        for feature, info in sorted(message.anomaly_info.items()):
+            sentences.append(f"{split}, {feature}: {info.description}")
+        if message.HasField("dataset_anomaly_info"):
+            sentences.append(f"{split}: {message.dataset_anomaly_info.description}")
+    return sentences
+
+
+def _real_digits(folder: pathlib.Path, names: list[str]) -> dict:
+    import numpy as np
+    from PIL import Image
+
+    from common.images import tile
+
+    classes = min(len(names) or 10, _MOST_CLASSES)
+    found = examples.some_of_each_class(folder / "Split-train", _PER_CLASS, classes)
+    images = [
+        np.asarray(Image.open(io.BytesIO(image)).convert("L"))
+        for label in range(classes)
+        for image in found[label]
+    ]
+    full = all(len(found[label]) == _PER_CLASS for label in range(classes))
+    sheet = tile(np.stack(images)[..., np.newaxis], _PER_CLASS if full else 20)
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG", optimize=True)
+    which = "ten of each class, a class a row" if full else "the first that there are"
+    return {
+        "src": data_uri(buffer.getvalue()),
+        "width": sheet.shape[1],
+        "height": sheet.shape[0],
+        "caption": f"Real training images: {which}.",
+    }
+
+
+def _label_chart(subject: Subject, names: list[str]) -> dict:
+    """Shares of the classes in each split, as the DataGate counted them."""
+    counted = json.loads((subject.folder("DataGateReport") / "data_gate.json").read_text())
+    by_split = counted["label_counts"]
+    labels = sorted({int(label) for counts in by_split.values() for label in counts})
+    order = _splits(by_split)
+    shown = [names[i] if i < len(names) else str(i) for i in labels]
+    series = {}
+    for split in order:
+        total = sum(by_split[split].values()) or 1
+        series[split] = [100 * by_split[split].get(str(i), 0) / total for i in labels]
+    return {
+        "chart": drawing.bars(
+            "Share of each class in each split, in per cent",
+            shown,
+            series,
+            y_label="share, %",
+            x_label="class",
+        ),
+        "columns": order,
+        "table": [
+            [name, *(by_split[s].get(str(i), 0) for s in order)]
+            for name, i in zip(shown, labels, strict=True)
+        ],
+    }
+
+
+def _pixel_charts(subject: Subject) -> dict:
+    """Grey levels before the Transform, and what it makes of them."""
+    counts = read_counts(subject.folder("TransformGraph"))
+    bins: dict[int, int] = dict.fromkeys(range(0, 256, 8), 0)
+    for level, count in counts.levels.items():
+        bins[level // 8 * 8] += count
+    after = {to_floats(edge): count for edge, count in bins.items()}
+    return {
+        "before": drawing.area(
+            "Pixels by grey level, before the Transform",
+            bins,
+            x_label="grey level",
+            y_label="pixels",
+        ),
+        "after": drawing.area(
+            "Pixels by value, after the Transform",
+            after,
+            x_label="value",
+            y_label="pixels",
+            kind="third",
+        ),
+        "mean": counts.pixel_mean,
+        "deviation": counts.pixel_standard_deviation,
+    }
+
+
+def networks(subject: Subject) -> list[dict]:
+    """Drawings and tables of the networks."""
+    tables = json.loads((subject.folder("ModelRun") / "networks.json").read_text())
+    return [
+        {
+            "name": name,
+            "parameters": table["parameters"],
+            "trainable": table["trainable_parameters"],
+            "layers": table["layers"],
+            "chart": draw_network(
+                f"The {name}: {len(table['layers'])} layers, {table['parameters']:,} parameters",
+                table["layers"],
+            ),
+        }
+        for name, table in tables.items()
+    ]
+
+
+def training(subject: Subject) -> dict:
+    """Curves, the same latents through time, settings."""
+    folder = subject.folder("ModelRun")
+    records = read_history(folder)
+    told = subject.parameters("Trainer").get("custom_config") or {}
+    charts = [_curves(records, _LOSSES, "Losses while training", "loss")]
+    for start, name in _DURING.items():
+        for key in _keys(records, start):
+            charts.append(_curves(records, {key: name}, f"{name} while training ({key})", name))
+    for names, title, y_label in (
+        (
+            {"g_reconstruction": "generator"},
+            "Squared distance of the fakes to the nearest real image of the batch",
+            "reconstruction",
+        ),
+        (_GRADIENTS, "Norms of the gradients", "norm"),
+        ({"images_per_second": "images/s"}, "Speed of training", "images/s"),
+    ):
+        charts.append(_curves(records, names, title, y_label))
+    frames = sorted((folder / "samples").glob("step_*.png"))
+    return {
+        "charts": [chart for chart in charts if chart],
+        "frames": [
+            {**picture(path, ""), "step": int(path.stem.removeprefix("step_"))}
+            for path in _spread(frames, _MOST_FRAMES)
+        ],
+        "settings": documents.flatten(told.get("training") or {}),
+        "seed": told.get("seed"),
+        "steps": records[-1]["step"] if records else None,
+        "last": records[-1] if records else {},
+    }
+
+
+def read_history(folder: pathlib.Path) -> list[dict[str, float]]:
+    """The lines of a ModelRun's history, oldest first."""
+    path = folder / "history.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def _keys(records: list[dict], start: str) -> list[str]:
+    return sorted({key for record in records for key in record if key.startswith(start)})
+
+
+def _curves(records: list[dict], names: Mapping[str, str], title: str, y_label: str):
+    series = {
+        label: [(r["step"], _value(r[key])) for r in records if key in r]
+        for key, label in names.items()
+        if any(key in record for record in records)
+    }
+    return drawing.lines(title, series, x_label="step", y_label=y_label, log_y=True)
+
+
+def _value(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _spread(items: list, count: int) -> list:
+    """At most `count` of them, evenly, with the first and the last."""
+    if len(items) <= count:
+        return items
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
+
+
+def judge(subject: Subject) -> dict:
+    """What the judge saw."""
+    found = subject.evaluation
+    if not found:
+        raise MissingError("no judge looked at this run's model")
+    folder = subject.folder("ModelEvaluation")
+    pictures = []
+    for name, caption in _PICTURES.items():
+        if (folder / name).is_file():
+            pictures.append(picture(folder / name, caption))
+    return {
+        "pictures": pictures,
+        "charts": class_charts(found) + _plane_charts(found),
+        "metrics": found.get("metrics") or {},
+        "baseline": found.get("baseline"),
+        "extractor": found.get("extractor") or {},
+        "protocol": found.get("protocol"),
+        "seconds": found.get("seconds") or {},
+        "classes": found.get("classes") or [],
+    }
+
+
+def class_charts(found: Mapping) -> list:
+    """Bars by class: shares, accuracy, FID."""
+    classes = found.get("classes") or []
+    if not classes:
+        return []
+    names = [str(item["name"]) for item in classes]
+
+    def column(key: str, factor: float = 1.0) -> list[float | None]:
+        values = [item.get(key) for item in classes]
+        return [None if v is None or not math.isfinite(v) else v * factor for v in values]
+
+    charts = [
+        drawing.bars(
+            "Share of each class, in per cent",
+            names,
+            {"real": column("reference_share", 100), "generated": column("share", 100)},
+            y_label="share, %",
+            x_label="class that the classifier sees",
+        ),
+        drawing.bars(
+            "FID within each class",
+            names,
+            {"real train": column("fid_floor"), "generated": column("fid")},
+            y_label="FID",
+            x_label="class",
+        ),
+    ]
+    accuracy = column("accuracy", 100)
+    if any(value is not None for value in accuracy):  # else it takes no wishes
+        charts.insert(
+            1,
+            drawing.bars(
+                "Accuracy by class asked for, in per cent",
+                names,
+                {"real": column("reference_accuracy", 100), "generated": accuracy},
+                y_label="as asked, %",
+                x_label="class asked for",
+            ),
+        )
+    return charts
+
+
+def _plane_charts(found: Mapping) -> list:
+    metrics = found.get("metrics") or {}
+    charts = []
+    for y, x in (("precision", "recall"), ("density", "coverage")):
+        points = {}
+        for name, prefix, kind in (("generated", "", "fake"), ("real train", "real_", "real")):
+            pair = metrics.get(prefix + x), metrics.get(prefix + y)
+            if all(isinstance(value, int | float) for value in pair):
+                points[name] = (*pair, kind)
+        if points:
+            charts.append(
+                drawing.plane(
+                    f"{y.capitalize()} and {x} of generated and real images",
+                    points,
+                    x_label=f"{x} (variety)",
+                    y_label=f"{y} (fidelity)",
+                )
+            )
+    return charts
+
+
+def serving(workspace: Workspace) -> dict:
+    """The commands that use the newest version, filled in."""
+    found = versions.list_versions(workspace.serving)
+    if not found:
+        raise MissingError("no version was pushed yet, so there is nothing to serve")
+    newest = found[-1]
+    model = newest.metadata.get("model", {})
+    return {
+        "version": newest.number,
+        "path": str(newest.path),
+        "base": str(workspace.serving),
+        "name": workspace.serving.name,
+        "workspace": str(workspace.root),
+        "others": [version.number for version in found[:-1]],
+        # An unconditional generator takes no class, only -1.
+        "labels": (model.get("conditional", True) and model.get("classes_present")) or [-1],
+        "metrics": newest.metadata.get("metrics", {}),
+    }
+
+
+# ---------------------------------------------------------------------------------------------
+# Two runs
+
+
+def comparison(store: Store, a: Subject, b: Subject) -> dict:
+    """Two runs side by side."""
+    sides = {"A": a, "B": b}
+    rows = []
+    for key in dict.fromkeys([*a.metrics, *b.metrics]):
+        pair = [side.metrics.get(key) for side in sides.values()]
+        better = None
+        if key in _BETTER and None not in pair and pair[0] != pair[1]:
+            better = "A" if (pair[0] - pair[1]) * _BETTER[key] > 0 else "B"
+        rows.append({"name": key, "values": pair, "better": better})
+    histories = {}
+    for name, side in sides.items():
+        try:
+            histories[name] = read_history(side.folder("ModelRun"))
+        except (MissingError, OSError, ValueError):
+            histories[name] = []
+    charts = []
+    for key, title in (
+        ("d_loss", "Discriminator loss"),
+        ("g_loss", "Generator loss"),
+        *((key, "FID while training") for key in _keys([*histories["A"], *histories["B"]], "fid_")),
+    ):
+        series = {
+            name: [(r["step"], _value(r[key])) for r in records if key in r]
+            for name, records in histories.items()
+        }
+        charts.append(
+            drawing.lines(
+                f"{title} of both runs", series, x_label="step", y_label=title, log_y=True
+            )
+        )
+    charts += _class_comparison(a.evaluation, b.evaluation)
+    return {
+        "metrics": rows,
+        "charts": [chart for chart in charts if chart],
+        "diff": documents.diff(store, f"run:{a.row['run']}", f"run:{b.row['run']}")["sections"],
+    }
+
+
+def _class_comparison(a: Mapping, b: Mapping) -> list:
+    charts = []
+    classes = [{str(c["name"]): c for c in found.get("classes") or []} for found in (a, b)]
+    names = list(dict.fromkeys([*classes[0], *classes[1]]))
+    for key, factor, label in (("accuracy", 100, "as asked, %"), ("fid", 1, "FID within class")):
+        series = {}
+        for side, found in zip("AB", classes, strict=True):
+            values = [found.get(name, {}).get(key) for name in names]
+            series[side] = [None if v is None else v * factor for v in values]
+        if any(v is not None for values in series.values() for v in values):
+            charts.append(
+                drawing.bars(f"{label}, by class", names, series, y_label=label, x_label="class")
+            )
+    return charts

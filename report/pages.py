@@ -1,0 +1,157 @@
+"""Puts the sections together and writes the page."""
+
+import datetime
+import json
+import logging
+import pathlib
+from collections.abc import Callable
+
+import jinja2
+
+from common.files import write_atomically
+from common.workspace import Workspace
+from lineage import documents, graph, render
+from report import gather
+
+COMPARISON_FILE = "compare.html"
+
+_log = logging.getLogger(__name__)
+_MOST_RUNS = 200  # in the history; `mnist-gan lineage runs` lists all
+
+
+def write_report(workspace: Workspace) -> pathlib.Path:
+    """See `report.build`."""
+    store = graph.open_store(workspace.metadata)
+    rows = documents.runs(store, alive=workspace.is_locked(), limit=_MOST_RUNS)["runs"]
+    if not rows:
+        raise FileNotFoundError(f"there was no run in {workspace.root} yet")
+    # The newest run that was judged; the newest of all where none was.
+    subject = gather.Subject(store, next((row for row in rows if row["metrics"]), rows[0]))
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            newest=rows[0],
+            run=subject.row,
+            facts=subject.facts,
+            verdict=_section(lambda: gather.verdict(subject, workspace)),
+            history=_section(lambda: gather.history(rows)),
+            lineage=_section(lambda: gather.lineage(store)),
+            data=_section(lambda: gather.data(subject)),
+            networks=_section(lambda: gather.networks(subject)),
+            training=_section(lambda: gather.training(subject)),
+            judge=_section(lambda: gather.judge(subject)),
+            serving=_section(lambda: gather.serving(workspace)),
+        )
+    )
+    return _write(workspace.report, page)
+
+
+def write_comparison(workspace: Workspace, a: str, b: str) -> pathlib.Path:
+    """See `report.compare`."""
+    store = graph.open_store(workspace.metadata)
+    alive = workspace.is_locked()
+    subjects = [
+        gather.Subject(store, documents.run_row(store, _run(store, name), alive)) for name in (a, b)
+    ]
+    page = (
+        _environment()
+        .get_template("compare.html")
+        .render(
+            sides=[
+                {
+                    "name": name,
+                    "run": subject.row,
+                    "verdict": _section(lambda subject=subject: gather.verdict(subject, workspace)),
+                }
+                for name, subject in zip("AB", subjects, strict=True)
+            ],
+            comparison=_section(lambda: gather.comparison(store, *subjects)),
+        )
+    )
+    return _write(workspace.report.with_name(COMPARISON_FILE), page)
+
+
+def _run(store: graph.Store, name: str) -> graph.Run:
+    """The run of this name, or the one that pushed a version."""
+    kind, _, number = name.partition(":")
+    if kind != "version":
+        return documents.find_run(store, name.removeprefix("run:"))
+    pushed = documents.find_version(store, number)
+    maker = graph.trace(store, [pushed.id], depth=1).producers[pushed.id]
+    return documents.find_run(store, store.place_of(maker)[1] or "")
+
+
+def _section(make: Callable[[], object]) -> dict:
+    """What a section shows, or why there is nothing to show: one part never spoils the others."""
+    try:
+        return {"content": make(), "missing": None}
+    except gather.MissingError as error:
+        return {"content": None, "missing": str(error)}
+    except Exception as error:
+        _log.warning("a section of the report could not be made", exc_info=True)
+        return {"content": None, "missing": f"{type(error).__name__}: {error}"}
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=_number, share=_share, when=_when, duration=_duration, brief=_brief, size=render.size
+    )
+    return environment
+
+
+def _write(path: pathlib.Path, page: str) -> pathlib.Path:
+    write_atomically(path, page)
+    return path
+
+
+# ---------------------------------------------------------------------------------------------
+# Filters
+
+
+def _number(value: object) -> str:
+    """Four significant digits, thousands apart."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "–" if value is None else str(value)
+    if isinstance(value, int) or abs(value) >= 10_000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.4g} %"
+
+
+def _when(value: str) -> str:
+    """A time of ML Metadata in words, in this machine's zone."""
+    then = datetime.datetime.fromisoformat(value.replace("Z", "+00:00")).astimezone()
+    return then.strftime("%Y-%m-%d %H:%M")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _brief(value: object) -> str:
+    """A fact of any kind, in one line."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_brief(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_brief(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,173 @@
+"""`mnist-gan evaluate`: the judge's figures for models and images of any origin."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from datasets import source
+from datasets.data_config import DataConfig
+from judge import evaluate
+from judge.judge_config import JudgeConfig
+from tests import fixtures_generators as generators
+
+CONFIG = JudgeConfig(num_fakes=300)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return source.resolve(DataConfig(dataset="digits"), tmp_path_factory.mktemp("tfds"))
+
+
+@pytest.fixture(scope="module")
+def held_out(data):
+    """Real digits that are neither in the train nor in the test split."""
+    split = evaluate.read_split(data, "eval")
+    return split.images, split.labels
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch):
+    """Pictures are tested with the Evaluator; here only that they are asked for."""
+    monkeypatch.setattr(
+        evaluate.pictures, "draw", lambda folder, *a, **k: folder.mkdir(parents=True)
+    )
+
+
+def test_a_model_is_measured_as_the_evaluator_does(data, held_out, cache, tmp_path):
+    model = generators.export(tmp_path / "model", *held_out)
+    document = evaluate.evaluate(model, data, CONFIG, output_dir=tmp_path / "out", cache_dir=cache)
+    assert document["protocol"] == "fid_300_test"
+    assert document["target"]["kind"] == "saved_model" and document["target"]["count"] == 300
+    assert document["data"]["fingerprint"] == data.fingerprint
+    assert document["metrics"]["fid_ratio"] < 3
+    assert "blessed" not in document
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == document
+    again = evaluate.evaluate(model, data, CONFIG, cache_dir=cache)
+    assert again["metrics"] == document["metrics"]
+    rows = evaluate.table(document)
+    assert rows[0][0] == "FID (fid_300_test)" and all(len(row) == 3 for row in rows)
+
+
+def test_the_newest_of_a_folder_of_versions_is_measured(data, held_out, cache, tmp_path):
+    images, labels = held_out
+    generators.export(tmp_path / "5", 255 - images, labels)
+    generators.export(tmp_path / "12", images, labels)
+    document = evaluate.evaluate(tmp_path, data, CONFIG, cache_dir=cache)
+    assert document["target"]["path"] == str(tmp_path / "12")
+
+
+def test_unreadable_images_are_named_and_counted(data, held_out, cache, tmp_path):
+    images, labels = held_out
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / "digits" / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(folder / f"{i}.png")
+    (tmp_path / "digits" / "3" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    Image.new("L", (32, 30)).save(tmp_path / "digits" / "4" / "large.png")
+    document = evaluate.evaluate(tmp_path / "digits", data, CONFIG, cache_dir=cache)
+    target = document["target"]
+    assert target["count"] == len(images) and target["conditional"]
+    assert set(target["unreadable"]) == {"3/broken.png", "4/large.png"}
+    assert target["unreadable"]["4/large.png"] == "32x30 pixels, not 28x28"
+    # The classes are the folders' names.
+    assert document["metrics"]["accuracy"] > 0.8
+
+
+def test_images_without_classes_are_measured_by_what_the_classifier_sees(
+    data, held_out, cache, tmp_path
+):
+    np.savez(tmp_path / "digits.npz", images=held_out[0][..., 0])
+    document = evaluate.evaluate(tmp_path / "digits.npz", data, CONFIG, cache_dir=cache)
+    assert document["target"]["kind"] == "npz" and not document["target"]["conditional"]
+    assert "accuracy" not in document["metrics"] and "class_share" in document["metrics"]
+    assert len(document["classes"]) == 10
+
+
+def test_images_beyond_the_size_of_the_train_split_are_left_out_and_counted(
+    data, held_out, cache, tmp_path
+):
+    train = data.split_counts["train"]
+    images = np.resize(held_out[0], (train + 50, 28, 28, 1))
+    np.savez(tmp_path / "many.npz", images=images)
+    document = evaluate.evaluate(tmp_path / "many.npz", data, CONFIG, cache_dir=cache)
+    assert document["target"]["count"] == document["num_fakes"] == train
+    assert document["target"]["given"] == train + 50
+
+
+def test_given_images_and_the_same_images_from_a_file_score_the_same(
+    data, held_out, cache, tmp_path
+):
+    images, labels = held_out
+    np.savez(tmp_path / "digits.npz", images=images, labels=labels)
+    (tmp_path / "folder").mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / "folder" / f"{i:05}.png")
+    one = evaluate.evaluate(tmp_path / "digits.npz", data, CONFIG, cache_dir=cache)
+    two = evaluate.evaluate(tmp_path / "folder", data, CONFIG, cache_dir=cache)
+    assert one["metrics"]["fid"] == two["metrics"]["fid"]
+    assert one["metrics"]["accuracy"] > 0.8 and "accuracy" not in two["metrics"]
+
+
+def test_a_foreign_generator_of_latents_is_measured(data, cache, tmp_path):
+    class Foreign(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="z")])
+        def __call__(self, z):
+            # Sigmoid pixels, 0..1, flat, as the tutorials have them.
+            return {"out": tf.sigmoid(tf.tile(z, [1, 784 // 3 + 1])[:, :784])}
+
+    module = Foreign()
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.__call__)
+    target = evaluate.open_target(tmp_path / "model", data.class_names)
+    seeds = np.arange(50)
+    images = target.draw(seeds, np.zeros(50, int))
+    assert images.shape == (50, 28, 28, 1) and not target.conditional
+    assert -1 <= images.min() < -0.5 and 0.5 < images.max() <= 1
+    np.testing.assert_array_equal(target.draw(seeds[7:8], np.zeros(1, int))[0], images[7])
+    document = evaluate.evaluate(tmp_path / "model", data, CONFIG, cache_dir=cache)
+    assert document["metrics"]["fid_ratio"] > 10
+
+
+@pytest.mark.parametrize(
+    ("arrays", "why"),
+    [
+        ({"images": np.zeros((200, 28, 28), np.float32)}, "takes uint8"),
+        ({"images": np.zeros((200, 32, 32), np.uint8)}, r"shape \[200, 32, 32, 1\]"),
+        ({"images": np.zeros((20, 28, 28), np.uint8)}, "too few"),
+        (
+            {"images": np.zeros((200, 28, 28), np.uint8), "labels": np.full(200, 11)},
+            r"must lie in 0\.\.9",
+        ),
+    ],
+)
+def test_an_npz_that_cannot_be_used_is_refused_with_the_reason(data, tmp_path, arrays, why):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(evaluate.EvaluateError, match=why):
+        evaluate.evaluate(tmp_path / "a.npz", data, CONFIG)
+
+
+def test_what_is_nothing_of_the_kind_is_refused(data, tmp_path):
+    with pytest.raises(evaluate.EvaluateError, match=r"neither a folder nor an \.npz"):
+        evaluate.evaluate(tmp_path / "none", data, CONFIG)
+    with pytest.raises(evaluate.EvaluateError, match="neither a SavedModel nor images"):
+        evaluate.evaluate(tmp_path, data, CONFIG)
+    (tmp_path / "a.npz").write_bytes(b"PK")
+    with pytest.raises(evaluate.EvaluateError, match=r"a\.npz can't be read"):
+        evaluate.evaluate(tmp_path / "a.npz", data, CONFIG)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "x.png").write_bytes(b"no")
+    with pytest.raises(evaluate.EvaluateError, match=r"0 usable images.*1 could not.*x\.png"):
+        evaluate.evaluate(tmp_path / "images", data, CONFIG)
+
+
+def test_a_model_that_breaks_while_drawing_is_named(data, cache, tmp_path, held_out):
+    model = generators.export(tmp_path / "model", *held_out, image_shape=(14, 14, 1))
+    with pytest.raises(evaluate.EvaluateError, match="its contract promises"):
+        evaluate.evaluate(model, data, CONFIG, cache_dir=cache)

@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.images import tile
+from judge import plots
+
+
+def opened(path) -> np.ndarray:
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture.convert("RGB"))
+
+
+def holds(page: np.ndarray, image: np.ndarray, scale: int) -> bool:
+    """Whether the enlarged digit is somewhere on the page, pixel for pixel."""
+    large = image[..., 0].repeat(scale, axis=0).repeat(scale, axis=1)
+    grey = page[..., 0]
+    size = len(large)
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (size, size))
+    # One row of the digit first: most places fail there.
+    row = size // 2
+    hits = np.argwhere((windows[:, :, row] == large[row]).all(axis=2))
+    return any((windows[top, left] == large).all() for top, left in hits)
+
+
+def test_tiles_are_in_order_row_by_row_on_white(digits):
+    images = digits[0][:5]
+    sheet = tile(images, 3, scale=1)
+    assert sheet.shape == (2 * 30 + 2, 3 * 30 + 2)
+    np.testing.assert_array_equal(sheet[2:30, 2:30], images[0, :, :, 0])
+    np.testing.assert_array_equal(sheet[32:60, 32:60], images[4, :, :, 0])
+    assert (sheet[32:60, 62:90] == 255).all() and (sheet[30:32] == 255).all()
+
+
+def test_a_grid_holds_every_digit_and_room_for_names(digits, tmp_path):
+    images = digits[0][:6]
+    plots.digit_grid(tmp_path / "plain.png", images, 3)
+    plots.digit_grid(
+        tmp_path / "named.png", images, 3, row_names=["Ankle boot", "Bag"], title="Two rows"
+    )
+    plain, named = opened(tmp_path / "plain.png"), opened(tmp_path / "named.png")
+    assert named.shape[0] > plain.shape[0] and named.shape[1] > plain.shape[1]
+    assert all(holds(named, image, 2) for image in images)
+
+
+def test_real_digits_stand_above_generated_ones(digits, tmp_path):
+    real, fake = digits[0][:4], 255 - digits[0][:4]
+    plots.real_above_fake(
+        tmp_path / "both.png", real, fake, columns=2, class_names=["0", "1"], scale=1
+    )
+    page = opened(tmp_path / "both.png")
+    middle = len(page) // 2
+    assert all(holds(page[: middle + 20], image, 1) for image in real)
+    assert all(holds(page[middle - 20 :], image, 1) for image in fake)
+
+
+def test_pairs_stay_together_in_a_last_row_that_is_not_full(digits, tmp_path):
+    upper, lower = digits[0][:5], digits[0][10:15]
+    plots.pairs(tmp_path / "pairs.png", upper, lower, np.arange(5) / 7, columns=3, scale=1)
+    page = opened(tmp_path / "pairs.png")
+    assert all(holds(page, image, 1) for image in (*upper, *lower))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 345])
+def test_bars_are_drawn_for_any_number_of_classes(tmp_path, classes):
+    shares = np.full(classes, 1 / classes)
+    fewer = [None if i == 1 else float(s) for i, s in enumerate(shares)]
+    names = [f"class {i}" for i in range(classes)]
+    for values, name in ((shares, "all.png"), (fewer, "fewer.png")):
+        plots.class_bars(
+            tmp_path / name, {"reference": shares, "generated": values}, names, ylabel="share"
+        )
+    assert (opened(tmp_path / "all.png") != opened(tmp_path / "fewer.png")).any()
+
+
+def test_plots_are_written_whole_and_repeat_byte_for_byte(tmp_path):
+    def draw(folder):
+        plots.precision_recall_plot(
+            folder / "pr.png", {"this": (0.9, 0.8), "floor": (1.3, 0.97)}, title="PR"
+        )
+        plots.histograms(
+            folder / "hist.png",
+            {"test": np.arange(50.0), "generated": np.append(np.arange(9.0), np.nan)},
+            xlabel="distance",
+            lines={"1 %": 3.0},
+        )
+        plots.lines(
+            folder / "lines.png",
+            {"blur": ([0, 1], [1, 30])},
+            xlabel="strength",
+            ylabel="FID",
+            log=True,
+            levels={"floor": 1.0},
+        )
+
+    for name in ("one", "two"):
+        draw(tmp_path / name)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["hist.png", "lines.png", "pr.png"]
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+        assert opened(tmp_path / "one" / name).std() > 5
+
+
+def test_a_picture_that_can_not_be_drawn_leaves_nothing_behind(digits, tmp_path):
+    with pytest.raises(ValueError, match="row_names must be 2, one a row, got 1"):
+        plots.digit_grid(tmp_path / "a.png", digits[0][:6], 3, row_names=["one"])
+    with pytest.raises(ValueError, match="class_names must be 3, one a column"):
+        plots.real_above_fake(
+            tmp_path / "a.png", digits[0][:3], digits[0][:3], columns=3, class_names=["x"]
+        )
+    with pytest.raises(ValueError, match="equally many, got 2, 3 and 2"):
+        plots.pairs(tmp_path / "a.png", digits[0][:2], digits[0][:3], [1, 2])
+    with pytest.raises(ValueError, match="reference must have 3 values, got 2"):
+        plots.class_bars(tmp_path / "a.png", {"reference": [1, 2]}, list("abc"), ylabel="")
+    with pytest.raises(ValueError, match="test must hold at least one finite number"):
+        plots.histograms(tmp_path / "a.png", {"test": [np.nan]}, xlabel="")
+    with pytest.raises(ValueError, match="images must be uint8"):
+        plots.digit_grid(tmp_path / "a.png", np.zeros((1, 28, 28, 1)), 3)
+    with pytest.raises(ValueError, match="must be at least 1"):
+        plots.digit_grid(tmp_path / "a.png", digits[0][:0], 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_two_of_many_curves_look_alike(tmp_path, monkeypatch):
+    drawn = []
+    save = plots._save
+    monkeypatch.setattr(plots, "_save", lambda *args: (drawn.append(args[0]), save(*args)))
+    series = {f"series {i}": ([1, 2], [i, i + 1]) for i in range(8)}
+    plots.lines(tmp_path / "many.png", series, xlabel="x", ylabel="y")
+    (axes,) = drawn[0].axes
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.lines}
+    assert len(looks) == 8
+    assert len(axes.get_legend().get_texts()) == 8

@@ -1,0 +1,255 @@
+"""A workspace with all that a report shows: three runs on scikit-learn's digits, made by hand."""
+
+import gzip
+import json
+import pathlib
+import struct
+
+import ml_metadata as mlmd
+import numpy as np
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
+from PIL import Image
+from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from benchmarks.lineage import make_store
+from common.workspace import Workspace
+from judge import plots
+from lineage import graph
+from tests.lineage.conftest import writer
+
+CLASSES = 10
+RUNS = 3
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 [N, 28, 28, 1] and labels int [N] of scikit-learn's digits."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    images = [
+        np.asarray(Image.fromarray((image * 15.9).astype(np.uint8)).resize((28, 28)))
+        for image in found.images[:300]
+    ]
+    return np.stack(images)[..., np.newaxis], found.target[:300]
+
+
+FID_INTERVAL = {"fid_interval_low": 0.75, "fid_interval_high": 1.25, "fid_floor": 0.5}
+
+
+@pytest.fixture
+def workspace(tmp_path, digits) -> Workspace:
+    """Three complete runs; the last one pushed version FIRST_VERSION + 2."""
+    space = Workspace.at(tmp_path / "workspace")
+    space.root.mkdir()
+    make_store(space.metadata, RUNS, root=str(space.root))
+    store = graph.open_store(space.metadata)
+    images, labels = digits
+    fill = {
+        "Examples": lambda folder, run: write_examples(folder / "Split-train", images, labels),
+        "ExampleAnomalies": lambda folder, run: write_anomalies(folder),
+        "TransformGraph": lambda folder, run: write_counts(folder, images, labels),
+        "ModelRun": lambda folder, run: write_model_run(folder, images, run),
+        "ModelEvaluation": lambda folder, run: write_evaluation(folder, images, labels, run),
+    }
+    for artifact in store.all_artifacts.values():
+        folder = pathlib.Path(artifact.uri)
+        folder.mkdir(parents=True)
+        if artifact.type in fill and "transformed" not in artifact.uri:
+            fill[artifact.type](folder, int(folder.name))
+        if artifact.pushed_version is not None:
+            served = pathlib.Path(artifact.properties["pushed_destination"])
+            (served / "assets.extra").mkdir(parents=True)
+            (served / "saved_model.pb").write_bytes(b"a model")
+            (served / "assets.extra" / "metadata.json").write_text(
+                json.dumps({"model": {"classes_present": list(range(CLASSES))}})
+            )
+    add_details(space, labels)
+    return space
+
+
+def add_details(space: Workspace, labels: np.ndarray) -> None:
+    """What this pipeline notes beyond the synthetic store: splits, a DataGate report, settings."""
+    client = writer(space)
+    [examples] = [a for a in client.get_artifacts_by_type("Examples") if "MnistEx" in a.uri]
+    counts = {"train": len(labels), "eval": 30, "test": 30}
+    slices = {split: f"all[0:{count}]" for split, count in counts.items()}
+    for key, value in {
+        "split_counts": counts,
+        "split_slices": slices,
+        "class_names": [str(i) for i in range(CLASSES)],
+    }.items():
+        examples.custom_properties[key].string_value = json.dumps(value)
+    examples.custom_properties["num_classes"].int_value = CLASSES
+    client.put_artifacts([examples])
+
+    folder = space.pipeline_root / "DataGate" / "examples_ok" / "0"
+    folder.mkdir(parents=True)
+    tally = {str(i): int((labels == i).sum()) for i in range(CLASSES)}
+    (folder / "data_gate.json").write_text(
+        json.dumps({"anomalies": [], "label_counts": {"train": tally, "test": tally}})
+    )
+    gate = pb.Artifact(
+        type_id=client.put_artifact_type(pb.ArtifactType(name="DataGateReport")),
+        uri=str(folder),
+        state=pb.Artifact.LIVE,
+    )
+    [gate.id] = client.put_artifacts([gate])
+    events = []
+    for execution in client.get_executions_by_type("synthetic.DataGate"):
+        event = pb.Event(artifact_id=gate.id, execution_id=execution.id, type=pb.Event.OUTPUT)
+        event.path.steps.add().key = "examples_ok"
+        events.append(event)
+    client.put_events(events)
+
+    evaluations = client.get_artifacts_by_type("ModelEvaluation")
+    for evaluation in evaluations:
+        for key, value in FID_INTERVAL.items():
+            evaluation.custom_properties[key].double_value = value
+    client.put_artifacts(evaluations)
+
+
+def fail_last_run(space: Workspace, error: str) -> None:
+    """Makes the newest run one that failed in the Trainer."""
+    client: mlmd.MetadataStore = writer(space)
+    run = client.get_context_by_type_and_name("pipeline_run", f"run-{RUNS - 1:05d}")
+    run.custom_properties["state"].string_value = "FAILED"
+    client.put_contexts([run])
+    gone = []
+    for execution in client.get_executions_by_context(run.id):
+        node = execution.type.rpartition(".")[2]
+        if node == "Trainer":
+            execution.last_known_state = pb.Execution.FAILED
+            execution.custom_properties["error"].string_value = error
+            client.put_executions([execution])
+        if node in ("Trainer", "Evaluator", "Pusher"):
+            gone.append(execution.id)
+    artifacts = {
+        event.artifact_id
+        for event in client.get_events_by_execution_ids(gone)
+        if event.type == pb.Event.OUTPUT
+    }
+    # An event can't be taken back; an artifact without facts is as if it had not been made.
+    changed = []
+    for artifact in client.get_artifacts_by_id(sorted(artifacts)):
+        artifact.custom_properties.clear()
+        artifact.state = pb.Artifact.ABANDONED
+        changed.append(artifact)
+    client.put_artifacts(changed)
+
+
+# --- artifacts
+
+
+def varint(number: int) -> bytes:
+    """A protocol buffer's integer."""
+    digits = []
+    number &= (1 << 64) - 1
+    while True:
+        digits.append(number & 0x7F | (0x80 if number > 0x7F else 0))
+        number >>= 7
+        if not number:
+            return bytes(digits)
+
+
+def field(number: int, content: bytes) -> bytes:
+    """An embedded field of a protocol buffer message."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def example(**values: bytes | int) -> bytes:
+    """A serialised tf.train.Example."""
+    features = b""
+    for name, value in values.items():
+        if isinstance(value, bytes):
+            feature = field(1, field(1, value))
+        else:
+            feature = field(3, field(1, varint(value)))
+        features += field(1, field(1, name.encode()) + field(2, feature))
+    return field(1, features)
+
+
+def write_records(path: pathlib.Path, records: list[bytes]) -> None:
+    """A gzipped TFRecord file, checksums left empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wb") as file:
+        for record in records:
+            file.write(struct.pack("<Q4x", len(record)) + record + bytes(4))
+
+
+def write_examples(folder: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> None:
+    records = []
+    for image, label in zip(images, labels, strict=True):
+        path = folder.parent / "one.png"
+        Image.fromarray(image[..., 0]).save(path)
+        records.append(example(image=path.read_bytes(), label=int(label), id=b"x"))
+        path.unlink()
+    write_records(folder / "data_tfrecord-00000-of-00001.gz", records)
+
+
+def write_anomalies(folder: pathlib.Path) -> None:
+    for split in ("train", "eval"):
+        (folder / f"Split-{split}").mkdir()
+        (folder / f"Split-{split}" / "SchemaDiff.pb").write_bytes(
+            anomalies_pb2.Anomalies().SerializeToString()
+        )
+
+
+def write_counts(folder: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> None:
+    assets = folder / "transform_fn" / "assets"
+    assets.mkdir(parents=True)
+    lines = [f"{count} level {level}" for level, count in enumerate(np.bincount(images.ravel()))]
+    lines += [f"{count} label {label}" for label, count in enumerate(np.bincount(labels))]
+    (assets / "counts").write_text("\n".join(lines))
+
+
+def write_model_run(folder: pathlib.Path, images: np.ndarray, run: int) -> None:
+    history = [
+        {"step": step, "d_loss": 1 / step + run, "g_loss": step / 50, "images_per_second": 900.0}
+        for step in range(10, 101, 10)
+    ]
+    history[4]["d_loss"] = float("nan")
+    for record in history[4::5]:
+        record |= {"fid_2000_eval": 300.0 / record["step"], "g_reconstruction": 0.4}
+    (folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in history))
+    (folder / "samples").mkdir()
+    for step in (0, 50, 100):
+        Image.fromarray(images[step, :, :, 0]).save(folder / "samples" / f"step_{step:07d}.png")
+    layer = {"name": "project", "type": "Dense", "output_shape": [None, 784], "parameters": 50_960}
+    table = {"parameters": 50_960, "trainable_parameters": 50_960, "layers": [layer]}
+    (folder / "networks.json").write_text(json.dumps({"generator": table, "discriminator": table}))
+
+
+def write_evaluation(
+    folder: pathlib.Path, images: np.ndarray, labels: np.ndarray, run: int
+) -> None:
+    plots.digit_grid(folder / "samples.png", images[:100], 10)
+    plots.real_above_fake(folder / "real_above_fake.png", images[:40], images[:40], columns=20)
+    document = {
+        "schema_version": 1,
+        "blessed": True,
+        "forced": False,
+        "reason": "FID is low enough",
+        "protocol": "fid_1k_test",
+        "num_fakes": 1000,
+        "num_reference": 10_000,
+        "checks": [
+            {"name": "fid_ratio", "value": 2.5 - run, "bar": 15.0, "passed": True,
+             "sentence": "FID over the floor is low"},
+            {"name": "recall", "value": 0.2, "bar": 0.5, "passed": False,
+             "sentence": "recall is <b>too</b> low"},
+        ],
+        "metrics": {"fid": 5.0 - run, "fid_floor": 2.0, "fid_ratio": 2.5 - run / 2,
+                    "fid_interval": [4.0, 6.0], "cas": 0.97, "precision": 0.9, "recall": 0.8,
+                    "real_precision": 0.95, "real_recall": 0.94},
+        "classes": [
+            {"name": str(i), "label": i, "share": 0.1, "reference_share": 0.1,
+             "accuracy": 0.9 + i / 100, "fid": 3.0 + i}
+            for i in range(CLASSES)
+        ],
+        "extractor": {"name": "mnist_classifier_penultimate", "digest": "4917" * 16},
+        "seconds": {"total": 60.0},
+        "baseline": None,
+    }  # fmt: skip
+    (folder / "evaluation.json").write_text(json.dumps(document))

@@ -1,0 +1,99 @@
+"""Tables and pictures of networks: complete, to scale, and true about branches."""
+
+import itertools
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from report.architecture import draw_network
+from trainer import models
+from trainer.networks import markdown_tables, network_table
+
+
+@pytest.fixture(scope="module")
+def tables(tiny_config):
+    networks = models.build_networks(tiny_config, 4, "float32")
+    return {n.name: (n, network_table(n)) for n in (networks.generator, networks.discriminator)}
+
+
+def parsed(layers) -> ElementTree.Element:
+    return ElementTree.fromstring(str(draw_network("t", layers).svg))
+
+
+def boxes(root) -> list[dict]:
+    return [e.attrib for e in root.iter() if str(e.get("class", "")).startswith("layer ")]
+
+
+def layer(name, *inputs, kind="Dense", shape=(None, 8), parameters=1):
+    return {"name": name, "type": kind, "inputs": list(inputs), "output_shape": list(shape),
+            "parameters": parameters, "trainable_parameters": parameters}  # fmt: skip
+
+
+def test_a_table_counts_every_parameter_and_says_which_are_trained(tables):
+    for network, table in tables.values():
+        assert table["parameters"] == network.count_params()
+        assert len(table["layers"]) == len(network.layers)
+    generator = tables["generator"][1]
+    untrained = generator["parameters"] - generator["trainable_parameters"]
+    assert untrained == 2 * (16 + 8)  # mean and variance of two batch normalisations
+
+
+def test_a_table_says_what_each_layer_is_fed_with(tables):
+    inputs = {row["name"]: row["inputs"] for row in tables["discriminator"][1]["layers"]}
+    assert inputs["image"] == []
+    assert inputs["logit"] == ["realness", "projection"]
+    assert set(inputs["projection"]) == {"label_embedding", "leaky_features"}
+
+
+def test_a_table_for_people_has_a_row_a_layer(tables):
+    text = markdown_tables({name: table for name, (_, table) in tables.items()})
+    rows = re.findall(r"^\| (\w+) \| \w+ \|", text, re.MULTILINE)
+    names = [row["name"] for _, table in tables.values() for row in table["layers"]]
+    assert [row for row in rows if row != "layer"] == names
+    assert "| projection | Dot | label_embedding, leaky_features |" in text
+
+
+def test_a_picture_shows_each_layer_and_its_parameters():
+    picture = parsed(
+        [
+            layer("latent", kind="InputLayer", shape=(None, 64), parameters=0),
+            layer("up", "latent", kind="Conv2DTranspose", shape=(None, 14, 14, 32),
+                  parameters=32_768),
+        ]
+    )  # fmt: skip
+    texts = [e.text for e in picture.iter() if e.tag == "text"]
+    assert texts == ["latent", "InputLayer", "64", "up", "Conv2DTranspose", "14×14×32", "32,768"]
+
+
+def test_a_chain_stays_in_its_column_and_a_branch_has_one_of_its_own():
+    chain = [layer("a"), layer("b", "a"), layer("c", "b")]
+    branch = [layer("x"), layer("sum", "c", "x"), layer("end", "sum")]
+    found = [float(box["x"]) for box in boxes(parsed(chain + branch))]
+    a, b, c, x, total, end = found
+    assert a == b == c == total == end < x
+
+
+def test_every_connection_is_drawn_once_and_crosses_no_box(tables):
+    for _, table in tables.values():
+        root = parsed(table["layers"])
+        ways = [e.get("d") for e in root.iter() if e.get("class") == "flow"]
+        assert len(ways) == sum(len(row["inputs"]) for row in table["layers"])
+        for way in ways:
+            points = [tuple(map(float, pair.split())) for pair in re.findall(r"[\d.]+ [\d.]+", way)]
+            # Straight pieces between the curves, in the rows that the way only passes.
+            for (x, y), (to_x, to_y) in itertools.pairwise(points):
+                if x != to_x:
+                    continue
+                for box in boxes(root):
+                    left, top = float(box["x"]), float(box["y"])
+                    inside = left < x < left + float(box["width"])
+                    assert not (inside and y < top + 1 and to_y > top + float(box["height"]) - 1)
+
+
+def test_layers_of_runs_that_recorded_no_inputs_are_a_chain():
+    layers = [layer("a", kind="InputLayer"), layer("b"), layer("c")]
+    for row in layers:
+        del row["inputs"]
+    ways = [e for e in parsed(layers).iter() if e.get("class") == "flow"]
+    assert len(ways) == 2

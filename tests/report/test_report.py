@@ -1,0 +1,286 @@
+"""The report of a whole workspace, of an incomplete one, and of two runs; in a real browser."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import report
+from benchmarks.lineage import FIRST_VERSION
+from pipeline.commands.report import report as command
+from tests.conftest import contrast
+from tests.report.conftest import fail_last_run
+
+SECTIONS = ["verdict", "history", "lineage", "data", "networks", "training", "judge", "serving"]
+
+
+def text_of(page: pathlib.Path) -> str:
+    """The page without its pictures and tags."""
+    text = re.sub(r"<(style|script)>.*?</\1>", "", page.read_text(), flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text))
+
+
+def section(page: pathlib.Path, name: str) -> str:
+    content = page.read_text()
+    found = re.search(rf'<section id="{name}".*?</section>', content, flags=re.DOTALL)
+    assert found, f"there is no section {name}"
+    return found[0]
+
+
+def test_every_section_has_something_to_show(workspace):
+    page = report.build(workspace)
+    assert page == workspace.report
+    for name in SECTIONS:
+        assert "Nothing to show" not in section(page, name), name
+        assert 'class="note"' not in section(page, name), name
+
+
+def test_the_verdict_comes_first_with_reason_figures_interval_and_data(workspace):
+    page = report.build(workspace)
+    content = page.read_text()
+    assert content.index('id="verdict"') < content.index('id="history"')
+    verdict = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section(page, "verdict")))
+    assert f"Blessed, version {FIRST_VERSION + 2}" in verdict
+    assert "FID is low enough" in verdict
+    assert "2 to 3" in verdict  # the interval of FID, 4 to 6, over the floor of 2
+    assert "mnist 3.0.1: 300 train, 30 eval, 30 test" in verdict
+    assert f"Served version {FIRST_VERSION + 2}" in verdict
+
+
+def test_the_history_shows_every_fid_with_its_interval(workspace):
+    history = section(report.build(workspace), "history")
+    table = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", history))
+    assert table.count("(0.75 to 1.25)") == 3
+    # In the drawing it is FID over the floor that has it.
+    assert "blessed, pushed, interval 1.5 to 2.5" in history
+
+
+def test_what_was_measured_while_training_is_drawn(workspace):
+    training = section(report.build(workspace), "training")
+    assert "FID while training (fid_2000_eval)" in training
+    assert "nearest real image of the batch" in training
+    assert "accuracy on the class asked for" not in training  # it was not measured
+
+
+def test_nothing_is_loaded_from_elsewhere(workspace):
+    content = report.build(workspace).read_text()
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', content)
+    assert addresses
+    assert all(a.startswith(("data:", "#")) for a in addresses)
+    assert "default-src 'none'" in content
+
+
+def test_what_others_wrote_cannot_become_markup(workspace):
+    content = report.build(workspace).read_text()
+    assert "recall is &lt;b&gt;too&lt;/b&gt; low" in content
+
+
+def test_a_missing_artifact_costs_its_section_and_no_other(workspace):
+    shutil.rmtree(workspace.pipeline_root / "Trainer" / "model_run")
+    (workspace.pipeline_root / "Transform/transform_graph/0/transform_fn/assets/counts").unlink()
+    page = report.build(workspace)
+    for name in ("training", "networks"):
+        assert "Nothing to show: the files of ModelRun" in section(page, name)
+    assert "Pixels were not counted" in section(page, "data")
+    assert "Real training images" in section(page, "data")
+    assert "Nothing to show" not in section(page, "judge")
+
+
+def test_a_damaged_file_costs_its_section_and_no_other(workspace):
+    for path in workspace.pipeline_root.glob("Trainer/model_run/*/networks.json"):
+        path.write_text("{")
+    for path in workspace.pipeline_root.glob("Evaluator/evaluation/*/real_above_fake.png"):
+        path.write_bytes(b"torn")
+    page = report.build(workspace)
+    assert "JSONDecodeError" in section(page, "networks")
+    assert "is no PNG file" in section(page, "judge")
+    assert "Losses while training" in section(page, "training")
+
+
+def test_of_a_failed_run_the_error_stands_above_the_last_verdict(workspace):
+    fail_last_run(workspace, "the loss is not finite at step 7")
+    page = report.build(workspace)
+    verdict = text_of(page)
+    assert "The newest run (run-00002) is FAILED: the loss is not finite at step 7" in verdict
+    assert f"Blessed, version {FIRST_VERSION + 1}" in verdict
+
+
+def test_a_workspace_without_a_run_is_refused_and_a_run_never_fails_by_it(tmp_path):
+    from common.workspace import Workspace
+
+    empty = Workspace.at(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        report.build(empty)
+    assert report.build_after_run(empty) is None
+    result = CliRunner().invoke(command, ["--workspace", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "there was no run in" in result.output
+
+
+def test_an_old_page_stays_whole_when_a_new_one_cannot_be_written(workspace, monkeypatch):
+    page = report.build(workspace)
+    before = page.read_bytes()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        report.build(workspace)
+    assert page.read_bytes() == before
+    assert [path.name for path in page.parent.iterdir()] == [page.name]
+
+
+def test_two_runs_stand_side_by_side_and_the_better_figure_is_named(workspace):
+    page = report.compare(workspace, "run-00000", f"version:{FIRST_VERSION + 2}")
+    text = text_of(page)
+    assert page.name == "compare.html"
+    assert "A: run-00000" in text and "B: run-00002" in text
+    assert re.search(r"fid_ratio 2\.5 1\.5 B", text)
+    assert re.search(r"seed 0 2", text)
+    with pytest.raises(LookupError, match="no run 'nonsense'"):
+        report.compare(workspace, "run-00000", "nonsense")
+
+
+def test_the_command_prints_where_the_page_is(workspace):
+    result = CliRunner().invoke(command, ["--workspace", str(workspace.root), "--json"])
+    assert result.exit_code == 0
+    assert str(workspace.report) in result.output
+    result = CliRunner().invoke(
+        command, ["--workspace", str(workspace.root), "--compare", "run-00000", "nonsense"]
+    )
+    assert result.exit_code == 2
+    assert "there is no run 'nonsense'" in result.output
+
+
+def test_it_needs_no_tensorflow(workspace):
+    program = (
+        "import sys\n"
+        "from pipeline.commands.report import report\n"
+        "assert 'jinja2' not in sys.modules\n"
+        f"report(['--workspace', {str(workspace.root)!r}], standalone_mode=False)\n"
+        "assert not {'tensorflow', 'tfx', 'keras', 'matplotlib'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+# --- in a browser
+
+
+@pytest.fixture
+def open_page(browser, workspace):
+    """Opens the report; every message of the console and every request outside fails the test."""
+    address = report.build(workspace).as_uri()
+    complaints: list[str] = []
+
+    def opened(**options):
+        page = browser.new_context(**options).new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url),
+        )
+        page.goto(address)
+        return page
+
+    yield opened
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_it_renders_at_every_width_and_in_both_schemes(open_page, scheme, width):
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    for name in SECTIONS:
+        assert page.locator(f"#{name} h1, #{name} h2").first.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # Every picture was decoded.
+    assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+    assert page.locator("svg.chart").count() >= 8
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_both_schemes(open_page, scheme):
+    page = open_page(color_scheme=scheme)
+    for selector in ("body", ".soft", "nav a", ".good-text", ".bad-text", "svg .tick"):
+        assert contrast(page, selector) >= 4.5, selector
+
+
+def test_a_node_of_the_graph_opens_its_properties(open_page):
+    page = open_page()
+    page.locator("svg.graph a.execution", has_text="Trainer").click()
+    panel = page.locator(".panels details[open]")
+    assert panel.count() == 1
+    assert panel.locator("summary").inner_text().startswith("Trainer")
+    assert "0123456789abcdef" in panel.inner_text()
+
+
+def test_the_graph_can_be_walked_by_keyboard(open_page):
+    page = open_page()
+    page.locator("svg.graph a").first.focus()
+    page.keyboard.press("Tab")
+    name = page.evaluate("document.activeElement.getAttribute('href')")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.parentElement.id") == name.removeprefix("#")
+    assert page.locator(".panels details[open]").get_attribute("id") == name.removeprefix("#")
+
+
+def test_training_can_be_watched_step_by_step(open_page):
+    page = open_page()
+    shown = page.locator(".frames figure.shown figcaption")
+    assert shown.inner_text() == "step 100"
+    page.locator("#frame").focus()
+    page.keyboard.press("ArrowLeft")
+    assert shown.inner_text() == "step 50"
+    page.get_by_role("button", name="Play").click()
+    page.locator(".frames figure.shown figcaption", has_text="step 100").wait_for()
+    page.get_by_role("button", name="Play").wait_for()
+
+
+def test_everything_has_a_name_for_screen_readers(open_page):
+    page = open_page()
+    assert page.evaluate("[...document.images].every((image) => image.alt.length > 5)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('svg')].every("
+        "(svg) => document.getElementById(svg.getAttribute('aria-labelledby')))"
+    )
+    assert page.evaluate("[...document.querySelectorAll('input')].every((i) => i.labels.length)")
+    names = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+    assert len(names) == len(set(names))
+    assert page.locator("h1").count() == 1
+
+
+def test_it_shows_everything_without_scripts(open_page):
+    page = open_page(java_script_enabled=False)
+    assert page.locator(".frames img:visible").count() == 3
+    assert page.locator(".panels summary:visible").count() > 10
+    assert not page.locator(".player").is_visible()
+
+
+def test_it_prints_on_a4(open_page, tmp_path):
+    page = open_page()
+    path = tmp_path / "report.pdf"
+    page.pdf(path=str(path), format="A4", print_background=True)
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF-")
+    pages = len(re.findall(rb"/Type\s*/Page\b", content))
+    assert 3 <= pages <= 40
+    # A4 in points.
+    assert re.search(rb"/MediaBox\s*\[0 0 59[45][.\d]* 84[12]", content)
+
+
+def test_two_runs_side_by_side_render_too(browser, workspace):
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(report.compare(workspace, "run-00000", "run-00002").as_uri())
+    assert page.locator("svg.chart").count() >= 3
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert complaints == []
