@@ -4,6 +4,7 @@ import json
 import pathlib
 from collections.abc import Mapping
 
+from common.contract import METADATA_FILE
 from common.files import combined_digest, file_digests
 from lineage import documents, graph
 from lineage.digests import DIGEST_PROPERTY, FILES_PROPERTY
@@ -152,9 +153,9 @@ def _pushed_record(store: Store, artifact: Artifact, served: pathlib.Path) -> di
     if copy is not None and (copy / "saved_model.pb").is_file():
         return file_digests(copy)
     try:
-        metadata = json.loads((served / versions.METADATA_FILE).read_text())
+        metadata = json.loads((served / METADATA_FILE).read_text())
         # The metadata can't name its own digest.
-        own = file_digests(served)[versions.METADATA_FILE]
-        return {**metadata["files"], versions.METADATA_FILE: own}
+        own = file_digests(served)[METADATA_FILE]
+        return {**metadata["files"], METADATA_FILE: own}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -4,9 +4,10 @@ import os
 import pathlib
 import shutil
 
+import numpy as np
 import pytest
 
-from components.mnist_example_gen import config
+from datasets import data_config
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 MNIST_FILES = (
@@ -48,9 +49,20 @@ def mnist_dir() -> pathlib.Path:
 @pytest.fixture(autouse=True)
 def no_surrounding_workspace(monkeypatch):
     """A developer's own workspace and data folder never leak into a test."""
-    monkeypatch.setattr(config, "MNIST_FOLDER", pathlib.Path("/nonexistent"))
+    monkeypatch.setattr(data_config, "MNIST_FOLDER", pathlib.Path("/nonexistent"))
     monkeypatch.delenv("MNIST_GAN_WORKSPACE", raising=False)
     monkeypatch.delenv("MNIST_GAN_DATA_DIR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's 1,797 handwritten digits as uint8 [N, 28, 28, 1], and labels int64 [N]."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    large = np.kron(data.images, np.ones((3, 3)))
+    images = np.pad(np.rint(large * 255 / 16), [(0, 0), (2, 2), (2, 2)])
+    return images.astype(np.uint8)[..., None], data.target.astype(np.int64)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from common.contract import GeneratorContract
+from common.contract import UUID_FILE, GeneratorContract
 from components.pusher import card
 from serving import versions
 
@@ -106,7 +106,7 @@ class Executor(tfx_pusher.Executor):
             )
             files = {
                 versions.CARD_FILE: card.model_card({**record, "version": version}).encode(),
-                versions.UUID_FILE: link.encode(),
+                UUID_FILE: link.encode(),
             }
             if samples is not None:
                 files[versions.SAMPLES_FILE] = samples

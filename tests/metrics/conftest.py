@@ -7,17 +7,6 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    """scikit-learn's 1,797 handwritten digits as uint8 [N, 28, 28, 1], and labels int64 [N]."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    large = np.kron(data.images, np.ones((3, 3)))
-    images = np.pad(np.rint(large * 255 / 16), [(0, 0), (2, 2), (2, 2)])
-    return images.astype(np.uint8)[..., None], data.target.astype(np.int64)
-
-
-@pytest.fixture(scope="session")
 def mnist_test(mnist_dir) -> tuple[np.ndarray, np.ndarray]:
     """MNIST's 10,000 test pictures as uint8 [N, 28, 28, 1], and labels int64 [N]."""
     with gzip.open(mnist_dir / "t10k-images-idx3-ubyte.gz") as file:

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from components.mnist_example_gen import config
+from datasets import data_config
 from pipeline import configs
 
 
@@ -76,7 +76,7 @@ def test_an_assignment_without_equals_is_refused():
 
 
 def test_the_data_folder_comes_from_the_environment_and_the_command_line_wins(monkeypatch):
-    monkeypatch.setenv(config.DATA_DIR_VARIABLE, "/from/environment")
+    monkeypatch.setenv(data_config.DATA_DIR_VARIABLE, "/from/environment")
     assert str(configs.load("smoke").data.data_dir) == "/from/environment"
     assert str(configs.load("smoke", {"data_dir": "/given"}).data.data_dir) == "/given"
 
@@ -85,7 +85,7 @@ def test_the_data_folder_comes_from_the_environment_and_the_command_line_wins(mo
 def data_mnist(tmp_path, monkeypatch):
     """An empty data/mnist below the current folder, where files are found without a name."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(config, "MNIST_FOLDER", pathlib.Path("data", "mnist"))
+    monkeypatch.setattr(data_config, "MNIST_FOLDER", pathlib.Path("data", "mnist"))
     folder = tmp_path / "data" / "mnist"
     folder.mkdir(parents=True)
     return folder
@@ -94,14 +94,14 @@ def data_mnist(tmp_path, monkeypatch):
 @pytest.mark.parametrize("blank", ["", " "])
 def test_an_empty_data_folder_is_none(blank, monkeypatch, data_mnist):
     assert configs.load("smoke", {"data_dir": blank}).data.data_dir is None
-    monkeypatch.setenv(config.DATA_DIR_VARIABLE, blank)
+    monkeypatch.setenv(data_config.DATA_DIR_VARIABLE, blank)
     assert configs.load("smoke").data.data_dir is None
 
 
 def test_the_files_in_data_mnist_are_found_for_mnist_alone(monkeypatch, data_mnist):
     (data_mnist / "train-images-idx3-ubyte.gz").write_bytes(b"")
     for dataset in ("auto", "mnist", "mnist:3.0.1"):
-        assert configs.load("smoke", {"dataset": dataset}).data.data_dir == config.MNIST_FOLDER
+        assert configs.load("smoke", {"dataset": dataset}).data.data_dir == data_config.MNIST_FOLDER
     assert configs.load("smoke", {"dataset": "fashion_mnist"}).data.data_dir is None
-    monkeypatch.setenv(config.DATA_DIR_VARIABLE, "/from/environment")
+    monkeypatch.setenv(data_config.DATA_DIR_VARIABLE, "/from/environment")
     assert str(configs.load("smoke").data.data_dir) == "/from/environment"
