@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
 from common.contract import UUID_FILE
-from serving.server import inference
+from serving.server import batching, inference
 from serving.server.engine import Engine
 from serving.server.errors import Code, ServingError, invalid_argument
 from serving.server.flags import Flags
@@ -41,13 +41,15 @@ class Handle:
 
     name: str
     version: int
-    engine: Engine
+    engine: batching.Model
 
 
 class _ServedModel:
     """A loaded version and its entry among the metrics."""
 
-    def __init__(self, engine: Engine, metrics: Metrics, labels: tuple[str, str, str] | None):
+    def __init__(
+        self, engine: batching.Model, metrics: Metrics, labels: tuple[str, str, str] | None
+    ):
         self.engine = engine
         self._metrics = metrics
         self._labels = labels
@@ -73,10 +75,19 @@ class Core:
     """
 
     def __init__(self, flags: Flags, *, allow_any_new_label: bool = False):
-        """Makes a core that serves nothing yet; `manager.apply` gives it models."""
+        """Makes a core that serves nothing yet; `manager.apply` gives it models.
+
+        Raises:
+          OSError, ValueError: the file of batching parameters can't be read or used.
+        """
         self.flags = flags
         self.metrics = Metrics()
         self._on_ready = lambda: None
+        self._scheduler: batching.BatchScheduler | None = None
+        if flags.enable_batching:
+            file = flags.batching_parameters_file
+            parameters = batching.read(file) if file else batching.Parameters()
+            self._scheduler = batching.BatchScheduler(parameters)
         self.manager = VersionsManager(
             self._load,
             poll_seconds=flags.file_system_poll_wait_seconds,
@@ -93,6 +104,12 @@ class Core:
         """Calls `callback()` whenever a version became available or ended."""
         self._on_ready = callback
 
+    def stop(self, grace_seconds: float) -> None:
+        """Unloads all models; requests that run have `grace_seconds` to end."""
+        self.manager.stop(grace_seconds)
+        if self._scheduler is not None:
+            self._scheduler.stop()
+
     def _load(self, name: str, version: int, path: str) -> _ServedModel:
         flags = self.flags
         engine = Engine(
@@ -106,6 +123,8 @@ class Core:
             ),
             max_rows=flags.max_batch_rows,
         )
+        if self._scheduler is not None:
+            engine = batching.BatchedModel(engine, self._scheduler)
         try:
             if flags.enable_model_warmup:
                 self._warm_up(engine, path)
@@ -118,7 +137,7 @@ class Core:
             labels = (name, str(version), uuid)
         return _ServedModel(engine, self.metrics, labels)
 
-    def _warm_up(self, engine: Engine, path: str) -> None:
+    def _warm_up(self, engine: batching.Model, path: str) -> None:
         started, status = time.monotonic(), "OK"
         try:
             iterations = self.flags.num_request_iterations_for_warmup

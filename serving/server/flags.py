@@ -7,10 +7,11 @@ not believe that it is on. Needs no TensorFlow.
 import dataclasses
 import difflib
 import os
-import pathlib
 import re
 import typing
 from collections.abc import Iterator
+
+from serving.server import text_protos
 
 DEFAULT_MODEL_NAME = "mnist_gan"
 DEFAULT_REST_PORT = 8501
@@ -52,6 +53,10 @@ class Flags:
     allow_version_labels_for_unavailable_models: bool = _flag(
         False, "a new label may name a version that is not loaded yet"
     )
+    enable_batching: bool = _flag(False, "compute requests together that arrive together")
+    batching_parameters_file: str = _flag(
+        "", "text BatchingParameters: sizes, waiting time, queue and threads of batches"
+    )
     num_load_threads: int = _flag(0, "versions loaded at once; 0 is one after the other")
     max_num_load_retries: int = _flag(5, "how often a failed load is tried again")
     load_retry_interval_micros: int = _flag(60_000_000, "microseconds between those tries")
@@ -79,14 +84,11 @@ class Flags:
     )
 
 
-_BATCHING = "it does not batch requests"
 _TFLITE = "it runs no TensorFlow Lite models"
 _PLATFORM = "it serves TensorFlow SavedModels on the CPU with TensorFlow's own settings"
 # A boolean may still be given its "off" value, because off is what this server does.
 REFUSED = {
-    "enable_batching": _BATCHING,
-    "batching_parameters_file": _BATCHING,
-    "enable_per_model_batching_parameters": _BATCHING,
+    "enable_per_model_batching_parameters": "all models share one set of batching parameters",
     "enable_profiler": "it has no profiler",
     "prefer_tflite_model": _TFLITE,
     "use_tflite_model": _TFLITE,
@@ -161,30 +163,17 @@ def grpc_options(flags: Flags) -> list[tuple[str, int | str]]:
 def prometheus_path(flags: Flags) -> str | None:
     """Where `--monitoring_config_file` puts the metrics, or None where it does not turn them on.
 
-    The protocol buffer MonitoringConfig is in no Python package, so its two fields are read here.
-
     Raises:
       FlagError: the file can't be read or says something else.
     """
     if not flags.monitoring_config_file:
         return None
     try:
-        text = pathlib.Path(flags.monitoring_config_file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        config = text_protos.read(flags.monitoring_config_file, "MonitoringConfig")
+    except (OSError, ValueError) as error:
         raise FlagError(f"--monitoring_config_file can't be read: {error}") from None
-    text = re.sub(r"#.*", "", text).strip()
-    block = re.fullmatch(r"(?:prometheus_config\s*:?\s*\{([^{}]*)\}\s*[,;]?)?", text)
-    pairs = re.compile(r"""\s*(\w+)\s*:\s*("[^"]*"|'[^']*'|\w+)\s*[,;]?\s*""")
-    body = (block.group(1) or "") if block else ""
-    fields = dict(pairs.findall(body))
-    if not block or pairs.sub("", body).strip() or set(fields) - {"enable", "path"}:
-        raise FlagError(
-            f"Invalid protobuf file: '{flags.monitoring_config_file}'; a MonitoringConfig looks "
-            'like: prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }'
-        )
-    if fields.get("enable") not in ("true", "1"):
-        return None
-    return fields.get("path", "").strip("\"'") or "/monitoring/prometheus/metrics"
+    prometheus = config.prometheus_config
+    return (prometheus.path or "/monitoring/prometheus/metrics") if prometheus.enable else None
 
 
 def usage() -> str:
@@ -250,6 +239,8 @@ def _check(flags: Flags) -> None:
     for name in least_zero:
         if getattr(flags, name) < 0:
             raise FlagError(f"--{name} takes 0 or more, not {getattr(flags, name)}")
+    if flags.batching_parameters_file and not flags.enable_batching:
+        raise FlagError("--batching_parameters_file needs --enable_batching")
     if (
         flags.tensorflow_session_parallelism
         and flags.tensorflow_intra_op_parallelism

@@ -20,7 +20,7 @@ from serving.server.listening import listen
 
 NOTICE = (
     "This is mnist-gan's local server, not TF Serving: it speaks TF Serving's API on one machine "
-    "with nothing else installed; for batching, GPUs or production traffic use TF Serving itself "
+    "with nothing else installed; for GPUs or production traffic use TF Serving itself "
     "(see serving/README.md)."
 )
 FAILED, USAGE = 1, 2
@@ -84,7 +84,10 @@ def main(
     # walk them: it would hold up a request for a third of a second each time.
     gc.collect()
     gc.freeze()
-    server = ModelServer(flags, rest_listener=listener, watch_labels=by_default)
+    try:
+        server = ModelServer(flags, rest_listener=listener, watch_labels=by_default)
+    except (OSError, ValueError) as error:  # a file of parameters
+        return _complain(f"Failed to start server. Error: {error}", FAILED)
     code = _serve(server, flags, stop)
     # Everything is closed. Idle threads of TensorFlow and gRPC may still be inside C++, where the
     # interpreter's own way out now and then aborts the process.

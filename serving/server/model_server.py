@@ -17,6 +17,9 @@ from serving.server.rest import RestServer, make_app
 
 log = logging.getLogger(__name__)
 
+# Threads of a server that batches: one for each request that waits for its batch.
+_WAITING = 64
+
 
 class ModelServer:
     """A server from its flags, to be started and stopped.
@@ -62,13 +65,13 @@ class ModelServer:
           OSError: a port is taken.
           FlagError: the monitoring configuration can't be read.
         """
-        flags, cpus = self.flags, os.cpu_count() or 1
+        flags, cpus, batches = self.flags, os.cpu_count() or 1, self.flags.enable_batching
         prometheus = flags_module.prometheus_path(flags)
         addresses = [f"{_bracketed(flags.host)}:{flags.port}"] if flags.port else []
         if flags.grpc_socket_path:
             addresses.append(f"unix:{flags.grpc_socket_path}")
         if addresses:
-            threads = flags.grpc_max_threads or max(16, 4 * cpus)
+            threads = flags.grpc_max_threads or max(_WAITING if batches else 16, 4 * cpus)
             self._grpc = GrpcServer(self.core, addresses, threads)
             self.grpc_port = self._grpc.ports[0] if flags.port else None
         if flags.rest_api_port and self._rest_listener is None:
@@ -82,7 +85,7 @@ class ModelServer:
         if self._rest_listener is not None:
             app = make_app(
                 self.core,
-                threads=flags.rest_api_num_threads or 4 * cpus,
+                threads=flags.rest_api_num_threads or max(_WAITING * batches, 4 * cpus),
                 prometheus_path=prometheus,
                 extra_routes=page.routes(self.core.manager),
             )
@@ -108,7 +111,7 @@ class ModelServer:
             self._rest_listener.close()
         if self._grpc is not None:
             self._grpc.stop(grace)
-        self.core.manager.stop(grace)
+        self.core.stop(grace)
 
     def _read_config(self):
         flags = self.flags

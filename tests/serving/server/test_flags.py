@@ -45,6 +45,8 @@ def test_each_flag_takes_its_value_after_an_equals_sign_and_after_a_space(field)
     texts = {bool: {"true": True, "false": False, "1": True, "0": False}, int: {"7": 7}}
     values = texts.get(field.type, {"a=1": "a=1"})
     others = ["--model_config_file=m"] if field.name == "model_base_path" else MODEL
+    if field.name == "batching_parameters_file":
+        others = [*others, "--enable_batching"]
     for text, value in values.items():
         with_equals = flags.parse([f"--{field.name}={text}", *others])
         assert getattr(with_equals, field.name) == value
@@ -86,7 +88,7 @@ def test_what_is_not_implemented_is_refused_by_name(name):
 
 
 def test_a_refused_switch_may_be_switched_off():
-    assert flags.parse(["--enable_batching=false", *MODEL]) == flags.parse(MODEL)
+    assert flags.parse(["--enable_profiler=false", *MODEL]) == flags.parse(MODEL)
 
 
 # Of main.cc, 2.16.1.
@@ -133,6 +135,7 @@ def test_no_flag_is_both_there_and_refused():
         (["--port=0", *MODEL], "all off"),
         (["--enable_model_warmup=perhaps", *MODEL], "true or false"),
         (["--grpc_channel_arguments=a,b=1", *MODEL], "KEY=VALUE"),
+        (["--batching_parameters_file=b", *MODEL], "needs --enable_batching"),
         (["--max_batch_rows=-1", *MODEL], "0 or more"),
         (["--max_request_bytes=0", *MODEL], "--max_request_bytes"),
     ],

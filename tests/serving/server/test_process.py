@@ -46,9 +46,9 @@ def test_a_port_that_is_taken_is_told_in_one_line_before_tensorflow_is_loaded(fl
 
 
 def test_wrong_flags_exit_with_2_and_no_traceback():
-    done = run("--enable_batching=true", "--model_base_path=/m")
+    done = run("--enable_profiler=true", "--model_base_path=/m")
     assert done.returncode == 2
-    assert "does not batch" in done.stderr
+    assert "has no profiler" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,0 +1,409 @@
+"""Requests that arrive together are computed together, as TF Serving's batching session does it.
+
+Threads that answer requests hand their arrays to a `BatchScheduler` and wait. Its own threads put
+the rows of several requests together along the first dimension, run the model once and give each
+request its rows back. Parameters, limits and errors are TF Serving's; two things are kinder: where
+a batch fails, its requests are run one by one, so that nobody gets an error for another's request,
+and requests whose shapes differ beyond the first dimension go into different batches. Needs no
+TensorFlow.
+"""
+
+import collections
+import dataclasses
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from serving.server import text_protos
+from serving.server.errors import (
+    Code,
+    ServingError,
+    failed_precondition,
+    invalid_argument,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Model(Protocol):
+    """What is run: an `Engine`, or a stand-in for one."""
+
+    signatures: Mapping
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        timeout: float | None = None,
+    ) -> list[np.ndarray]:
+        """Computes tensors, as `Engine.run` does."""
+
+    def close(self) -> None:
+        """Gives back the memory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """TF Serving's BatchingParameters with its defaults.
+
+    Attributes:
+      max_batch_size: rows of the largest request, and of the largest batch where none is split.
+      batch_timeout_micros: longest time that a request waits for others.
+      max_enqueued_batches: batches that may wait for a thread, for each signature.
+      num_batch_threads: batches computed at once.
+      allowed_batch_sizes: ascending; a batch is padded to the next of them. Empty allows all.
+      enable_large_batch_splitting: a request may be spread over several batches.
+      max_execution_batch_size: rows of the largest batch, where requests are split.
+    """
+
+    max_batch_size: int = 1000
+    batch_timeout_micros: int = 0
+    max_enqueued_batches: int = 10
+    num_batch_threads: int = os.cpu_count() or 1
+    allowed_batch_sizes: tuple[int, ...] = ()
+    enable_large_batch_splitting: bool = False
+    max_execution_batch_size: int = 0
+
+    def __post_init__(self):
+        """Checks the parameters.
+
+        Raises:
+          ValueError: they contradict each other or are out of range.
+        """
+        least = {
+            **dict.fromkeys(("max_batch_size", "max_enqueued_batches", "num_batch_threads"), 1),
+            **dict.fromkeys(("batch_timeout_micros", "max_execution_batch_size"), 0),
+        }
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}; was {getattr(self, name)}")
+        sizes = self.allowed_batch_sizes
+        if any(a >= b for a, b in zip((0, *sizes), sizes, strict=False)):
+            raise ValueError("allowed_batch_sizes entries must be monotonically increasing")
+        if sizes and sizes[-1] != self.largest_batch:
+            raise ValueError(
+                f"Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
+                f"{sizes[-1]}; expected {self.largest_batch}"
+            )
+        if self.largest_batch > self.max_batch_size:
+            raise ValueError(
+                f"max_batch_size ({self.max_batch_size}) must be at least "
+                f"max_execution_batch_size ({self.max_execution_batch_size})"
+            )
+
+    @property
+    def largest_batch(self) -> int:
+        """Rows of the largest batch."""
+        splits = self.enable_large_batch_splitting and self.max_execution_batch_size
+        return self.max_execution_batch_size if splits else self.max_batch_size
+
+
+def read(path: str | os.PathLike) -> Parameters:
+    """The parameters in a text BatchingParameters.
+
+    Raises:
+      OSError: the file can't be read.
+      ValueError: it is no such message, or asks for what is not implemented.
+    """
+    message = text_protos.read(path, "BatchingParameters")
+    if message.pad_variable_length_inputs:
+        raise ValueError(
+            f"{path}: pad_variable_length_inputs is not implemented in this local server"
+        )
+    values = {
+        field.name: getattr(message, field.name).value
+        for field, _ in message.ListFields()
+        if field.name in Parameters.__dataclass_fields__ and field.name != "allowed_batch_sizes"
+    }
+    try:
+        return Parameters(**values, allowed_batch_sizes=tuple(message.allowed_batch_sizes))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+class _Task:
+    """A request, or a part of one."""
+
+    def __init__(self, feeds: dict[str, np.ndarray], rows: int, timeout: float | None):
+        self.feeds = feeds
+        self.rows = rows
+        self.born = time.monotonic()
+        self.deadline = None if timeout is None else self.born + timeout
+        self._values: list[np.ndarray] | ServingError | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def finish(self, values: list[np.ndarray] | ServingError) -> None:
+        self._values = values
+        self._done.release()
+
+    def wait(self) -> list[np.ndarray]:
+        self._done.acquire()
+        if isinstance(self._values, ServingError):
+            raise ServingError(self._values.code, self._values.message)
+        return self._values
+
+
+class _Batch:
+    def __init__(self, model: Model, fetches: Sequence[str]):
+        self.model = model
+        self.fetches = fetches
+        self.tasks: list[_Task] = []
+        self.rows = 0
+        self.is_closed = False
+
+
+class BatchScheduler:
+    """The threads and the queues, shared by all models of a server."""
+
+    def __init__(self, parameters: Parameters):
+        """Starts the threads."""
+        self.parameters = parameters
+        self._changed = threading.Condition()
+        # By model, inputs and outputs; one that is empty is removed.
+        self._queues: dict[tuple, collections.deque[_Batch]] = {}
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"batch-{i}", daemon=True)
+            for i in range(parameters.num_batch_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def run(
+        self,
+        model: Model,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        timeout: float | None = None,
+    ) -> list[np.ndarray]:
+        """Computes tensors together with other requests; waits for them.
+
+        Args:
+          model: what to run.
+          feeds: arrays by tensor name, all with the same first dimension.
+          fetches: names of the tensors to compute.
+          timeout: seconds, None for no limit.
+
+        Returns:
+          One array for each of `fetches`.
+
+        Raises:
+          ServingError: INVALID_ARGUMENT for arrays that make no batch; UNAVAILABLE where the queue
+            is full; RESOURCE_EXHAUSTED where the time was up before a thread was free; else what
+            the model says.
+        """
+        rows = self._rows(feeds)
+        if not rows:  # a batch of nothing
+            return model.run(feeds, fetches, timeout)
+        shapes = tuple((name, a.dtype, a.shape[1:]) for name, a in sorted(feeds.items()))
+        key = (id(model), shapes, tuple(fetches))
+        tasks = self._submit(key, _Batch(model, fetches), feeds, rows, timeout)
+        parts = [task.wait() for task in tasks]
+        if len(parts) == 1:
+            return parts[0]
+        return [np.concatenate(values) for values in zip(*parts, strict=True)]
+
+    def stop(self) -> None:
+        """Ends the threads; what waits is computed first."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _rows(self, feeds: Mapping[str, np.ndarray]) -> int:
+        if any(not array.ndim for array in feeds.values()):
+            raise invalid_argument("Batching input tensors must have at least one dimension")
+        sizes = {array.shape[0] for array in feeds.values()}
+        if len(sizes) > 1:
+            raise invalid_argument(
+                "Batching input tensors must have equal 0th-dimension size; "
+                f"got {', '.join(map(str, sorted(sizes)))}"
+            )
+        rows = sizes.pop() if sizes else 0
+        limit = self.parameters.max_batch_size
+        if rows > limit and not self.parameters.enable_large_batch_splitting:
+            raise invalid_argument(
+                f"Task size {rows} is larger than maximum input batch size {limit}"
+            )
+        return rows
+
+    def _submit(
+        self,
+        key: tuple,
+        fresh: _Batch,
+        feeds: Mapping[str, np.ndarray],
+        rows: int,
+        timeout: float | None,
+    ) -> list[_Task]:
+        limit = self.parameters.largest_batch
+        with self._changed:
+            queue = self._queues.get(key, collections.deque())
+            free = limit - queue[-1].rows if queue and not queue[-1].is_closed else 0
+            if rows <= free:
+                sizes = [rows]
+            elif rows <= limit and not self.parameters.enable_large_batch_splitting:
+                sizes, free = [rows], 0
+            else:
+                later = rows - free
+                sizes = [free] * bool(free) + [
+                    min(limit, later - start) for start in range(0, later, limit)
+                ]
+            new = len(sizes) - bool(free)
+            if len(queue) + new > self.parameters.max_enqueued_batches:
+                raise ServingError(
+                    Code.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is full; "
+                    f"task size is {rows}",
+                )
+            self._queues[key] = queue
+            tasks, start = [], 0
+            for i, size in enumerate(sizes):
+                part = {name: array[start : start + size] for name, array in feeds.items()}
+                start += size
+                task = _Task(part, size, timeout)
+                tasks.append(task)
+                if i or not free:
+                    queue.append(_Batch(fresh.model, fresh.fetches))
+                batch = queue[-1]
+                batch.tasks.append(task)
+                batch.rows += size
+                batch.is_closed = batch.rows >= limit
+                # A thread is to know of the first task, for its timeout, and of the last.
+                if batch.is_closed or len(batch.tasks) == 1:
+                    self._changed.notify()
+            return tasks
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                batch = self._next()
+                while batch is None:
+                    if self._stopping and not self._queues:
+                        return
+                    self._changed.wait(self._patience())
+                    batch = self._next()
+            self._process(batch)
+
+    def _next(self) -> _Batch | None:
+        """The batch to compute now, taken from its queue (lock held); None if none is due."""
+        for key, queue in self._queues.items():
+            batch = queue[0]
+            if self._due(queue) <= time.monotonic():
+                queue.popleft()
+                # The queue goes to the end, or away: the others have their turn first.
+                del self._queues[key]
+                if queue:
+                    self._queues[key] = queue
+                    self._changed.notify()
+                return batch
+        return None
+
+    def _due(self, queue: collections.deque[_Batch]) -> float:
+        batch = queue[0]
+        if batch.is_closed or len(queue) > 1 or self._stopping:
+            return 0.0
+        return batch.tasks[0].born + self.parameters.batch_timeout_micros / 1e6
+
+    def _patience(self) -> float | None:
+        if not self._queues:
+            return None
+        due = min(self._due(queue) for queue in self._queues.values())
+        return max(0.0, due - time.monotonic())
+
+    def _process(self, batch: _Batch) -> None:
+        now = time.monotonic()
+        tasks = []
+        for task in batch.tasks:
+            if task.deadline is not None and task.deadline <= now:
+                message = "Run() timeout exceeded while waiting in batching queue"
+                task.finish(ServingError(Code.RESOURCE_EXHAUSTED, message))
+            else:
+                tasks.append(task)
+        if not tasks:
+            return
+        try:
+            answers = self._compute(batch, tasks)
+        except Exception as error:
+            if len(tasks) > 1:
+                for task in tasks:
+                    self._compute_alone(batch, task)
+                return
+            answers = [_as_serving_error(error)]
+        for task, answer in zip(tasks, answers, strict=True):
+            task.finish(answer)
+
+    def _compute_alone(self, batch: _Batch, task: _Task) -> None:
+        try:
+            (answer,) = self._compute(batch, [task])
+        except Exception as error:
+            answer = _as_serving_error(error)
+        task.finish(answer)
+
+    def _compute(self, batch: _Batch, tasks: list[_Task]) -> list[list[np.ndarray]]:
+        rows = sum(task.rows for task in tasks)
+        padding = next((s for s in self.parameters.allowed_batch_sizes if s >= rows), rows) - rows
+        feeds = {}
+        for name, first in tasks[0].feeds.items():
+            parts = [task.feeds[name] for task in tasks]
+            parts += [first[:1]] * padding
+            feeds[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        deadlines = [task.deadline for task in tasks]
+        timeout = None if None in deadlines else max(deadlines) - time.monotonic()
+        outputs = batch.model.run(feeds, batch.fetches, timeout)
+        for output in outputs:
+            if not output.ndim:
+                raise failed_precondition("Batched output tensor has 0 dimensions")
+            if output.shape[0] != rows + padding:
+                raise failed_precondition(
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+                    "dimension sizes of the input tensors"
+                )
+        ends = np.cumsum([task.rows for task in tasks]).tolist()
+        return [
+            [output[end - task.rows : end] for output in outputs]
+            for task, end in zip(tasks, ends, strict=True)
+        ]
+
+
+def _as_serving_error(error: Exception) -> ServingError:
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, MemoryError):
+        message = "the batch needs more memory than there is"
+        return ServingError(Code.RESOURCE_EXHAUSTED, message)
+    log.error("a batch failed: %s: %s", type(error).__name__, error)
+    return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+class BatchedModel:
+    """A model whose runs go through a scheduler.
+
+    Attributes:
+      signatures: the model's.
+    """
+
+    def __init__(self, model: Model, scheduler: BatchScheduler):
+        """Puts the scheduler in front of the model."""
+        self.signatures = model.signatures
+        self._model = model
+        self._scheduler = scheduler
+
+    def run(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        fetches: Sequence[str],
+        timeout: float | None = None,
+    ) -> list[np.ndarray]:
+        """Computes tensors, together with other requests; see `BatchScheduler.run`."""
+        return self._scheduler.run(self._model, feeds, fetches, timeout)
+
+    def close(self) -> None:
+        """Gives back the model's memory."""
+        self._model.close()
