@@ -11,6 +11,8 @@ from lineage.digests import DIGEST_PROPERTY, FILES_PROPERTY
 from lineage.graph import Artifact, Store
 from serving import versions
 
+_EXPORT = "Format-Serving/"  # where TFX's Trainer puts the SavedModel in a Model artifact
+
 
 def verify(store: Store, version: str | int | None = None) -> dict:
     """Recomputes the digests of artifacts and of served versions.
@@ -130,11 +132,14 @@ def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: 
                 report.problem(what, "missing", path)
             continue
         report.versions += 1
+        before = len(report.problems)
         record = _pushed_record(store, artifact, path)
         if record is None:
             report.unrecorded.append(what)
         else:
             report.compare(what, path, record)
+        if len(report.problems) == before:
+            _check_origin(store, artifact, path, what, report)
     if named:
         return
     for base, known in bases.items():
@@ -142,6 +147,28 @@ def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: 
             if version.number not in known:
                 what = {"kind": "version", "id": version.number, "type": "served model"}
                 report.problem(what, "pushed by no pipeline run", version.path)
+
+
+def _check_origin(
+    store: Store, pushed: Artifact, served: pathlib.Path, what: dict, report: _Report
+) -> None:
+    """What is served, against the record of the Model that the Pusher was given."""
+    executions = {e.execution for e in store.events_of_artifacts([pushed.id]) if e.kind == "output"}
+    read = {e.artifact for e in store.events_of_executions(executions) if e.kind == "input"}
+    for model in store.artifacts(read).values():
+        recorded = model.properties.get(FILES_PROPERTY)
+        if model.type != "Model" or not isinstance(recorded, dict):
+            continue
+        # The pushed copy has more documents in `assets.extra`.
+        trained = {
+            name.removeprefix(_EXPORT): digest
+            for name, digest in recorded.items()
+            if name.startswith(_EXPORT)
+        }
+        now = file_digests(served)
+        for name in sorted(trained):
+            if name in now and now[name] != trained[name]:
+                report.problem(what, "not the file that was trained", served / name, name)
 
 
 def _pushed_record(store: Store, artifact: Artifact, served: pathlib.Path) -> dict | None:

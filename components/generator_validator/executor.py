@@ -22,7 +22,7 @@ from tfx.utils import io_utils, path_utils
 from common.contract import WARMUP_FILE, ContractError, GeneratorContract
 from components.generator_validator import checks
 from components.generator_validator.validator_config import ValidatorConfig
-from serving import process
+from serving import process, versions
 from serving.server import tensors
 
 CONFIG_KEY = "validator_config"
@@ -50,8 +50,8 @@ class Executor(base_executor.BaseExecutor):
           input_dict: `model`, one Model.
           output_dict: `blessing`, one InfraBlessing: a folder with TFX's empty file INFRA_BLESSED
             or INFRA_NOT_BLESSED, `validation.json` and, where it is not blessed, the server's log.
-            Its properties are TFX's `blessed`, and `reason`, `server`, `seconds`, `current_model`
-            and `current_model_id`.
+            Its properties are TFX's `blessed`, and `reason`, `server`, `seconds`, `model_digest`,
+            `current_model` and `current_model_id`.
           exec_properties: `validator_config`, a ValidatorConfig as JSON.
 
         Raises:
@@ -73,6 +73,9 @@ class Executor(base_executor.BaseExecutor):
             )
             io_utils.copy_dir(exported, version)
             found, log = _validate(pathlib.Path(version), program, config.load_timeout)
+            # The Pusher pushes what was tried, and nothing else.
+            with contextlib.suppress(OSError):  # no SavedModel: told among the checks
+                blessing.set_string_custom_property("model_digest", versions.model_digest(version))
         name = os.path.basename(program) if program else "the local server"
         faults = [check for check in found if not check.passed]
         reason = f"Blessed: {name} passes all {len(found)} checks."

@@ -50,7 +50,8 @@ class Executor(tfx_pusher.Executor):
           exec_properties: `push_destination`, a PushDestination of kind filesystem as JSON.
 
         Raises:
-          versions.PublishError: the copy failed; nothing was pushed.
+          versions.PublishError: the model is not the one that was judged, there is no evaluation
+            of it, or the copy failed; nothing was pushed.
         """
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
@@ -76,7 +77,8 @@ class Executor(tfx_pusher.Executor):
         model_dir = self.GetModelPath(input_dict)
         contract = GeneratorContract.load(model_dir)
         folders = [pathlib.Path(artifact.uri) for artifact in blessings]
-        evaluation = json.loads(_first(folders, EVALUATION_FILE) or b"{}")
+        evaluation = _evaluation(folders)
+        _check_unaltered(model_dir, evaluation, blessings)
         samples = _first(folders, SAMPLES_FILE)
         model_artifacts = input_dict.get(standard_component_specs.MODEL_KEY) or []
         mlmd = {
@@ -91,6 +93,8 @@ class Executor(tfx_pusher.Executor):
                 mlmd[f"{key}_id"] = artifact.id
 
         def describe(version: int) -> tuple[dict[str, bytes], dict]:
+            # Once more after the copy was made, so that the copy is covered too.
+            _check_unaltered(model_dir, evaluation, blessings)
             # Stable for the same model and version, so that a server's gauge leads back here.
             link = str(uuid.uuid5(_NAMESPACE, f"{versions.model_digest(model_dir)}/{version}"))
             record = card.metadata(
@@ -141,6 +145,50 @@ class Executor(tfx_pusher.Executor):
         )
         if link := version.metadata.get("mlmd", {}).get("mlmd_uuid"):
             pushed.set_string_custom_property("mlmd_uuid", link)
+
+
+def _evaluation(folders: list[pathlib.Path]) -> dict:
+    """What the Evaluator found, from the folder of its blessing.
+
+    Raises:
+      versions.PublishError: there is none, or it can't be read.
+    """
+    content = _first(folders, EVALUATION_FILE)
+    if content is None:
+        raise versions.PublishError(
+            f"there is no {EVALUATION_FILE} beside the blessing: nothing was pushed. "
+            "`mnist-gan run --from Evaluator` judges the model again"
+        )
+    try:
+        return json.loads(content)
+    except ValueError:
+        raise versions.PublishError(
+            f"the {EVALUATION_FILE} beside the blessing is damaged: nothing was pushed. "
+            "`mnist-gan run --from Evaluator` judges the model again"
+        ) from None
+
+
+def _check_unaltered(model_dir: str, evaluation: dict, blessings: list[types.Artifact]) -> None:
+    """Compares the model with what was judged and with what a server was tried on.
+
+    Raises:
+      versions.PublishError: the digests differ, or the evaluation names none.
+    """
+    try:
+        digest = versions.model_digest(model_dir)
+    except OSError as error:
+        raise versions.PublishError(f"{error}: nothing was pushed") from None
+    seen = {"judged": (evaluation.get("model") or {}).get("digest")}
+    for blessing in blessings:
+        if tried := blessing.get_string_custom_property("model_digest"):
+            seen["tried on a server"] = tried
+    for what, then in seen.items():
+        if then != digest:
+            raise versions.PublishError(
+                f"the model in {model_dir} is not the one that was {what}: its digest is "
+                f"{digest[:12]} now and was {str(then)[:12]} then. Nothing was pushed; "
+                "`mnist-gan run --from Trainer` trains it again"
+            )
 
 
 def _refusal(blessings: list[types.Artifact]) -> str:

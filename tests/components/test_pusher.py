@@ -48,10 +48,11 @@ def push(model_dir, tmp_path):
     runs = iter(range(1, 100))
 
     def run(
-        blessed: int = 1, infra: int | None = None, **evaluation
+        blessed: int = 1, infra: int | None = None, tried: str | None = None, **evaluation
     ) -> standard_artifacts.PushedModel:
         number = next(runs)
-        document = {**EVALUATION, **evaluation}
+        judged = {"digest": versions.model_digest(model_dir / "Format-Serving")}
+        document = {**EVALUATION, "model": judged, **evaluation}
         model = standard_artifacts.Model()
         model.uri, model.id = str(model_dir), 7
         blessing = standard_artifacts.ModelBlessing()
@@ -66,6 +67,8 @@ def push(model_dir, tmp_path):
             inputs["infra_blessing"] = [standard_artifacts.InfraBlessing()]
             inputs["infra_blessing"][0].set_int_custom_property("blessed", infra)
             inputs["infra_blessing"][0].set_string_custom_property("reason", "it did not load")
+            if tried is not None:
+                inputs["infra_blessing"][0].set_string_custom_property("model_digest", tried)
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(tmp_path / f"pushed_model/{number}")
         destination = pusher_pb2.PushDestination(
@@ -167,6 +170,30 @@ def test_a_model_that_was_rolled_back_is_not_pushed_again(push, tmp_path):
     assert f"version {number} holds this model and was rolled back" in reason
     assert f"mnist-gan versions restore {number}" in reason
     assert [version.number for version in versions.list_versions(base)] == [1]
+
+
+def test_a_model_that_was_altered_after_it_was_judged_is_not_pushed(push, model_dir, tmp_path):
+    with pytest.raises(versions.PublishError, match="not the one that was judged"):
+        push(model={"digest": "0" * 64})
+    with pytest.raises(versions.PublishError, match="not the one that was judged"):
+        push(model={})
+    assert versions.list_versions(tmp_path / "serving/mnist_gan") == []
+
+
+def test_a_model_that_was_altered_after_a_server_served_it_is_not_pushed(push, tmp_path):
+    with pytest.raises(versions.PublishError, match="not the one that was tried on a server"):
+        push(infra=1, tried="0" * 64)
+    assert versions.list_versions(tmp_path / "serving/mnist_gan") == []
+
+
+def test_without_an_evaluation_nothing_is_pushed(push, tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, "EVALUATION_FILE", "absent.json")
+    with pytest.raises(versions.PublishError, match="beside the blessing"):
+        push()
+    monkeypatch.setattr(executor, "EVALUATION_FILE", "samples.png")  # no JSON
+    with pytest.raises(versions.PublishError, match="damaged"):
+        push()
+    assert versions.list_versions(tmp_path / "serving/mnist_gan") == []
 
 
 def test_a_model_without_a_contract_is_refused(push, model_dir, tmp_path):

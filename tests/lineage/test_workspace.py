@@ -127,6 +127,19 @@ def test_what_is_served_is_compared_with_what_was_pushed(workspace):
     ]
 
 
+def test_a_damaged_model_that_was_pushed_is_found_by_what_was_trained(workspace):
+    client = writer(workspace)
+    served = workspace.serving / str(FIRST_VERSION + 4)
+    trained = json.dumps({"Format-Serving/saved_model.pb": "0" * 64, "Training/w.npz": "1" * 64})
+    [model] = [a for a in client.get_artifacts_by_type("Model") if a.uri.endswith("/4")]
+    model.custom_properties[digests.FILES_PROPERTY].string_value = trained
+    client.put_artifacts([model])
+    found = verify.verify(opened(workspace))["problems"]
+    assert [(p["kind"], p["id"], p["path"]) for p in found if p["problem"].startswith("not")] == [
+        ("version", FIRST_VERSION + 4, str(served / "saved_model.pb"))
+    ]
+
+
 def test_a_version_taken_out_of_service_is_missed_only_by_who_asks_for_it(workspace):
     shutil.rmtree(workspace.serving / str(FIRST_VERSION))
     assert verify.verify(opened(workspace))["ok"]
