@@ -36,34 +36,72 @@ python_for() {
     python=
 }
 
+# Ends with a message on a platform that TFX's libraries, ML Metadata first, have no wheels for.
+refuse() {
+    say "TFX and ML Metadata have no wheels for $1, so that no stack can be installed here."
+    say "$2"
+    exit 1
+}
+
+# Sets platform and offered, the stacks that have wheels for it, the newest first.
+look_at_platform() {
+    system=$(uname -s) machine=$(uname -m)
+    elsewhere="Call make on x86-64 Linux with glibc: a machine, a virtual machine or a container."
+    case "$system $machine" in
+        'Linux x86_64' | 'Linux amd64') ;;
+        'Darwin arm64')
+            platform='macOS on Apple silicon' offered=tfx-1.21
+            return
+            ;;
+        Darwin*) refuse "macOS on Intel processors" "$elsewhere" ;;
+        MINGW* | MSYS* | CYGWIN* | Windows*)
+            refuse Windows "On an x86-64 PC install WSL2 ('wsl --install'), and call make in its Linux."
+            ;;
+        *) refuse "$system on $machine" "$elsewhere" ;;
+    esac
+    platform=$(getconf GNU_LIBC_VERSION 2>/dev/null) ||
+        refuse "a C library other than glibc, such as Alpine's musl" "$elsewhere"
+    minor=$(printf '%s' "$platform" | sed -n 's/^glibc 2\.\([0-9]*\).*/\1/p')
+    if [ "${minor:-0}" -ge 39 ]; then
+        offered='tfx-1.21 tfx-1.16'
+    else
+        offered=tfx-1.16
+    fi
+}
+
 # Sets stack, python and why.
 choose() {
-    libc=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo 'another C library than glibc')
-    minor=$(printf '%s' "$libc" | sed -n 's/^glibc 2\.\([0-9]*\).*/\1/p')
-    stack=${STACK:-}
-    case $stack in
-        tfx-1.16 | tfx-1.21)
-            python_for "$stack"
-            why="asked for by STACK"
-            ;;
-        '')
-            stack=tfx-1.21
-            if [ "${minor:-0}" -ge 39 ]; then
-                python_for tfx-1.21
-                why="$libc, a Python for it is there"
-                [ -n "$python" ] && return
-                why="$libc would do for tfx-1.21, but there is no Python 3.12 or 3.13"
-            else
-                why="tfx-1.21 needs glibc 2.39, here is $libc"
-            fi
-            stack=tfx-1.16
-            python_for tfx-1.16
-            ;;
+    case ${STACK:-} in
+        '' | tfx-1.16 | tfx-1.21) ;;
         *)
-            say "STACK is '$stack'; it takes tfx-1.16 or tfx-1.21."
+            say "STACK is '$STACK'; it takes tfx-1.16 or tfx-1.21."
             exit 1
             ;;
     esac
+    look_at_platform
+    if [ -n "${STACK:-}" ]; then
+        case " $offered " in
+            *" $STACK "*) ;;
+            *)
+                say "STACK asks for $STACK, which has no wheels for $platform; $offered has."
+                exit 1
+                ;;
+        esac
+        stack=$STACK why="asked for by STACK"
+        python_for "$stack"
+        return
+    fi
+    for stack in $offered; do
+        python_for "$stack"
+        case $offered in
+            *" $stack") why="$platform would do for tfx-1.21, but there is no Python 3.12 or 3.13" ;;
+            tfx-1.16) why="tfx-1.21 needs glibc 2.39, here is $platform" ;;
+            *) why="$platform" ;;
+        esac
+        [ -z "$python" ] || return 0
+    done
+    stack=${offered%% *}
+    [ "$stack" = tfx-1.16 ] || why=$platform
 }
 
 choose
@@ -79,6 +117,16 @@ if [ -z "$python" ]; then
     exit 1
 fi
 say "stack $stack with $("$python" --version) ($why)"
+
+# One package of tfx-1.21 comes as source only.
+if [ "$stack" = tfx-1.21 ] && ! .venv/bin/python -c 'import farmhash' 2>/dev/null; then
+    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    if ! command -v c++ >/dev/null || [ ! -f "$headers/Python.h" ]; then
+        say "tfx-1.21 compiles one package, which takes a C++ compiler and Python's headers:"
+        say "'apt install g++ python3-dev', on macOS 'xcode-select --install'; then call make again."
+        exit 1
+    fi
+fi
 
 # A leftover of a set-up that was killed, or the other stack's: begin anew.
 [ "$(cat .venv/.complete 2>/dev/null)" = "$stack" ] || rm -rf .venv
