@@ -6,12 +6,15 @@ Everything here ends in a `DataError` with one message for the user, whatever TF
 import contextlib
 import difflib
 import fcntl
+import functools
 import inspect
 import io
 import logging
 import os
 import pathlib
 import shutil
+import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,15 +28,23 @@ from common.images import IMAGE_SHAPE
 os.environ.setdefault("NO_GCE_CHECK", "true")
 
 import numpy as np
+import requests
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import download_manager, downloader
 from tensorflow_datasets.core.utils import gcs_utils
 
 from datasets import png
 
 gcs_utils._is_gcs_disabled = True  # TFDS's only switch for it; off by itself in newer versions
 
+# TFDS would try ten times for minutes without a word, and wait forever for a host that fell silent.
+downloader.MAX_RETRIES = 2
+_SILENCE_SECONDS = 30.0
+
 _NETWORK_TIMEOUT_SECONDS = 5.0
+_PAUSES_SECONDS = (1.0, 4.0, 16.0)  # before a download that broke off is tried again
 _LOG = logging.getLogger(__name__)
+_PROGRESS = logging.getLogger("mnist_gan.progress")
 
 
 class DataError(ValueError):
@@ -130,19 +141,26 @@ def check_files(builder: tfds.core.DatasetBuilder, data_dir: pathlib.Path) -> No
             f"missing: {_listed(missing)}. Copy the originals there, or name no data folder and "
             "they are downloaded"
         )
-    sizes = {info.checksum: int(info.size) for info in (builder.url_infos or {}).values()}
     for file, expected in files.items():
-        path = data_dir / file
-        found = file_digest(path)
-        if found != expected:
-            size = path.stat().st_size
-            state = "truncated" if size < sizes[expected] else "altered"
+        if damage := _damage(builder, data_dir / file, expected):
             raise DataError(
-                f"{path} is not the original file of {name}, it is {state}:\n"
-                f"  expected sha256 {expected} ({sizes[expected]:,} bytes)\n"
-                f"  found    sha256 {found} ({size:,} bytes)\n"
+                f"{data_dir / file} is not the original file of {name}, it is {damage}\n"
                 "Replace it with an undamaged copy, or name no data folder and it is downloaded"
             )
+
+
+def _damage(builder: tfds.core.DatasetBuilder, path: pathlib.Path, expected: str) -> str | None:
+    """What is wrong with a file whose sha256 should be `expected`: "truncated: ...", or None."""
+    found = file_digest(path)
+    if found == expected:
+        return None
+    sizes = {info.checksum: int(info.size) for info in (builder.url_infos or {}).values()}
+    size = path.stat().st_size
+    return (
+        f"{'truncated' if size < sizes[expected] else 'altered'}:\n"
+        f"  expected sha256 {expected} ({sizes[expected]:,} bytes)\n"
+        f"  found    sha256 {found} ({size:,} bytes)"
+    )
 
 
 def is_folder_of(name: str, data_dir: pathlib.Path) -> bool:
@@ -202,6 +220,8 @@ def prepare(builder: tfds.core.DatasetBuilder, manual_dir: pathlib.Path | None) 
             if builder.is_prepared():  # by the process that held the lock
                 return
             _prepare_locked(builder, manual_dir, root / "downloads")
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"TFDS could not prepare {name} in {root}: {_first_line(error)}") from error
 
@@ -217,13 +237,89 @@ def _prepare_locked(
         manual_dir=None if manual_dir is None else os.fspath(manual_dir), try_download_gcs=False
     )
     tfds.disable_progress_bar()
-    said = io.StringIO()  # TFDS prints to stdout, where `--json` has its document
-    with contextlib.redirect_stdout(said):
-        builder.download_and_prepare(
-            download_dir=os.fspath(download_dir), download_config=config, file_format="tfrecord"
-        )
-    _LOG.info("%s", said.getvalue().strip())
+    pauses = list(_PAUSES_SECONDS)
+    while True:
+        for left_over in list(download_dir.rglob("*.tmp.*")):
+            shutil.rmtree(left_over)
+        said = io.StringIO()  # TFDS prints to stdout, where `--json` has its document
+        try:
+            with contextlib.redirect_stdout(said), _watched(builder, download_dir, manual_dir):
+                builder.download_and_prepare(
+                    download_dir=os.fspath(download_dir),
+                    download_config=config,
+                    file_format="tfrecord",
+                )
+            break
+        except Exception as error:
+            why = _broken_off(builder, download_dir, error)
+            if why is None:
+                raise
+            if not pauses:
+                raise DataError(
+                    f"the download of {full_name(builder)} broke off {len(_PAUSES_SECONDS) + 1} "
+                    f"times ({why}). Try again later: what has arrived is kept"
+                ) from error
+            _PROGRESS.warning("the download broke off (%s); trying again", why)
+            time.sleep(pauses.pop(0))
+        finally:
+            _LOG.info("%s", said.getvalue().strip())
     shutil.rmtree(download_dir / "extracted", ignore_errors=True)  # of no further use, 55 MB
+
+
+def _broken_off(
+    builder: tfds.core.DatasetBuilder, download_dir: pathlib.Path, error: Exception
+) -> str | None:
+    """Why a download ended early, where another attempt may help; None where it can't.
+
+    Raises:
+      DataError: a file arrived whole, but is not the one that TFDS has the checksum of.
+    """
+    if isinstance(error, requests.RequestException):
+        return _first_line(error)
+    if not isinstance(error, download_manager.NonMatchingChecksumError):
+        return None
+    known, truncated = registered_files(builder), None
+    for path in download_dir.glob("**/*.tmp.*/*"):
+        damage = _damage(builder, path, known[path.name]) if path.name in known else None
+        if damage and damage.startswith("truncated"):  # or another file that is on its way
+            truncated = f"{path.name} is truncated"
+        elif damage:
+            raise DataError(
+                f"the {path.name} that was downloaded is not the original file of "
+                f"{full_name(builder)}, it is {damage}"
+            )
+    return truncated
+
+
+@contextlib.contextmanager
+def _watched(
+    builder: tfds.core.DatasetBuilder, download_dir: pathlib.Path, manual_dir: pathlib.Path | None
+) -> Iterator[None]:
+    """Reports how much of a download has arrived, and has one fail whose host falls silent."""
+    total = sum(int(info.size) for info in (builder.url_infos or {}).values())
+    if manual_dir is not None or not total:
+        yield
+        return
+    done = threading.Event()
+
+    def report() -> None:
+        while not done.wait(0.5):
+            with contextlib.suppress(OSError):  # a file may be renamed while this looks at it
+                files = [f for f in download_dir.rglob("*") if f.is_file() and f.suffix != ".INFO"]
+                arrived = sum(f.stat().st_size for f in files if "extracted" not in f.parts)
+                facts = {"step": arrived // 10**6, "total": total // 10**6, "of": "MB downloaded"}
+                _PROGRESS.info("downloading", extra={"progress": facts})
+
+    open_url = downloader._open_url
+    downloader._open_url = functools.partial(open_url, timeout=_SILENCE_SECONDS)
+    watcher = threading.Thread(target=report, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        downloader._open_url = open_url
 
 
 def _encode_images_here(builder: tfds.core.DatasetBuilder) -> None:

@@ -191,7 +191,7 @@ def _detail(facts: dict) -> str:
     """'1,200/4,000  d_loss 0.62  g_loss 1.10  5,400 images/s'."""
     parts = []
     if facts.get("total"):
-        parts.append(f"{facts.get('step', 0):,}/{facts['total']:,}")
+        parts.append(f"{facts.get('step', 0):,}/{facts['total']:,} {facts.get('of', '')}".rstrip())
     parts += [f"{name} {value:.3g}" for name, value in facts.get("metrics", {}).items()]
     if facts.get("rate"):
         parts.append(f"{facts['rate']:,.0f} {facts.get('unit', '1/s')}")

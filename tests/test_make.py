@@ -11,6 +11,7 @@ import venv
 
 import pytest
 
+from tests import download_host
 from tests.conftest import MNIST_FILES, REPOSITORY
 
 pytestmark = pytest.mark.e2e
@@ -125,3 +126,20 @@ def test_the_four_files_in_data_mnist_are_found(clone, mnist_dir):
     done = make_run(clone, f"{SHORT} {SLICE}", network=False, MNIST_GAN_DATA_DIR="")
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcome(clone)["dataset"] == "mnist"
+
+
+def test_mnist_is_downloaded_through_the_proxy_that_the_environment_names(clone, mnist_dir):
+    host = download_host.Host(mnist_dir, download_host.closes_halfway)
+    (packages,) = clone.glob(".venv/lib/python3.*/site-packages")
+    shutil.copy(download_host.__file__, packages / "download_host.py")
+    (packages / "host.pth").write_text(
+        "import download_host; download_host.replace_host('http://mnist.invalid')\n"
+    )
+    proxy = {"http_proxy": host.address, "https_proxy": "", "no_proxy": "localhost,127.0.0.1"}
+    done = make_run(clone, f"{SHORT} {SLICE} --dataset mnist", **proxy)
+    host.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcome(clone)["dataset"] == "mnist"
+    assert all(address.startswith("http://mnist.invalid/") for address in host.asked)
+    assert "MB downloaded" in done.stdout and "the download broke off" in done.stdout
+    assert not list((clone / "workspace" / "tfds").rglob("*.tmp.*"))
