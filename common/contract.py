@@ -65,7 +65,25 @@ class GeneratorContract:
         """Writes the contract into the SavedModel folder `model_dir`."""
         path = pathlib.Path(model_dir, GENERATOR_FILE)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n")
+        path.write_text(self.to_json() + "\n")
+
+    def to_json(self) -> str:
+        """The contract as JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "GeneratorContract":
+        """The contract that `to_json` wrote.
+
+        Raises:
+          ContractError: it is not JSON, or lacks a field.
+        """
+        try:
+            tuples = ("image_shape", "value_range", "class_names", "classes_present")
+            fields = json.loads(text).items()
+            return cls(**{k: tuple(v) if k in tuples else v for k, v in fields})
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ContractError(f"it can't be read as a generator contract: {error}") from None
 
     @classmethod
     def load(cls, model_dir: str | os.PathLike) -> "GeneratorContract":
@@ -76,12 +94,12 @@ class GeneratorContract:
         """
         path = pathlib.Path(model_dir, GENERATOR_FILE)
         try:
-            fields = json.loads(path.read_text())
-            tuples = ("image_shape", "value_range", "class_names", "classes_present")
-            return cls(**{k: tuple(v) if k in tuples else v for k, v in fields.items()})
+            return cls.from_json(path.read_text())
         except FileNotFoundError:
             raise ContractError(
                 f"{model_dir} holds no {GENERATOR_FILE}: it was not exported by this project"
             ) from None
-        except (ValueError, TypeError, AttributeError) as error:
+        except ContractError as error:
+            raise ContractError(f"{path}: {error}") from None
+        except UnicodeDecodeError as error:
             raise ContractError(f"{path} can't be read as a generator contract: {error}") from None

@@ -211,6 +211,10 @@ def _draw_here(model_dir: pathlib.Path, digit: int | None, count: int | None, se
         else:
             labels, seeds = _wishes(digit, count, seed)
         local_generator.check_labels(contract, labels)
+        # Most of the time goes into the import: a server has it behind it (`--url`).
+        click.echo(f"loading TensorFlow and version {model_dir.name} ...", err=True)
+        local_generator.load(os.fspath(model_dir))
+        click.echo(f"drawing {len(labels)} images ...", err=True)
         return local_generator.draw(model_dir, labels, seeds)
     except ValueError as error:
         raise Failure(str(error)) from None
@@ -226,6 +230,7 @@ def _ask_server(url: str, target: dict, digit: int | None, count: int | None, se
                 labels, seeds = client.ten_of_each(seed)
             else:
                 labels, seeds = _wishes(digit, count, seed)
+            click.echo(f"asking {url} for {len(seeds)} images ...", err=True)
             return client.images(seeds, labels)
     except ServerError as error:
         if error.code is Code.UNAVAILABLE:

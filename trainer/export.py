@@ -1,14 +1,16 @@
 """The trained generator as a SavedModel that keeps `common/contract.py`'s promises.
 
-Three signatures, every input and output with an open first dimension:
+Four signatures, every input and output with an open first dimension:
   serving_default(latent float32 [N, Z], label int64 [N])  -> image float32 [N, 28, 28, 1]
   generate(seed int64 [N], label int64 [N])                -> image float32 [N, 28, 28, 1]
   generate_png(seed int64 [N], label int64 [N])            -> image_bytes string [N]
+  describe(seed int64 [N])                                 -> contract string [N], as JSON
 
 Label -1 asks for any class, which the seed chooses. An unconditional generator takes no other label
 than -1, in all three: whoever asks it for a seven is told so, instead of getting what comes.
 """
 
+import dataclasses
 import os
 import pathlib
 
@@ -30,7 +32,7 @@ _LABEL_STREAM = 1
 
 
 class ExportedGenerator(tf.Module):
-    """A generator's weights and the three functions that are its signatures.
+    """A generator's weights and the functions that are its signatures.
 
     Args:
       generator: [N, Z], and labels [N] if it is conditional, -> [N, 28, 28, 1] in [-1, 1],
@@ -99,10 +101,17 @@ class ExportedGenerator(tf.Module):
                 "image_bytes": tf.map_fn(tf.io.encode_png, pixels, fn_output_signature="string")
             }
 
+        # How the generator came to be is in its files; whoever asks a server needs the rest.
+        description = dataclasses.replace(contract, training={}).to_json()
+
+        def describe(seed: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"contract": tf.fill(tf.shape(seed), description)}
+
         self.functions = {
             "serving_default": tf.function(decode_checked, input_signature=[latent, label]),
             "generate": tf.function(generate, input_signature=[seed, label]),
             "generate_png": tf.function(generate_png, input_signature=[seed, label]),
+            "describe": tf.function(describe, input_signature=[seed]),
         }
 
 

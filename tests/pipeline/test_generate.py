@@ -7,11 +7,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from common.contract import GeneratorContract
 from pipeline import cli
 from tests.conftest import REPOSITORY
 from tests.serving.server.conftest import digits, free_ports, push, start  # noqa: F401
-from tests.serving.server.saved_models import LATENT
+from tests.serving.server.saved_models import CONTRACT
 
 
 @pytest.fixture
@@ -21,18 +20,7 @@ def workspace(tmp_path, digits):  # noqa: F811
     base.mkdir(parents=True)
     for version in (1, 2):
         push(digits, base, version)
-        GeneratorContract(
-            model="tiny",
-            latent_dim=LATENT,
-            latent_distribution="normal",
-            image_shape=(28, 28, 1),
-            value_range=(-1.0, 1.0),
-            num_classes=10,
-            class_names=tuple("0123456789"),
-            classes_present=tuple(range(10)),
-            conditional=True,
-            training={},
-        ).write(base / str(version))
+        CONTRACT.write(base / str(version))
     call(tmp_path, "versions", "label", "stable", "1")
     return tmp_path
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -77,7 +79,7 @@ def test_the_saved_model_computes_what_the_trained_generator_does(exported):
 
 def test_every_input_and_output_is_open_in_its_first_dimension(exported):
     signatures, _, _, _ = exported
-    assert set(signatures) == {"serving_default", "generate", "generate_png"}
+    assert set(signatures) == {"serving_default", "generate", "generate_png", "describe"}
     for function in signatures.values():
         _, inputs = function.structured_input_signature
         for spec in (*inputs.values(), *function.structured_outputs.values()):
@@ -197,9 +199,17 @@ def test_an_unconditional_generator_refuses_every_wish_and_says_why(unconditiona
 
 
 @pytest.mark.parametrize("kind", ["exported", "unconditional"])
+def test_the_model_describes_itself(kind, request):
+    signatures, _, _, folder = request.getfixturevalue(kind)
+    (text,) = signatures["describe"](seed=tf.constant([0], tf.int64))["contract"].numpy()
+    described = GeneratorContract.from_json(text.decode())
+    assert described == dataclasses.replace(GeneratorContract.load(folder), training={})
+
+
+@pytest.mark.parametrize("kind", ["exported", "unconditional"])
 def test_every_warm_up_request_is_answered(kind, request):
     signatures, _, _, folder = request.getfixturevalue(kind)
-    sizes = {name: set() for name in signatures}
+    sizes = {name: set() for name in signatures if name != "describe"}
     for record in tf.data.TFRecordDataset(str(folder / WARMUP_FILE)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         name = request.model_spec.signature_name

@@ -7,14 +7,29 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from common.contract import GeneratorContract
 from serving.server import tensors
 
 LATENT = 4
 CLASSES = 10
 
 
+CONTRACT = GeneratorContract(
+    model="tiny",
+    latent_dim=LATENT,
+    latent_distribution="normal",
+    image_shape=(28, 28, 1),
+    value_range=(-1.0, 1.0),
+    num_classes=CLASSES,
+    class_names=tuple("0123456789"),
+    classes_present=tuple(range(9)),  # nines were not trained
+    conditional=True,
+    training={},
+)
+
+
 class TinyGenerator(tf.Module):
-    """The three signatures of an exported generator on a network that fits in a test.
+    """The signatures of an exported generator on a network that fits in a test.
 
     Every pixel of an image is `scale * (label + 1) / 100`, so which version answered can be read
     from any answer.
@@ -67,6 +82,10 @@ class TinyGenerator(tf.Module):
         pixels = tf.cast(tf.round((self.generate(seed, label)["image"] + 1.0) * 127.5), tf.uint8)
         return {"image_bytes": tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.string)}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, name="seed")])
+    def describe(self, seed):
+        return {"contract": tf.fill(tf.shape(seed), CONTRACT.to_json())}
+
 
 def write_generator(folder: pathlib.Path, scale: float = 1.0) -> pathlib.Path:
     """A TensorFlow 2 SavedModel of TinyGenerator, put in place by a rename."""
@@ -76,7 +95,8 @@ def write_generator(folder: pathlib.Path, scale: float = 1.0) -> pathlib.Path:
         module,
         str(staging),
         signatures={
-            name: getattr(module, name) for name in ("serving_default", "generate", "generate_png")
+            name: getattr(module, name)
+            for name in ("serving_default", "generate", "generate_png", "describe")
         },
     )
     os.rename(staging, folder)

@@ -7,8 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from serving.client import GeneratorClient, ServerError, decode_png
+from serving.client import GeneratorClient, ServerError, _from_json, decode_png
 from serving.server.errors import Code
+from tests.serving.server import saved_models
 from tests.serving.server.conftest import free_ports, push
 
 
@@ -85,11 +86,50 @@ def test_a_server_that_is_not_there_is_unavailable_after_the_retries(scheme):
     assert caught.value.code is Code.UNAVAILABLE
 
 
-def test_how_many_classes_there_are_is_found_out_by_asking(client):
-    assert client.num_classes() == 10
+def test_the_model_tells_its_classes(client):
+    assert client.contract() == saved_models.CONTRACT
     labels, seeds = client.ten_of_each(5)
-    assert labels == [label for label in range(10) for _ in range(10)]
-    assert seeds == list(range(5, 105))
+    assert labels == [label for label in range(9) for _ in range(10)]
+    assert seeds == list(range(5, 95))
+
+
+def test_a_model_that_does_not_tell_its_classes_is_told(start, tmp_path):
+    saved_models.write_half_plus_two(tmp_path / "m" / "1")
+    running = start(tmp_path / "m")
+    for url in (running.url, f"grpc://127.0.0.1:{running.grpc_port}"):
+        with GeneratorClient(url, model="digits") as client:
+            with pytest.raises(ServerError, match="does not describe its classes"):
+                client.ten_of_each()
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+def test_any_signature_can_be_asked(start, tmp_path, scheme):
+    saved_models.write_types(tmp_path / "m" / "1")
+    running = start(tmp_path / "m")
+    port = running.rest_port if scheme == "http" else running.grpc_port
+    with GeneratorClient(f"{scheme}://127.0.0.1:{port}", model="digits") as client:
+        for dtype in saved_models.Types.DTYPES:
+            array = np.array([[1, 0]], dtype) if dtype != "string" else np.array([b"a"], object)
+            if scheme == "http" and dtype in ("float16", "complex64"):
+                with pytest.raises(ServerError, match=r"Conversion of JSON|JSON has no form"):
+                    client.predict({"x": array}, dtype)
+                continue
+            (back,) = client.predict({"x": array}, dtype).values()
+            assert back.dtype == array.dtype
+            assert back.tolist() == array.tolist()
+        for values in ([], [[]], [[1.0, np.nan], [np.inf, -np.inf]], 2.0):
+            array = np.array(values, np.float32)
+            (back,) = client.predict({"x": array}, "float32").values()
+            np.testing.assert_array_equal(back, array)
+            assert back.dtype == np.float32
+
+
+def test_types_of_signatures_have_numpy_types():
+    assert _from_json([1.5, 2.5], "DT_HALF").dtype == np.float16
+    assert _from_json([1, 2], "DT_UINT16").dtype == np.uint16
+    assert _from_json([[1.5], [2.5]], "DT_BFLOAT16").dtype.name == "bfloat16"
+    with pytest.raises(ServerError, match="no array of type DT_RESOURCE"):
+        _from_json([1], "DT_RESOURCE")
 
 
 def test_more_images_than_one_request_takes_come_in_parts(start, base_path):

@@ -7,8 +7,10 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server import flags
+from serving import client
+from serving.server import batching, flags
 from tests.conftest import REPOSITORY
+from trainer import export
 
 SERVING = REPOSITORY / "serving"
 
@@ -28,13 +30,13 @@ def test_the_monitoring_file_turns_the_metrics_on():
     assert flags.prometheus_path(parsed) == "/monitoring/prometheus/metrics"
 
 
-def test_the_batching_file_names_fields_of_batching_parameters():
-    text = re.sub(r"#.*", "", (SERVING / "config" / "batching.config").read_text())
-    fields = dict(re.findall(r"(\w+) \{ value: (\d+) \}", text))
-    assert set(fields) == {
-        *("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-    }
-    assert re.sub(r"\w+ \{ value: \d+ \}", "", text).strip() == ""
+def test_the_numbers_of_batches_belong_together():
+    parameters = batching.read(SERVING / "config" / "batching.config")
+    assert parameters.enable_large_batch_splitting
+    assert parameters.max_batch_size >= client._ROWS, "a client's largest request is taken"
+    assert parameters.max_execution_batch_size == max(export.WARMUP_BATCH_SIZES)
+    most = -(-parameters.max_batch_size // parameters.max_execution_batch_size)
+    assert parameters.max_enqueued_batches >= 2 * most, "and does not fill the queue alone"
 
 
 def test_the_compose_file_uses_flags_that_exist_and_files_that_are_there():
