@@ -6,11 +6,12 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 import time
 from collections.abc import Iterator
 
 PIPELINE_NAME = "mnist-gan"
-MODEL_NAME = "mnist_gan"
+MODEL_NAME = "mnist_gan"  # of generators of MNIST; see `model_name`
 DEFAULT = "workspace"
 VARIABLE = "MNIST_GAN_WORKSPACE"
 
@@ -26,11 +27,27 @@ class WorkspaceBusyError(WorkspaceError):
     """Another process runs a pipeline in this workspace."""
 
 
+def model_name(dataset: str) -> str:
+    """The name under which generators of a data set are served.
+
+    Another data set is another model, so that one never replaces the other: "mnist" gives
+    "mnist_gan", "emnist/letters" gives "emnist_letters_gan".
+    """
+    return re.sub(r"[^a-z0-9]+", "_", dataset.lower()).strip("_") + "_gan"
+
+
 @dataclasses.dataclass(frozen=True)
 class Workspace:
-    """The paths below `root`; nothing is made until it is needed."""
+    """The paths below `root`; nothing is made until it is needed.
+
+    Attributes:
+      root: the folder.
+      model: name of the served model that is meant; None is the one that was pushed to last
+        (`mnist_gan` where nothing was pushed).
+    """
 
     root: pathlib.Path
+    model: str | None = None
 
     @classmethod
     def at(cls, path: str | os.PathLike) -> "Workspace":
@@ -45,10 +62,23 @@ class Workspace:
     def pipeline_root(self) -> pathlib.Path:
         return self.root / "pipeline_root"
 
+    def models(self) -> list[str]:
+        """Names of the models that have versions, the one that was pushed to last first."""
+        newest = {
+            base.name: max((int(v.name) for v in base.iterdir() if v.name.isdecimal()), default=-1)
+            for base in (self.root / "serving").glob("*/")
+            if base.is_dir()
+        }
+        return sorted((n for n in newest if newest[n] >= 0), key=lambda n: (-newest[n], n))
+
+    def of_model(self, name: str | None) -> "Workspace":
+        """The same folder, with another model meant."""
+        return dataclasses.replace(self, model=name)
+
     @property
     def serving(self) -> pathlib.Path:
         """TF Serving's base path of the model."""
-        return self.root / "serving" / MODEL_NAME
+        return self.root / "serving" / (self.model or next(iter(self.models()), MODEL_NAME))
 
     @property
     def checkpoints(self) -> pathlib.Path:

@@ -17,11 +17,20 @@ import warnings
 import click
 
 from common.files import atomic_path
-from common.workspace import MODEL_NAME, WorkspaceError
+from common.workspace import WorkspaceError
 from pipeline.commands.lineage import lineage
 from pipeline.commands.report import report
 from pipeline.commands.versions import read_labels, versions
-from pipeline.options import FAILED, USAGE, Failure, json_option, workspace_option
+from pipeline.options import (
+    FAILED,
+    MODEL_HELP,
+    USAGE,
+    Failure,
+    choose_model,
+    json_option,
+    model_option,
+    workspace_option,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -156,9 +165,7 @@ def status(workspace, as_json) -> None:
 @click.option("--version", type=int, metavar="V", help="A pushed version other than the newest.")
 @click.option("--label", metavar="NAME", help="The version that this label (stable) points at.")
 @click.option("--url", help="Ask a server: http://HOST:PORT, https://..., grpc://HOST:PORT.")
-@click.option(
-    "--model", metavar="NAME", help="The model's name on the server [default: mnist_gan]."
-)
+@click.option("--model", metavar="NAME", help=MODEL_HELP)
 @click.option("--out", type=click.Path(dir_okay=False), required=True, help="PNG file to write.")
 def generate(workspace, digit, count, seed, version, label, url, model, out) -> None:
     """Draw digits with the newest pushed generator, here or on a server that serves it."""
@@ -166,17 +173,17 @@ def generate(workspace, digit, count, seed, version, label, url, model, out) -> 
 
     if version is not None and label is not None:
         raise click.UsageError("give --version or --label, not both")
-    if model is not None and url is None:
-        raise click.UsageError("--model goes with --url")
     if not pathlib.Path(out).resolve().parent.is_dir():
         raise Failure(f"the folder of {out} does not exist")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore", FutureWarning)  # Google's, about Python 3.10
     if url is None:
+        workspace = choose_model(workspace, model)
         model_dir = _version_dir(workspace, version, label)
-        images, source = _draw_here(model_dir, digit, count, seed), f"version {model_dir.name}"
+        images = _draw_here(model_dir, digit, count, seed)
+        source = f"{workspace.serving.name} version {model_dir.name}"
     else:
-        target = {"model": model or MODEL_NAME, "version": version, "label": label}
+        target = {"model": model or workspace.serving.name, "version": version, "label": label}
         images, source = _ask_server(url, target, digit, count, seed), url
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
     _write_png(local_generator.contact_sheet(images, columns), pathlib.Path(out))
@@ -325,9 +332,13 @@ def _evaluate(settings, workspace, target, out, view, verbose) -> tuple[dict, li
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
 @workspace_option
+@model_option
 @click.argument("flags", nargs=-1, type=click.UNPROCESSED)
 def serve(workspace, flags) -> None:
     """Serve the pushed versions: TF Serving's API and flags, REST on 8501, gRPC on 8500.
+
+    --model NAME chooses among several models of the workspace; by default it is the one that was
+    pushed to last.
 
     `mnist-gan serve --help` lists the flags.
     """

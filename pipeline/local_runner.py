@@ -23,7 +23,7 @@ from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 import report
-from common.workspace import Workspace
+from common.workspace import Workspace, model_name
 from datasets import source as data_source
 from judge import reference
 from lineage import digests, graph, store
@@ -96,7 +96,7 @@ def run(
         data=data,
         metadata_path=workspace.metadata,
         pipeline_root=workspace.pipeline_root,
-        serving_base=workspace.serving,
+        serving_base=workspace.of_model(model_name(data.name)).serving,
         checkpoint_root=workspace.checkpoints,
         tensorboard_root=workspace.tensorboard,
         beam_args=beam_args,

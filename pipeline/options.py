@@ -1,10 +1,13 @@
 """What the commands share: options, exit codes, and one way to fail."""
 
+import functools
+
 import click
 
 from common.workspace import DEFAULT, VARIABLE, Workspace
 
 FAILED, USAGE = 1, 2
+MODEL_HELP = "The model, such as mnist_gan  [default: the one that was pushed to last]."
 
 
 class Failure(click.ClickException):
@@ -34,6 +37,27 @@ def workspace_option(command):
         callback=_workspace,
         help=f"Folder that holds everything a pipeline makes (environment: {VARIABLE}).",
     )(command)
+
+
+def model_option(command):
+    """Adds `--model`, the model of the workspace that is meant; after `workspace_option`."""
+
+    @functools.wraps(command)
+    def wrapper(*args, workspace, model, **kwargs):
+        return command(*args, workspace=choose_model(workspace, model), **kwargs)
+
+    return click.option("--model", metavar="NAME", help=MODEL_HELP)(wrapper)
+
+
+def choose_model(workspace: Workspace, name: str | None) -> Workspace:
+    """The workspace with the model `name` meant, the one pushed to last where it is None."""
+    if name is None:
+        return workspace
+    known = workspace.models()
+    if name not in known:
+        there = f"there are {', '.join(known)}" if known else "nothing was pushed yet"
+        raise Failure(f"there is no model {name!r} in {workspace.root}: {there}")
+    return workspace.of_model(name)
 
 
 def json_option(command):

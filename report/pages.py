@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jinja2
 
 from common.files import write_atomically
-from common.workspace import Workspace
+from common.workspace import Workspace, model_name
 from lineage import documents, graph, render
 from report import gather
 
@@ -27,6 +27,9 @@ def write_report(workspace: Workspace) -> pathlib.Path:
         raise FileNotFoundError(f"there was no run in {workspace.root} yet")
     # The newest run that was judged; the newest of all where none was.
     subject = gather.Subject(store, next((row for row in rows if row["metrics"]), rows[0]))
+    # What is served under the name of this run's model, rather than what was pushed last.
+    if (name := model_name(subject.row["dataset"] or "")) in workspace.models():
+        workspace = workspace.of_model(name)
     page = (
         _environment()
         .get_template("report.html")

@@ -11,6 +11,7 @@ import venv
 
 import pytest
 
+from common.workspace import model_name
 from tests import download_host
 from tests.conftest import MNIST_FILES, REPOSITORY
 
@@ -106,7 +107,8 @@ def outcome(clone: pathlib.Path) -> dict:
         [program, "status", "--json"], cwd=clone, capture_output=True, text=True, check=True
     )
     document = json.loads(done.stdout)
-    version = clone / "workspace" / "serving" / "mnist_gan" / str(document["pushed_version"])
+    model = model_name(document["dataset"])
+    version = clone / "workspace" / "serving" / model / str(document["pushed_version"])
     assert (version / "saved_model.pb").is_file()
     return document
 

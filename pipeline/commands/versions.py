@@ -8,8 +8,7 @@ import sys
 
 import click
 
-from common.workspace import MODEL_NAME
-from pipeline.options import Failure, json_option, workspace_option
+from pipeline.options import Failure, json_option, model_option, workspace_option
 
 
 @click.group()
@@ -19,6 +18,7 @@ def versions() -> None:
 
 @versions.command("list")
 @workspace_option
+@model_option
 @json_option
 def list_(workspace, as_json) -> None:
     """The pushed versions, newest first, those that were rolled back included."""
@@ -29,7 +29,12 @@ def list_(workspace, as_json) -> None:
     if not rows:
         raise Failure(f"nothing was pushed in {workspace.root} yet: try `mnist-gan run`")
     if as_json:
-        document = {"base_path": str(workspace.serving), "labels": labels, "versions": rows}
+        document = {
+            "model": workspace.serving.name,
+            "base_path": str(workspace.serving),
+            "labels": labels,
+            "versions": rows,
+        }
         click.echo(json.dumps(document, indent=2))
         return
     from rich.console import Console
@@ -49,6 +54,10 @@ def list_(workspace, as_json) -> None:
             escape(", ".join(row["labels"])),
             row["run"] or "",
         )
+    others = [name for name in workspace.models() if name != workspace.serving.name]
+    if others:
+        note = f"model {workspace.serving.name}; --model shows others: {', '.join(others)}"
+        click.echo(note, err=True)
     # For a program that reads it a line stays a line.
     Console(width=None if sys.stdout.isatty() else 200).print(table, highlight=False)
     _tell_dangling(workspace, labels)
@@ -56,6 +65,7 @@ def list_(workspace, as_json) -> None:
 
 @versions.command()
 @workspace_option
+@model_option
 @click.option("--to", type=int, metavar="VERSION", help="Take out all that are newer than this.")
 @json_option
 def rollback(workspace, to, as_json) -> None:
@@ -79,6 +89,7 @@ def rollback(workspace, to, as_json) -> None:
 
 @versions.command()
 @workspace_option
+@model_option
 @click.argument("version", type=int)
 @json_option
 def restore(workspace, version, as_json) -> None:
@@ -96,23 +107,28 @@ def restore(workspace, version, as_json) -> None:
 
 @versions.command()
 @workspace_option
+@model_option
 @click.argument("name")
 @click.argument("version", type=int, required=False)
 @click.option("--remove", is_flag=True, help="Remove the label.")
 @json_option
 def label(workspace, name, version, remove, as_json) -> None:
     """Point the label NAME (stable, canary) at VERSION, for `.../labels/NAME:predict`."""
-    from serving.server import model_config
-
     if remove == (version is not None):
         raise click.UsageError("give a VERSION, or --remove")
-    labels = _changed(lambda: model_config.set_label(workspace.serving, MODEL_NAME, name, version))
+    labels = _changed(lambda: _set_label(workspace, name, version))
     if as_json:
         click.echo(json.dumps(_state(workspace), indent=2))
     elif remove:
         click.echo(f"label {name} is removed")
     else:
         click.echo(f"label {name} points at version {labels[name]}")
+
+
+def _set_label(workspace, name: str, version: int | None) -> dict[str, int]:
+    from serving.server import model_config
+
+    return model_config.set_label(workspace.serving, workspace.serving.name, name, version)
 
 
 def _changed(change):

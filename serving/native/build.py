@@ -1,6 +1,6 @@
 """`make native`: the newest pushed generator as one program that needs no TensorFlow.
 
-    python -m serving.native.build [--workspace DIR] [--version V] [--out build/native/digits]
+    python -m serving.native.build [--workspace DIR] [--model NAME] [--version V] [--out FILE]
 
 The steps, each a function below: the pushed SavedModel gets a signature of fixed size, TensorFlow's
 ahead-of-time compiler turns that into an object file, the weights are packed, what the program
@@ -24,6 +24,7 @@ from importlib import metadata
 import numpy as np
 
 from common.contract import ContractError, GeneratorContract
+from common.workspace import Workspace
 from serving import versions
 
 HERE = pathlib.Path(__file__).parent
@@ -42,10 +43,11 @@ def main(argv: list[str] | None = None) -> int:
         prog="make native ARGS=...", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--workspace", default=os.environ.get("MNIST_GAN_WORKSPACE") or "workspace")
+    parser.add_argument("--model", help="such as mnist_gan; by default the one pushed to last")
     parser.add_argument("--version", type=int, help="a pushed version other than the newest")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/native", PROGRAM))
     arguments = parser.parse_args(argv)
-    base = pathlib.Path(arguments.workspace).expanduser() / "serving" / "mnist_gan"
+    base = Workspace.at(arguments.workspace).of_model(arguments.model).serving
     found = {version.number: version for version in versions.list_versions(base)}
     try:
         if not found:

@@ -7,13 +7,13 @@ not believe that it is on. Needs no TensorFlow.
 import dataclasses
 import difflib
 import os
+import pathlib
 import re
 import typing
 from collections.abc import Iterator
 
 from serving.server import text_protos
 
-DEFAULT_MODEL_NAME = "mnist_gan"
 DEFAULT_REST_PORT = 8501
 MAX_INT32 = 2**31 - 1
 
@@ -116,8 +116,8 @@ def parse(argv: list[str], default_base_path: str | os.PathLike | None = None) -
 
     Args:
       argv: the arguments, without the program's name.
-      default_base_path: served as `mnist_gan`, with REST on port 8501, where the command line
-        names neither `--model_base_path` nor `--model_config_file`.
+      default_base_path: served under its folder's name, with REST on port 8501, where the
+        command line names neither `--model_base_path` nor `--model_config_file`.
 
     Returns:
       The flags, checked.
@@ -143,7 +143,7 @@ def parse(argv: list[str], default_base_path: str | os.PathLike | None = None) -
         values[name] = _convert(name, text, fields[name].type)
     if default_base_path is not None and not {"model_base_path", "model_config_file"} & {*values}:
         values["model_base_path"] = str(default_base_path)
-        values.setdefault("model_name", DEFAULT_MODEL_NAME)
+        values.setdefault("model_name", pathlib.Path(default_base_path).name)
         values.setdefault("rest_api_port", DEFAULT_REST_PORT)
     flags = Flags(**values)
     if not flags.version:

@@ -38,8 +38,8 @@ def main(
 
     Args:
       argv: the arguments, without the program's name, in TF Serving's flag names.
-      default_base_path: what is served where the arguments name no model: as `mnist_gan`, with
-        REST on 8501, labels from the `models.config` in it.
+      default_base_path: what is served where the arguments name no model: under its folder's
+        name, with REST on 8501, labels from the `models.config` in it.
       check_default: called with it where it is to be served, after the flags were found right; may
         raise.
 

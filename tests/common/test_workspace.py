@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from common.workspace import Workspace, WorkspaceBusyError
+from common.workspace import Workspace, WorkspaceBusyError, model_name
 
 HOLD = (
     "import sys, time; from common.workspace import Workspace\n"
@@ -54,6 +54,24 @@ def test_asking_for_paths_makes_nothing(tmp_path):
     assert not workspace.is_locked()
     assert workspace.serving.name == "mnist_gan"
     assert not workspace.root.exists()
+
+
+def test_the_model_that_is_meant_is_the_one_pushed_to_last_unless_one_is_named(tmp_path):
+    for version in ("mnist_gan/100", "digits_gan/101", "digits_gan/200.rolled_back", "empty"):
+        (tmp_path / "serving" / version).mkdir(parents=True)
+    workspace = Workspace.at(tmp_path)
+    assert workspace.models() == ["digits_gan", "mnist_gan"]
+    assert workspace.serving == tmp_path / "serving" / "digits_gan"
+    assert workspace.of_model("mnist_gan").serving == tmp_path / "serving" / "mnist_gan"
+    assert workspace.of_model(None) == workspace
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [("mnist", "mnist_gan"), ("emnist/letters", "emnist_letters_gan"), ("digits", "digits_gan")],
+)
+def test_another_data_set_is_another_model(dataset, name):
+    assert model_name(dataset) == name
 
 
 def test_a_relative_folder_is_pinned_to_where_the_command_was_called(tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def outputs(connection, execution):
 
 
 def pushed(workspace):
-    return versions.list_versions(workspace / "serving" / "mnist_gan")
+    return versions.list_versions(Workspace.at(workspace).serving)
 
 
 def test_the_first_run_executes_every_node_and_pushes_version_one(first, workspace):

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from common.contract import GeneratorContract
+from common.workspace import Workspace
 from lineage import store
 from pipeline import cli
 from serving import versions
@@ -51,7 +52,7 @@ def test_training_starts_from_the_latest_blessed_generator_and_the_lineage_shows
     inputs = {e.path.steps[0].key: e.artifact_id for e in events if e.type == e.INPUT}
     assert inputs["base_model"] == max(blessed)
     (model,) = connection.get_artifacts_by_id([inputs["base_model"]])
-    version = versions.list_versions(workspace / "serving" / "mnist_gan")[-1]
+    version = versions.list_versions(Workspace.at(workspace).serving)[-1]
     assert version.number == warm.document["pushed_version"]
     contract = GeneratorContract.load(version.path)
     assert contract.training["warm_start"].startswith(model.uri)
@@ -62,7 +63,7 @@ def test_a_model_without_labels_goes_the_whole_way(first, workspace, tmp_path):
     assert other.exit_code == 0, other.document
     assert other.document["blessed"] is True
     assert "accuracy" not in other.document["metrics"]
-    version = versions.list_versions(workspace / "serving" / "mnist_gan")[-1]
+    version = versions.list_versions(Workspace.at(workspace).serving)[-1]
     assert version.number == other.document["pushed_version"]
     contract = GeneratorContract.load(version.path)
     assert (contract.model, contract.latent_distribution) == ("dcgan", "uniform")

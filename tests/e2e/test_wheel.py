@@ -58,7 +58,7 @@ def test_a_run_in_an_empty_folder_pushes_a_generator(program, tmp_path, monkeypa
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
-    pushed = tmp_path / "workspace" / "serving" / "mnist_gan" / str(document["pushed_version"])
+    pushed = pathlib.Path(document["pushed_path"])
     assert (pushed / "saved_model.pb").is_file()
     page = (tmp_path / "workspace" / "report" / "index.html").read_text()
     assert str(document["pushed_version"]) in page

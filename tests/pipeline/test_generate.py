@@ -84,7 +84,7 @@ def test_a_server_that_is_away_is_one_message(tmp_path, scheme):
     ("wishes", "words"),
     [
         (["--url", "localhost:8501"], "no address of a server"),
-        (["--model", "x"], "--model goes with --url"),
+        (["--model", "x"], "no model 'x'"),
         (["--version", "1", "--label", "stable"], "not both"),
         (["--label", "beta"], "there is no label 'beta': stable"),
         (["--version", "9"], "there is no version 9; there are 1, 2"),

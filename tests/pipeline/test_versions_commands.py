@@ -49,6 +49,21 @@ def test_the_list_shows_number_verdict_labels_and_which_is_served(workspace):
     assert lines[3].split() == ["1"]
 
 
+def test_another_model_is_chosen_by_its_name_and_the_default_is_the_one_pushed_to_last(workspace):
+    make_model(workspace / "serving" / "digits_gan" / "7", b"digits")
+    document = json.loads(call(workspace, "list", "--json"))
+    assert document["model"] == "digits_gan" and len(document["versions"]) == 1
+    result = CliRunner().invoke(cli.main, ["versions", "list", "--workspace", str(workspace)])
+    assert "--model shows others: mnist_gan" in result.stderr
+    assert (
+        len(json.loads(call(workspace, "list", "--model", "mnist_gan", "--json"))["versions"]) == 3
+    )
+    call(workspace, "rollback", "--model", "mnist_gan")
+    assert (workspace / "serving/mnist_gan/3.rolled_back").is_dir()
+    refused = call(workspace, "list", "--model", "fashion_gan", code=2)
+    assert "no model 'fashion_gan'" in refused and "digits_gan, mnist_gan" in refused
+
+
 def test_the_list_as_json_has_every_version(workspace):
     call(workspace, "label", "stable", "2")
     call(workspace, "rollback")

@@ -59,6 +59,18 @@ def test_the_program_gets_flags_that_both_servers_know(workspace, tools):
     assert flags.prometheus_path(parsed) == "/monitoring/prometheus/metrics"
 
 
+def test_the_model_is_the_one_pushed_to_last_or_the_one_that_is_named(workspace, tools):
+    add(tools, "tensorflow_model_server", SHOW_ARGUMENTS)
+    other = workspace / "serving" / "digits_gan" / "8"
+    other.mkdir(parents=True)
+    (other / "saved_model.pb").touch()
+    assert flags.parse(call(workspace, tools).stdout.splitlines()).model_name == "digits_gan"
+    named = call(workspace, tools, MNIST_GAN_MODEL="mnist_gan")
+    assert flags.parse(named.stdout.splitlines()).model_name == "mnist_gan"
+    gone = call(workspace, tools, MNIST_GAN_MODEL="fashion_mnist_gan")
+    assert gone.returncode == 2 and "fashion_mnist_gan" in gone.stderr
+
+
 def test_labels_are_handed_on_with_the_base_path_of_this_machine(workspace, tools, tmp_path):
     base = workspace / "serving/mnist_gan"
     model_config.set_label(base, "mnist_gan", "stable", 7)
