@@ -49,6 +49,13 @@ def file_digests(folder: str | os.PathLike) -> dict[str, str]:
     return {name: file_digest(root / name) for name in names}
 
 
+def file_sizes(folder: str | os.PathLike) -> dict[str, int]:
+    """Bytes of every file below `folder`, by its path relative to it, sorted."""
+    root = pathlib.Path(folder)
+    found = ((p.relative_to(root).as_posix(), p) for p in root.rglob("*") if p.is_file())
+    return {name: path.stat().st_size for name, path in sorted(found)}
+
+
 def combined_digest(files: Mapping[str, str]) -> str:
     """One digest of many files: of what `file_digests` returns."""
     lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(files.items()))

@@ -19,6 +19,28 @@ VARIABLE = "MNIST_GAN_WORKSPACE"
 LOCK_PATIENCE = 0.5  # s; whoever only asks whether the lock is held holds it for a moment
 
 
+def moved_path(path: str | os.PathLike, root: pathlib.Path) -> pathlib.Path | None:
+    """Where a path of a workspace lies in the workspace that is at `root` today.
+
+    A workspace may be moved or copied, and its metadata keeps the paths of the day they were made.
+
+    Args:
+      path: such as `/anywhere/pipeline_root/NODE/KEY/N` or `/anywhere/serving/MODEL/VERSION`, or
+        what lies below them.
+      root: the workspace's folder.
+
+    Returns:
+      The path below `root`; None for a path that is not of a workspace.
+    """
+    parts = pathlib.PurePath(path).parts
+    for folder, depth in (("pipeline_root", 4), ("serving", 3)):
+        # The last one that leaves room for what lies below: a workspace may be in one.
+        places = [i for i, part in enumerate(parts) if part == folder and len(parts) >= i + depth]
+        if places:
+            return pathlib.Path(root, *parts[places[-1] :])
+    return None
+
+
 class WorkspaceError(RuntimeError):
     """The workspace can't be used; the message says why."""
 

@@ -392,7 +392,7 @@ def _origin(store: Store, found: Trace) -> dict:
     """Data, settings, seed, source, versions, verdict: what a person asks of a model."""
     executions = _by_node(store, [found.executions[i] for i in found.inputs])
     names = {run for _, run in store.places_of(found.inputs).values()} - {None}
-    runs_of = sorted((store.run_named(name) for name in names), key=lambda run: run.created)
+    runs_of = sorted((store.run_named(name) for name in names), key=lambda run: run.id)
     made = {i for e in found.inputs for i in found.made(e)}
     facts = _facts(executions, [found.artifacts[i] for i in sorted(made) if i in found.artifacts])
     # The run that made the last of it tells the settings and versions.

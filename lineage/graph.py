@@ -18,8 +18,11 @@ import ml_metadata as mlmd
 from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from common.workspace import moved_path
+
 RUN_CONTEXT = "pipeline_run"
 NODE_CONTEXT = "node"
+ABANDONED_PROPERTY = "abandoned"  # custom property of an artifact that a run did not take: why
 ERROR_PROPERTY = "error"  # custom property of a FAILED execution: what went wrong, in words
 
 _STATES = {
@@ -179,9 +182,9 @@ class Store:
         self._places: dict[int, tuple[str, str | None]] = {}
 
     def runs(self) -> list[Run]:
-        """All pipeline runs, newest first."""
+        """All pipeline runs, newest first: by id, since a clock may be set back."""
         runs = [Run(c) for c in self._of_type(self._client.get_contexts_by_type, RUN_CONTEXT)]
-        return sorted(runs, key=lambda run: (run.created, run.id), reverse=True)
+        return sorted(runs, key=lambda run: run.id, reverse=True)
 
     def run_named(self, name: str) -> Run | None:
         """The run of exactly this name."""
@@ -265,19 +268,16 @@ class Store:
     def path_of(self, uri: str) -> pathlib.Path | None:
         """Where the files of `uri` lie on this machine; None for what lies elsewhere.
 
-        Files beside the store come first: of a copied workspace it is the copy that is meant. The
-        path need not exist.
+        A workspace's files are those beside its store: of a copied workspace it is the copy that
+        is meant. The path need not exist.
         """
         scheme, _, rest = uri.partition("://")
         if rest and scheme != "file":
             return None
         path = pathlib.Path(rest or uri)
-        if self.home is not None:
-            for folder in ("pipeline_root", "serving"):
-                if folder in path.parts:
-                    moved = self.home.joinpath(*path.parts[path.parts.index(folder) :])
-                    if moved.exists():
-                        return moved
+        # Without a `pipeline_root` beside it the store is not a workspace's.
+        if self.home is not None and (self.home / "pipeline_root").is_dir():
+            return moved_path(path, self.home) or path
         return path
 
     @staticmethod

@@ -9,7 +9,7 @@ import pathlib
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 
-from common.workspace import Workspace
+from common.workspace import Workspace, moved_path
 from lineage.graph import (
     ERROR_PROPERTY,
     NODE_CONTEXT,
@@ -97,7 +97,11 @@ def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
     if (state == "RUNNING" and not alive) or "FAILED" in ended:
         state = "FAILED"
     verdict = _verdict(store, executions.values())
-    path = verdict["pushed_path"] and pathlib.Path(verdict["pushed_path"])
+    path = None
+    if verdict["pushed_path"]:
+        path = pathlib.Path(verdict["pushed_path"])
+        path = moved_path(path, workspace.root) or path
+        verdict["pushed_path"] = str(path)
     return {
         "run_id": run.name,
         "dataset": facts.get("dataset"),

@@ -8,9 +8,14 @@ from common.contract import METADATA_FILE
 from common.files import combined_digest, file_digests
 from lineage import documents, graph
 from lineage.digests import DIGEST_PROPERTY, FILES_PROPERTY
-from lineage.graph import Artifact, Store
+from lineage.graph import ABANDONED_PROPERTY, Artifact, Store
 from serving import versions
 
+# The files by which TFX marks a verdict.
+_VERDICTS = {
+    "ModelBlessing": ("BLESSED", "NOT_BLESSED"),
+    "InfraBlessing": ("INFRA_BLESSED", "INFRA_NOT_BLESSED"),
+}
 _EXPORT = "Format-Serving/"  # where TFX's Trainer puts the SavedModel in a Model artifact
 
 
@@ -49,6 +54,7 @@ def verify(store: Store, version: str | int | None = None) -> dict:
         files=report.files,
         unrecorded=report.unrecorded,
         elsewhere=report.elsewhere,
+        abandoned=report.abandoned,
         problems=report.problems,
     )
 
@@ -62,6 +68,7 @@ class _Report:
         self.files = 0
         self.unrecorded: list[dict] = []  # present, but nobody noted what they were
         self.elsewhere: list[dict] = []  # not on this machine's disks
+        self.abandoned: list[dict] = []  # found altered by a run, which made them anew
         self.problems: list[dict] = []
 
     def problem(self, what: dict, problem: str, path: pathlib.Path, file: str | None = None):
@@ -81,9 +88,11 @@ class _Report:
 
 
 def _check_artifact(store: Store, artifact: Artifact, report: _Report) -> None:
-    if artifact.state not in ("LIVE", "UNKNOWN") or not artifact.uri:
-        return  # removed on purpose, or never finished
     what = {"kind": "artifact", "id": artifact.id, "type": artifact.type}
+    if artifact.state not in ("LIVE", "UNKNOWN") or not artifact.uri:
+        if reason := artifact.properties.get(ABANDONED_PROPERTY):
+            report.abandoned.append({**what, "reason": reason, "path": artifact.uri})
+        return  # removed on purpose, or never finished, or made anew
     path = store.path_of(artifact.uri)
     if path is None:
         report.elsewhere.append(what)
@@ -96,6 +105,10 @@ def _check_artifact(store: Store, artifact: Artifact, report: _Report) -> None:
             report.problem(what, "missing", path)
         return
     report.artifacts += 1
+    if artifact.type in _VERDICTS:
+        blessed, refused = _VERDICTS[artifact.type]
+        if (path / blessed).exists() and (path / refused).exists():
+            report.problem(what, f"two verdicts, {blessed} and {refused}", path)
     if isinstance(recorded, dict):
         report.compare(what, path, recorded)
         if combined_digest(recorded) != digest:

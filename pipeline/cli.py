@@ -44,16 +44,19 @@ def main() -> None:
 @click.option("--preset", default="standard", show_default=True, help="smoke, standard or quality.")
 @click.option("--dataset", help="auto (default), mnist, digits or the name of any TFDS set.")
 @click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
-@click.option("--from", "from_node", metavar="NODE", help="Run NODE and all behind it anew.")
+@click.option("--from", "from_node", metavar="NODE", help="Re-run NODE and everything downstream.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
 @click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="A flag for Beam.")
-@click.option("--force-bless", metavar="REASON", help="Bless what misses a bar; it is recorded.")
+@click.option(
+    "--force-bless", metavar="REASON", help="Push despite failed checks; REASON is recorded."
+)
+@click.option("--verify", is_flag=True, help="Compare the digests of what the cache holds.")
 @click.option("--settings", "list_settings", is_flag=True, help="List all settings and stop.")
 @click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
 @json_option
 def run(
     workspace, preset, dataset, data_dir, from_node, assignments, beam_args, force_bless,
-    list_settings, verbose, as_json,
+    verify, list_settings, verbose, as_json,
 ) -> None:  # fmt: skip
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
     from pipeline import configs, console
@@ -85,6 +88,7 @@ def run(
                     from_node=from_node,
                     beam_args=list(beam_args),
                     force_bless=force_bless or "",
+                    verify_cache=verify,
                     begun=begun,
                 )
             if as_json:

@@ -27,8 +27,8 @@ from common.workspace import Workspace, model_name
 from datasets import source as data_source
 from judge import reference
 from lineage import digests, graph, store
+from pipeline import cache, provenance, upkeep
 from pipeline import pipeline as pipeline_lib
-from pipeline import provenance
 from pipeline.configs import Settings
 from serving import process, versions
 from trainer.training_config import NO_BASE_MODEL
@@ -59,6 +59,7 @@ def run(
     from_node: str | None = None,
     beam_args: Sequence[str] = (),
     force_bless: str = "",
+    verify_cache: bool = False,
     begun: float | None = None,
 ) -> dict:
     """Runs the whole pipeline in `workspace`, which the caller has locked.
@@ -67,10 +68,11 @@ def run(
       settings: all that decides the run, apart from code and data.
       workspace: where everything goes.
       view: hears of the progress.
-      from_node: executes this node and those behind it anew; what lies before comes from the
-        cache where it is unchanged.
+      from_node: executes this node and everything downstream again; what is upstream comes from
+        the cache where it is unchanged.
       beam_args: further flags for Apache Beam.
-      force_bless: a reason to push a generator that misses a bar; it is recorded.
+      force_bless: a reason to push a generator that misses a threshold; it is recorded.
+      verify_cache: compare the digests of what is taken from the cache, not names and sizes alone.
       begun: `time.monotonic()` of when the user began to wait; default: now.
 
     Returns:
@@ -81,7 +83,7 @@ def run(
         program is none, or there is no generator to start from.
     """
     begun = time.monotonic() if begun is None else begun
-    close_interrupted(workspace)
+    upkeep.put_right(workspace)
     view.phase("data")
     # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
     if not os.environ.get(reference.CACHE_VARIABLE):
@@ -123,7 +125,7 @@ def run(
     runner.note_facts(facts)
     state = "FAILED"
     try:
-        with _sigterm_as_interrupt():
+        with _sigterm_as_interrupt(), cache.exact(workspace.root, full=verify_cache):
             runner.run(pipeline)
         state = "COMPLETE"
     except NodeFailedError as error:
@@ -131,7 +133,7 @@ def run(
     finally:
         runner.note_facts({"state": state, "seconds": round(time.monotonic() - begun, 2)})
         if state == "FAILED":
-            close_interrupted(workspace, "the run was interrupted here")
+            upkeep.close_interrupted(workspace, "the run was interrupted here")
     view.phase("report")
     report.build_after_run(workspace)
     reader = store.connect(workspace.metadata)
@@ -246,38 +248,6 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
             execution.custom_properties[store.ERROR_PROPERTY].string_value = message
             with metadata.Metadata(self._connection) as handle:
                 handle.store.put_executions([execution])
-
-
-def close_interrupted(workspace: Workspace, why: str = "the run was killed here") -> None:
-    """Marks executions and runs that claim to go on as FAILED.
-
-    The caller holds the workspace's lock, so none of them does.
-    """
-    if not workspace.metadata.exists():
-        return
-    handle = store.connect(workspace.metadata, readonly=False)
-    ended = []
-    for execution in handle.get_executions():
-        if execution.last_known_state in (
-            metadata_store_pb2.Execution.RUNNING,
-            metadata_store_pb2.Execution.NEW,
-        ):
-            execution.last_known_state = metadata_store_pb2.Execution.FAILED
-            if store.ERROR_PROPERTY not in execution.custom_properties:
-                execution.custom_properties[store.ERROR_PROPERTY].string_value = why
-            ended.append(execution)
-    if ended:
-        handle.put_executions(ended)
-    runs = [
-        run
-        for run in store.runs(handle)
-        if "state" in run.custom_properties
-        and run.custom_properties["state"].string_value == "RUNNING"
-    ]
-    for run_context in runs:
-        run_context.custom_properties["state"].string_value = "FAILED"
-    if runs:
-        handle.put_contexts(runs)
 
 
 def _blessed_before(workspace: Workspace) -> bool:

@@ -34,14 +34,15 @@ def run_fn(fn_args: "FnArgs") -> None:
     """Trains, exports to `fn_args.serving_model_dir`, leaves records in `fn_args.model_run_dir`.
 
     `fn_args.custom_config` holds `training` (TrainingConfig as JSON), `seed`, `data` (name,
-    version, num_classes, class_names, ...), `checkpoint_root`, `tensorboard_root`, `source_hash`,
-    `preset` and `versions`.
+    version, num_classes, class_names, split_counts, ...), `checkpoint_root`, `tensorboard_root`,
+    `source_hash`, `preset` and `versions`.
     """
     custom = fn_args.custom_config
     config = TrainingConfig.model_validate_json(custom["training"])
     architecture = LOOPS[config.model].architecture
     data, seed = custom["data"], int(custom["seed"])
     images, labels = read_split(fn_args.train_files, fn_args.transform_output)
+    _check_count("train", len(images), data, fn_args.train_files)
     logger.info("Read %d images to train on", len(images))
     if config.base_model and not fn_args.base_model:
         raise ValueError(NO_BASE_MODEL)
@@ -60,8 +61,11 @@ def run_fn(fn_args: "FnArgs") -> None:
     fingerprint = hashlib.sha256("\n".join(identity).encode()).hexdigest()
     evaluate = None
     if config.eval_interval:
+        eval_images, eval_labels = read_split(fn_args.eval_files, fn_args.transform_output)
+        _check_count("eval", len(eval_images), data, fn_args.eval_files)
         evaluate = make_evaluation(
-            *read_split(fn_args.eval_files, fn_args.transform_output),
+            eval_images,
+            eval_labels,
             data["name"],
             config,
             architecture,
@@ -151,6 +155,20 @@ def read_split(patterns: Sequence[str], transform_output: str) -> tuple[np.ndarr
     images, labels, ids = (np.concatenate(column) for column in zip(*batches, strict=True))
     order = np.argsort(ids.astype(bytes), kind="stable")
     return images[order].reshape(-1, *IMAGE_SHAPE), labels[order].astype(np.int64)
+
+
+def _check_count(split: str, count: int, data: dict, patterns: Sequence[str]) -> None:
+    """Refuses to train on a part of the data.
+
+    Raises:
+      ValueError: `count` is not what `data` promises of the split.
+    """
+    expected = data.get("split_counts", {}).get(split, count)
+    if count != expected:
+        raise ValueError(
+            f"{', '.join(patterns)} hold {count:,} examples of the {expected:,} of {split}: "
+            "nothing was trained. `mnist-gan run --from MnistExampleGen` writes them again"
+        )
 
 
 def _column(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:

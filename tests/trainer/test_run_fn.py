@@ -197,3 +197,9 @@ def test_the_eval_split_is_looked_at_each_interval_and_changes_no_weight(fn_args
     with np.load(tmp_path / "model" / "Training" / "weights.npz") as archive:
         for name, values in unwatched.items():
             np.testing.assert_array_equal(archive[name], values, err_msg=name)
+
+
+def test_a_part_of_the_data_is_not_trained_on(fn_args):
+    fn_args.custom_config["data"]["split_counts"] = {"train": 61, "eval": 20}
+    with pytest.raises(ValueError, match="60 examples of the 61 of train: nothing was trained"):
+        run_fn(fn_args)

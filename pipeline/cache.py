@@ -1,0 +1,124 @@
+"""TFX's cache, made exact: it hands out what is still as it was recorded, wherever it lies today.
+
+TFX takes an artifact from the cache when its folder is there, whatever became of the files in it,
+and its keys hold the artifacts' paths and the time when ML Metadata last wrote them.
+"""
+
+import contextlib
+import copy
+import logging
+import pathlib
+from collections.abc import Iterator
+
+from ml_metadata.proto import metadata_store_pb2 as pb
+from tfx.orchestration.portable import cache_utils
+from tfx.orchestration.portable.mlmd import execution_lib
+
+from lineage import digests
+from lineage.graph import ABANDONED_PROPERTY, facts_of
+
+_PROGRESS = logging.getLogger("mnist_gan.progress")
+_ANYWHERE = "<workspace>"
+_RECORDS = (digests.DIGEST_PROPERTY, digests.FILES_PROPERTY, digests.SIZES_PROPERTY)
+
+
+@contextlib.contextmanager
+def exact(workspace_root: pathlib.Path, *, full: bool = False) -> Iterator[None]:
+    """Makes TFX's launcher use this cache while the block runs.
+
+    Args:
+      workspace_root: paths below it count as the same wherever the workspace lies.
+      full: compare the digests of all files before something is taken; without it their names and
+        sizes.
+    """
+    key, outputs = cache_utils.get_cache_context, cache_utils.get_cached_outputs
+
+    def get_cache_context(*args, input_artifacts=None, parameters=None, **others) -> pb.Context:
+        return key(
+            *args,
+            input_artifacts=portable_inputs(input_artifacts or {}, str(workspace_root)),
+            parameters={
+                name: _portable(value, str(workspace_root))
+                for name, value in (parameters or {}).items()
+            },
+            **others,
+        )
+
+    def get_cached_outputs(metadata_handle, cache_context) -> dict | None:
+        abandon_broken(metadata_handle.store, cache_context.id, full=full)
+        return outputs(metadata_handle=metadata_handle, cache_context=cache_context)
+
+    # The launcher has no other place to say so. It calls both by these names.
+    cache_utils.get_cache_context = get_cache_context
+    cache_utils.get_cached_outputs = get_cached_outputs
+    try:
+        yield
+    finally:
+        cache_utils.get_cache_context, cache_utils.get_cached_outputs = key, outputs
+
+
+def portable_inputs(inputs: dict, root: str) -> dict:
+    """Copies of input artifacts without what differs from place to place and from day to day.
+
+    Without the digests of their files too: an artifact that got them later is the same artifact.
+    """
+    found = {}
+    for name, artifacts in inputs.items():
+        found[name] = copy.deepcopy(list(artifacts))
+        for artifact in found[name]:
+            record = artifact.mlmd_artifact
+            record.uri = _portable(record.uri, root)
+            record.ClearField("create_time_since_epoch")
+            record.ClearField("last_update_time_since_epoch")
+            for key in set(_RECORDS).intersection(record.custom_properties):
+                del record.custom_properties[key]
+            for value in record.custom_properties.values():
+                if value.WhichOneof("value") == "string_value":
+                    value.string_value = _portable(value.string_value, root)
+    return found
+
+
+def _portable(value: object, root: str) -> object:
+    return value.replace(root, _ANYWHERE) if isinstance(value, str) else value
+
+
+def abandon_broken(store, cache_context: int, *, full: bool = False) -> list[str]:
+    """Keeps TFX from taking outputs that are not as they were recorded, and says so.
+
+    They are marked ABANDONED with the reason; their files stay where they are.
+
+    Args:
+      store: an ML Metadata store that may be written.
+      cache_context: id of the context that gathers the executions of one cache key.
+      full: compare digests.
+
+    Returns:
+      A sentence for each of them.
+    """
+    executions = [
+        execution.id
+        for execution in store.get_executions_by_context(cache_context)
+        if execution_lib.is_execution_successful(execution)
+    ]
+    if not executions:
+        return []
+    events = store.get_events_by_execution_ids(executions)
+    ids = {event.artifact_id for event in events if event.type == pb.Event.OUTPUT}
+    broken, told = [], []
+    for artifact in store.get_artifacts_by_id(sorted(ids)):
+        if artifact.state != pb.Artifact.LIVE:
+            continue
+        faults = digests.differences(facts_of(artifact.custom_properties), artifact.uri, full=full)
+        if faults:
+            more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+            artifact.state = pb.Artifact.ABANDONED
+            artifact.custom_properties[ABANDONED_PROPERTY].string_value = faults[0] + more
+            broken.append(artifact)
+            told.append(
+                f"{artifact.uri} is not as it was made ({faults[0]}{more}): it is made anew"
+            )
+    if broken:
+        store.put_artifacts(broken)
+    for sentence in told:
+        _PROGRESS.warning("%s", sentence)
+    return told

@@ -1,0 +1,86 @@
+"""What is put right before a run: moved workspaces, unknown folders, killed runs."""
+
+import shutil
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from common.workspace import Workspace, moved_path
+from lineage import graph, store, verify
+from pipeline import upkeep
+from tests.lineage.conftest import add_execution, workspace, writer  # noqa: F401 - a fixture
+
+
+@pytest.mark.parametrize(
+    ("path", "tail"),
+    [
+        ("/old/pipeline_root/Trainer/model/3", "pipeline_root/Trainer/model/3"),
+        ("/old/pipeline_root/Trainer/model/3/x/y", "pipeline_root/Trainer/model/3/x/y"),
+        ("/old/serving/mnist_gan/17", "serving/mnist_gan/17"),
+        ("/pipeline_root/ws/pipeline_root/A/b/1", "pipeline_root/A/b/1"),
+    ],
+)
+def test_a_path_of_a_workspace_is_one_of_the_workspace_of_today(tmp_path, path, tail):
+    assert moved_path(path, tmp_path) == tmp_path / tail
+
+
+@pytest.mark.parametrize("path", ["", "/data/mnist", "/x/pipeline_root", "/x/serving/model"])
+def test_a_path_that_is_none_stays(tmp_path, path):
+    assert moved_path(path, tmp_path) is None
+
+
+def uris(space: Workspace) -> list[str]:
+    facts = [graph.facts_of(a.custom_properties) for a in writer(space).get_artifacts()]
+    destinations = [f["pushed_destination"] for f in facts if "pushed_destination" in f]
+    return [a.uri for a in writer(space).get_artifacts()] + destinations
+
+
+def test_a_copy_reads_its_own_files_and_never_those_at_the_old_place(workspace, tmp_path):  # noqa: F811
+    copy = Workspace.at(tmp_path / "copy")
+    shutil.copytree(workspace.root, copy.root)
+    assert upkeep.follow_move(workspace) == 0
+    assert upkeep.follow_move(copy) > 0
+    assert all(uri.startswith(f"{copy.root}/") for uri in uris(copy))
+    assert all(uri.startswith(f"{workspace.root}/") for uri in uris(workspace))
+    assert upkeep.follow_move(copy) == 0
+    assert verify.verify(graph.open_store(copy.metadata))["ok"]
+
+
+def test_what_is_missing_in_a_copy_is_not_looked_for_at_the_old_place(workspace, tmp_path):  # noqa: F811
+    copy = Workspace.at(tmp_path / "copy")
+    shutil.copytree(workspace.root, copy.root)
+    shutil.rmtree(copy.pipeline_root / "SchemaGen")
+    found = verify.verify(graph.open_store(copy.metadata))["problems"]
+    assert [problem["path"] for problem in found] == [
+        str(copy.pipeline_root / "SchemaGen/schema/0")
+    ]
+    handle = store.connect(copy.metadata)
+    described = store.describe_run(handle, copy, store.latest_run(handle))
+    assert described["pushed_path"].startswith(str(copy.root))
+
+
+def test_artifacts_that_the_metadata_does_not_know_are_moved_aside(tmp_path):
+    space = Workspace.at(tmp_path / "ws")
+    folder = space.pipeline_root / "Trainer" / "model" / "7"
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(b"of a store that is gone")
+    assert upkeep.set_aside_unknown(space) == [str(folder)]
+    assert not folder.exists()
+    [kept] = space.root.glob("set_aside/*/Trainer/model/7/weights")
+    assert kept.read_bytes() == b"of a store that is gone"
+    assert upkeep.set_aside_unknown(space) == []
+
+
+def test_what_the_metadata_knows_stays_and_what_is_newer_than_it_goes(workspace):  # noqa: F811
+    assert upkeep.set_aside_unknown(workspace) == []
+    newer = workspace.pipeline_root / "Trainer" / "model" / "99999"
+    newer.mkdir()
+    assert upkeep.set_aside_unknown(workspace) == [str(newer)]
+
+
+def test_what_a_killed_run_left_running_is_closed(workspace):  # noqa: F811
+    execution = add_execution(workspace, "Trainer", "run-killed", pb.Execution.RUNNING)
+    upkeep.close_interrupted(workspace)
+    [closed] = writer(workspace).get_executions_by_id([execution.id])
+    assert closed.last_known_state == pb.Execution.FAILED
+    assert closed.custom_properties["error"].string_value == upkeep.KILLED
