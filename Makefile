@@ -38,6 +38,8 @@ native: .venv/.complete  ## the newest pushed generator as one C++ program (ARGS
 lint: .venv/.complete  ## ruff, mypy and import-linter
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports --no-logo --config pyproject.toml
 
 setup: .venv/.complete  ## just the environment, in .venv
 	@:
@@ -67,5 +69,5 @@ lock: .venv/.complete  ## resolve pyproject.toml into the locks of both stacks (
 	@$(COMPILE) pyproject.toml $(EXTRAS) --universal --python-version 3.12 -o locks/tfx-1.21.lock
 
 clean:  ## remove the environment and the caches, keep the workspace
-	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .coverage site
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ setuptools.setup(
     packages=TOP_LEVEL
     + [f"{top}.{name}" for top in TOP_LEVEL for name in setuptools.find_packages(top)],
     package_data={
+        "": ["py.typed"],
         "metrics": ["weights/*"],
         "serving": ["*.yaml", "*.md", "config/*"],
         "serving.server": ["page/static/*"],

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -80,8 +81,9 @@ class GeneratorContract:
         """
         try:
             tuples = ("image_shape", "value_range", "class_names", "classes_present")
-            fields = json.loads(text).items()
-            return cls(**{k: tuple(v) if k in tuples else v for k, v in fields})
+            fields: dict[str, Any] = dict(json.loads(text).items())
+            fields |= {name: tuple(fields[name]) for name in tuples if name in fields}
+            return cls(**fields)
         except (ValueError, TypeError, AttributeError) as error:
             raise ContractError(f"it can't be read as a generator contract: {error}") from None
 

@@ -4,6 +4,8 @@ Everywhere in the project an image is one of two things: uint8 grey levels 0..25
 and people see them, or floats in [-1, 1] as the networks take and give them.
 """
 
+from typing import Any
+
 import numpy as np
 
 IMAGE_SHAPE = (28, 28, 1)
@@ -17,7 +19,7 @@ _HALF = (GREY_LEVELS - 1) / 2
 _GAP = 2  # white pixels between the images of a grid
 
 
-def to_floats(levels):
+def to_floats(levels: Any) -> Any:
     """Grey levels 0..255 to [-1, 1].
 
     Args:
@@ -29,7 +31,7 @@ def to_floats(levels):
     return levels / _HALF - 1.0
 
 
-def to_levels(images):
+def to_levels(images: Any) -> Any:
     """The inverse of `to_floats`: [-1, 1] to 0..255, neither rounded nor clipped."""
     return (images + 1.0) * _HALF
 

@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import time
+import typing
 from collections.abc import Iterator
 
 PIPELINE_NAME = "mnist-gan"
@@ -157,7 +158,7 @@ class Workspace:
                 ) from None
             yield
 
-    def _acquire(self, file) -> None:
+    def _acquire(self, file: typing.TextIO) -> None:
         patience = time.monotonic() + LOCK_PATIENCE
         while True:
             try:

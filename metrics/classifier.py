@@ -34,7 +34,7 @@ def build_model(num_classes: int, *, seed: int, dropout: float) -> keras.Model:
     # One seed a layer: layers that share one would start with correlated weights.
     seeds = iter(np.random.SeedSequence(seed).generate_state(16).tolist())
 
-    def normalised(value, layer):
+    def normalised(value: tf.Tensor, layer: keras.Layer) -> tf.Tensor:
         value = keras.layers.BatchNormalization(momentum=0.98)(layer(value))
         return keras.layers.ReLU()(value)
 
@@ -71,7 +71,9 @@ def fold(model: keras.Model, facts: dict) -> ClassifierWeights:
     Normalising a layer without bias, gamma (W x - mean) / deviation + beta, is the layer with
     kernel W gamma / deviation and bias beta - mean gamma / deviation.
     """
-    layers, kernels, biases = [], [], []
+    layers: list[dict] = []
+    kernels: list[np.ndarray] = []
+    biases: list[np.ndarray] = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             gamma, beta, mean, variance = (np.asarray(w, np.float64) for w in layer.get_weights())
@@ -185,7 +187,7 @@ def train(
         jit_compile=False,
     )
 
-    def prepare(index, batch):
+    def prepare(index: tf.Tensor, batch: tuple) -> tuple[tf.Tensor, tf.Tensor]:
         pictures = tf.cast(batch[0], tf.float32) / 255.0
         if augment:
             pictures = augmented(pictures, tf.stack([tf.cast(seed, tf.int64), index]))
@@ -204,7 +206,7 @@ def train(
     class Report(keras.callbacks.Callback):
         done = 0
 
-        def on_train_batch_end(self, batch, logs=None):
+        def on_train_batch_end(self, batch: int, logs: dict) -> None:
             self.done += 1
             if on_step:
                 on_step(self.done, steps, float(logs["loss"]))

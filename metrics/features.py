@@ -14,7 +14,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -31,6 +31,7 @@ CHUNK = 256
 INCEPTION_CHUNK = 16
 INCEPTION_SIZE = 299
 INCEPTION_DIM = 2048
+Pool = Callable[[tf.Tensor], tf.Tensor]
 
 
 class ExtractorError(ValueError):
@@ -81,7 +82,7 @@ class ClassifierWeights:
 
     def to_bytes(self) -> bytes:
         """The `.npz` file: arrays as float16, `layers` and `facts` as JSON text."""
-        arrays = {
+        arrays: dict[str, Any] = {
             "layers": np.array(json.dumps(self.layers)),
             "facts": np.array(json.dumps(self.facts, sort_keys=True)),
         }
@@ -334,7 +335,7 @@ def _enlarged(pixels: tf.Tensor) -> tf.Tensor:
     return to_floats(tf.image.resize(pixels, [INCEPTION_SIZE, INCEPTION_SIZE]))
 
 
-def _frozen_graph(path: pathlib.Path, input_tensor: str, output_tensor: str):
+def _frozen_graph(path: pathlib.Path, input_tensor: str, output_tensor: str) -> tuple[str, Pool]:
     graph = tf.compat.v1.GraphDef()
     graph.ParseFromString(path.read_bytes())
     names = {node.name for node in graph.node}
@@ -353,7 +354,7 @@ def _frozen_graph(path: pathlib.Path, input_tensor: str, output_tensor: str):
     return "inception_v3_2015_pool3", pool
 
 
-def _keras_file(path: pathlib.Path):
+def _keras_file(path: pathlib.Path) -> tuple[str, Pool]:
     import h5py
     import keras  # here, because only this plug needs it and it costs a second
 
@@ -380,7 +381,7 @@ def _keras_file(path: pathlib.Path):
     return "inception_v3_keras_avg_pool", pool
 
 
-def _saved_model(path: pathlib.Path):
+def _saved_model(path: pathlib.Path) -> tuple[str, Pool]:
     model = tf.saved_model.load(str(path))
     function = model.signatures.get("serving_default")
     if function is None:
@@ -399,5 +400,5 @@ def _saved_model(path: pathlib.Path):
         return function(**{argument: _enlarged(pixels)})[output]
 
     # The model must outlive its function, whose variables it holds.
-    pool.model = model
+    pool.model = model  # type: ignore[attr-defined]
     return "inception_v3_savedmodel_pool3", pool

@@ -168,8 +168,10 @@ def per_class_frechet(
         if real[label].n < 2:
             continue
         found = fake.get(label)
-        enough = found is not None and found.n >= 2
-        distances[label] = frechet_distance_between(real[label], found) if enough else None
+        if found is None or found.n < 2:
+            distances[label] = None
+        else:
+            distances[label] = frechet_distance_between(real[label], found)
     return distances
 
 

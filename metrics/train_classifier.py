@@ -17,6 +17,7 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -131,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(card)
 
 
-def _progress():
+def _progress() -> Callable[[int, int, float], None]:
     """Shows steps, loss and time: a bar on a terminal, a line every tenth of the way elsewhere."""
     if not sys.stderr.isatty():
 
