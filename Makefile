@@ -5,7 +5,7 @@
 PYTHON := .venv/bin/python
 MNIST_GAN := .venv/bin/mnist-gan
 
-.PHONY: help run test quick run-newest test-newest test-both serve-tf native setup lock lint clean
+.PHONY: help run test quick run-newest test-newest test-both serve-tf native docs setup lock lint clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ serve-tf:  ## TF Serving itself on the pushed versions, from its program or Dock
 
 native: .venv/.complete  ## the newest pushed generator as one C++ program (ARGS="--out FILE")
 	@$(PYTHON) -m serving.native.build $(ARGS)
+
+docs: .venv/.complete  ## the documentation as a site, in build/site
+	@$(PYTHON) -m mkdocs build --quiet --strict $(ARGS)
 
 lint: .venv/.complete  ## ruff, mypy and import-linter
 	@$(PYTHON) -m ruff check .

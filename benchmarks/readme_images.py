@@ -1,33 +1,21 @@
-"""Draws the pictures of the README from the newest run in a workspace.
+"""Makes the images of README and documentation from the newest run in a workspace.
 
 python -m benchmarks.readme_images [--workspace workspace] [--out docs]
+
+The pages are drawn by Chromium, which must be on PATH.
 """
 
 import argparse
-import json
 import pathlib
 import shutil
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from common.workspace import DEFAULT, Workspace
-from judge import plots
 from lineage import store
 
-FRAMES = 6  # of the training: from noise to the end
-
-
-def read_images(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """One split of an Examples artifact: uint8 [N, 28, 28, 1] and int64 [N]."""
-    files = sorted(str(path) for path in folder.glob("*.gz"))
-    images, labels = [], []
-    for record in tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        images.append(tf.io.decode_png(feature["image"].bytes_list.value[0]).numpy())
-        labels.append(feature["label"].int64_list.value[0])
-    return np.stack(images), np.array(labels)
+WIDTH, HEIGHT = 1280, 1000  # of the window that pages are drawn in, pixels
 
 
 def artifacts(workspace: Workspace) -> dict[str, pathlib.Path]:
@@ -41,7 +29,7 @@ def artifacts(workspace: Workspace) -> dict[str, pathlib.Path]:
 
 
 def digits_of(path: pathlib.Path, column: int) -> list[np.ndarray]:
-    """One column of a sample grid with ten rows, one digit a class, with white borders."""
+    """One column of a sample grid with ten rows, one digit per class, with white borders."""
     sheet = np.asarray(Image.open(path).convert("L"))
     cell = (sheet.shape[0] - 2) // 10
     left = 2 + column * cell
@@ -49,46 +37,38 @@ def digits_of(path: pathlib.Path, column: int) -> list[np.ndarray]:
     return [np.pad(digit, 2, constant_values=255) for digit in digits]
 
 
-def training_strip(samples: pathlib.Path) -> Image.Image:
-    """The same ten latents, one of each class, through the training: a row a moment."""
-    files = sorted(samples.glob("step_*.png"))
-    steps = np.unique(np.geomspace(1, len(files), FRAMES).round().astype(int)) - 1
-    strip = np.concatenate([np.concatenate(digits_of(files[i], 0), axis=1) for i in steps])
-    return Image.fromarray(strip.repeat(2, axis=0).repeat(2, axis=1))
+def photograph(url: str, path: pathlib.Path, ready: str) -> None:
+    """Writes what a browser shows of `url` once the CSS selector `ready` is visible."""
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as session:
+        browser = session.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page.goto(url)
+        page.locator(ready).first.wait_for()
+        page.wait_for_timeout(500)
+        page.screenshot(path=str(path))
+        browser.close()
+    Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE).save(path, optimize=True)
 
 
 def main() -> None:
+    from serving import process
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workspace", default=DEFAULT)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
     options = parser.parse_args()
-    found = artifacts(Workspace.at(options.workspace))
+    workspace = Workspace.at(options.workspace)
+    found = artifacts(workspace)
     options.out.mkdir(exist_ok=True)
-
-    images, labels = read_images(found["Examples"] / "Split-train")
-    names = json.loads((found["Examples"] / "dataset.json").read_text())["class_names"]
-    ten = np.concatenate([images[labels == k][:10] for k in np.unique(labels)])
-    plots.digit_grid(options.out / "real_digits.png", ten, 10)
-    test = read_images(found["Examples"] / "Split-test")[1]
-    shares = {
-        split: np.bincount(values, minlength=len(names)) / len(values)
-        for split, values in (("train", labels), ("test", test))
-    }
-    plots.class_bars(options.out / "labels.png", shares, names, ylabel="share", percent=True)
-
-    run = found["ModelRun"]
-    training_strip(run / "samples").save(options.out / "training.png", optimize=True)
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    history = [record for record in history if "d_loss" in record]
-    steps = [record["step"] for record in history]
-    curves = {
-        "discriminator, real": (steps, [record["d_loss_real"] for record in history]),
-        "discriminator, fake": (steps, [record["d_loss_fake"] for record in history]),
-        "generator": (steps, [record["g_loss"] for record in history]),
-    }
-    plots.lines(options.out / "curves.png", curves, xlabel="step", ylabel="loss")
+    shutil.copy(found["ModelRun"] / "training.gif", options.out)
     for name in ("samples.png", "real_above_fake.png", "worst_and_best.png"):
-        shutil.copy(found["ModelEvaluation"] / name, options.out / name)
+        shutil.copy(found["ModelEvaluation"] / name, options.out)
+    photograph(workspace.report.as_uri(), options.out / "report.png", "#verdict h1")
+    with process.running(workspace.serving) as server:
+        photograph(f"{server.rest_url}/", options.out / "playground.png", "#draw img")
 
 
 if __name__ == "__main__":

@@ -64,6 +64,6 @@ if command -v docker >/dev/null; then
 fi
 
 say "tensorflow_model_server is not on PATH and not named by TENSORFLOW_MODEL_SERVER${why:-; neither is docker}."
-say "How to get TF Serving as a Docker image or an apt package: serving/README.md."
+say "How to get TF Serving as a Docker image or an apt package: docs/how-to/serve.md."
 say "\`mnist-gan serve\` serves the same versions by the same API and needs none of it."
 exit 1

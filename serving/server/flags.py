@@ -133,7 +133,7 @@ def parse(argv: list[str], default_base_path: str | os.PathLike | None = None) -
                 raise FlagError(
                     f"--{name} is a flag of TF Serving that this local server does not have: "
                     f"{REFUSED[name]}. Leave the flag out, or use TF Serving itself "
-                    "(see serving/README.md)."
+                    "(see docs/how-to/serve.md)."
                 )
             continue
         if name not in fields:

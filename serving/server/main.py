@@ -21,7 +21,7 @@ from serving.server.listening import listen
 NOTICE = (
     "This is mnist-gan's local server, not TF Serving: it speaks TF Serving's API on one machine "
     "with nothing else installed; for GPUs or production traffic use TF Serving itself "
-    "(see serving/README.md)."
+    "(see docs/how-to/serve.md)."
 )
 FAILED, USAGE = 1, 2
 _M_ARENA_MAX = -8  # of glibc's malloc.h

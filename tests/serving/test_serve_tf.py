@@ -103,7 +103,7 @@ def test_without_either_it_says_how_to_get_one_and_what_needs_none(workspace, to
     done = call(workspace, tools)
     assert done.returncode == 1
     assert done.stdout == ""
-    for words in ("neither is docker", "serving/README.md", "mnist-gan serve"):
+    for words in ("neither is docker", "docs/how-to/serve.md", "mnist-gan serve"):
         assert words in done.stderr
     add(tools, "docker", "exit 1")
     assert "its daemon does not answer" in call(workspace, tools).stderr
