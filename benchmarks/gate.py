@@ -50,6 +50,7 @@ from scipy import ndimage
 from common.images import to_uint8
 from datasets import source
 from datasets.data_config import DataConfig, default_data_dir
+from datasets.examples import Split, read_prepared
 from judge import evaluate, generation, measure, reference, verdict
 from judge.judge_config import JudgeConfig
 from metrics import frechet, labels, memorisation
@@ -296,7 +297,7 @@ def _fakes(pool: Pool, rows: np.ndarray, asked: np.ndarray, num_classes: int) ->
 class OtherReals:
     """References of other real images: halves of the test and eval splits together."""
 
-    def __init__(self, real: reference.Reference, split: reference.RealSplit) -> None:
+    def __init__(self, real: reference.Reference, split: Split) -> None:
         self.real = real
         seen = Pool.of(split.images, split.labels, real.train_images)
         mine = Pool.of(real.images, real.labels, real.train_images)
@@ -311,7 +312,7 @@ class OtherReals:
                 for c, count in enumerate(counts)
             ]
         )
-        real, split = self.real, reference.RealSplit(self.all.images[rows], self.all.asked[rows])
+        real, split = self.real, Split(self.all.images[rows], self.all.asked[rows])
         return dataclasses.replace(
             real,
             images=split.images,
@@ -322,7 +323,7 @@ class OtherReals:
             **reference.against_real(
                 split,
                 self.all.features[rows],
-                reference.RealSplit(real.train_images, real.train_labels),
+                Split(real.train_images, real.train_labels),
                 real.train_features,
                 real.num_fakes,
                 real.data.num_classes,
@@ -403,7 +404,7 @@ class Bench:
             reference.Dataset(
                 data.name, data.version, data.fingerprint, data.num_classes, data.class_names
             ),
-            lambda split: evaluate.read_split(data, split),
+            lambda split: read_prepared(data, split),
             *generation.extractors(None),
             self.config.num_fakes,
             str(self.folder),
@@ -442,7 +443,7 @@ class Bench:
     def by_others(self) -> Count:
         """The generator as it is, by other real images each time."""
         good, random = self.good, np.random.default_rng(1)
-        others = OtherReals(self.gate.real, evaluate.read_split(self.data, "eval"))
+        others = OtherReals(self.gate.real, read_prepared(self.data, "eval"))
         count = Count("as it is, by other real images")
         for _ in range(-(-self.repeats // OTHERS)):
             gate = Gate(others.choose(random), self.config)

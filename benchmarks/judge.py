@@ -74,7 +74,7 @@ def seconds(workspace: Workspace) -> dict[str, float]:
 
 def fid_seconds(examples: standard_artifacts.Examples, model_dir: str) -> dict[str, float]:
     """Seconds of FID alone, 10,000 images on each side at hand."""
-    real = reference.read_split(examples, "test")
+    real = executor.read_split(examples, "test")
     seeds = generation.first_seed(0) + np.arange(len(real.labels))
     fakes = executor.to_uint8(local_generator.load(model_dir).draw(seeds, real.labels))
     found = {}
@@ -99,8 +99,8 @@ def draw_and_tally(workspace: Workspace, count: int) -> dict:
     examples, model = (
         newest(workspace, kind) for kind in (standard_artifacts.Examples, standard_artifacts.Model)
     )
-    data = reference.Dataset.of(examples)
-    real = reference.read_split(examples, "test")
+    data = executor._dataset(examples)
+    real = executor.read_split(examples, "test")
     counts = reference.apportion(np.bincount(real.labels, minlength=data.num_classes), count)
     task = generation.Task(
         models={"model": executor._model_dir(model)},

@@ -199,10 +199,10 @@ class Ours:
 def prepare(data_dir: str | None, path: pathlib.Path) -> None:
     """Writes the train and the test split of MNIST as arrays, for the contenders' processes."""
     from datasets import source
-    from judge.evaluate import read_split
+    from datasets.examples import read_prepared
 
     found = source.resolve(DataConfig(dataset="mnist", data_dir=data_dir), path.parent)
-    splits = {name: read_split(found, name) for name in ("train", "test")}
+    splits = {name: read_prepared(found, name) for name in ("train", "test")}
     arrays = {
         f"{name}_{key}": getattr(split, key)
         for name, split in splits.items()

@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from common.contract import ContractError
 from common.files import atomic_path
 from common.images import IMAGE_SHAPE
-from components.mnist_example_gen.executor import read_examples
+from datasets.examples import read_prepared
 from datasets.source import DataSource
 from judge import assess, generation, local_generator, measure, pictures, reference
 from judge.judge_config import JudgeConfig
@@ -96,7 +96,7 @@ def evaluate(
         reference.Dataset(
             data.name, data.version, data.fingerprint, data.num_classes, tuple(data.class_names)
         ),
-        lambda split: read_split(data, split),
+        lambda split: read_prepared(data, split),
         *generation.extractors(config.extractor),
         given,
         os.fspath(cache_dir) if cache_dir else None,
@@ -201,12 +201,6 @@ def table(document: dict) -> list[tuple[str, str, str]]:
     add("KLD of pixel intensities", "pixel_kld", real("real_pixel_kld", ".2g"))
     add("sharpness over that of real test images", "sharpness", real("real_sharpness"), ".3f")
     return rows
-
-
-def read_split(data: DataSource, split: str) -> reference.RealSplit:
-    """Images and labels of one split of a prepared data set, in the order of the examples' ids."""
-    records = list(read_examples(str(data.prepared_dir), data.split_slices[split]))
-    return reference.decode(tf.data.Dataset.from_tensor_slices(records), split)
 
 
 def _draw(

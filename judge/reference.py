@@ -10,16 +10,13 @@ import hashlib
 import json
 import logging
 import math
-import os
 import pathlib
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
-from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_artifacts
 
 from common.files import atomic_path
+from datasets.examples import Split
 from metrics import features, frechet, manifold, memorisation, pixels
 from metrics import labels as labels_lib
 
@@ -41,31 +38,6 @@ class Dataset:
     fingerprint: str
     num_classes: int
     class_names: tuple[str, ...]
-
-    @classmethod
-    def of(cls, examples: standard_artifacts.Examples) -> "Dataset":
-        """Reads the custom properties of `examples`."""
-        names = examples.get_string_custom_property("class_names") or "[]"
-        return cls(
-            dataset=examples.get_string_custom_property("dataset"),
-            dataset_version=examples.get_string_custom_property("dataset_version"),
-            fingerprint=examples.get_string_custom_property("fingerprint"),
-            num_classes=examples.get_int_custom_property("num_classes"),
-            class_names=tuple(json.loads(names)),
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class RealSplit:
-    """One split of the data, in the order of the examples' ids.
-
-    Attributes:
-      images: uint8 [N, 28, 28, 1].
-      labels: int64 [N].
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,53 +110,9 @@ class Reference:
         return np.bincount(self.labels, minlength=self.data.num_classes)
 
 
-def read_split(examples: standard_artifacts.Examples, split: str) -> RealSplit:
-    """Reads one split of an Examples artifact.
-
-    Raises:
-      ValueError: the artifact has no such split or the split is empty.
-    """
-    if split not in artifact_utils.decode_split_names(examples.split_names):
-        raise ValueError(f"the examples have no split {split!r}, only {examples.split_names}")
-    folder = artifact_utils.get_split_uri([examples], split)
-    files = sorted(os.path.join(folder, name) for name in fileio.listdir(folder) if ".gz" in name)
-    records = tf.data.TFRecordDataset(files, compression_type="GZIP", num_parallel_reads=2)
-    return decode(records, split)
-
-
-def decode(records: tf.data.Dataset, split: str) -> RealSplit:
-    """Images and labels of serialized examples, in the order of their ids.
-
-    Raises:
-      ValueError: there are none; `split` names them.
-    """
-    features = {
-        "image": tf.io.FixedLenFeature([], tf.string),
-        "label": tf.io.FixedLenFeature([], tf.int64),
-        "id": tf.io.FixedLenFeature([], tf.string),
-    }
-
-    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        example = tf.io.parse_single_example(serialized, features)
-        example["image"] = tf.io.decode_png(example["image"], channels=1)
-        return example
-
-    batches = list(
-        records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).batch(1000).as_numpy_iterator()
-    )
-    if not batches:
-        raise ValueError(f"the split {split!r} of the examples is empty")
-    ids = np.concatenate([batch["id"] for batch in batches])
-    order = np.argsort(ids, kind="stable")
-    return RealSplit(
-        np.concatenate([batch["image"] for batch in batches])[order],
-        np.concatenate([batch["label"] for batch in batches])[order],
-    )
-
-
 def load(
     data: Dataset,
-    read: Callable[[str], RealSplit],
+    read: Callable[[str], Split],
     extractor: features.Extractor,
     classifier: features.Extractor,
     num_fakes: int,
@@ -222,8 +150,8 @@ def build(
     data: Dataset,
     extractor: features.Extractor,
     classifier: features.Extractor,
-    test: RealSplit,
-    train: RealSplit,
+    test: Split,
+    train: Split,
     num_fakes: int,
 ) -> Reference:
     """Computes a Reference from images; arguments as in `load`."""
@@ -252,9 +180,9 @@ def build(
 
 
 def against_real(
-    test: RealSplit,
+    test: Split,
     test_features: np.ndarray,
-    train: RealSplit,
+    train: Split,
     train_features: np.ndarray,
     num_fakes: int,
     num_classes: int,

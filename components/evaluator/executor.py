@@ -14,6 +14,7 @@ from typing import Any
 from tfx import types
 from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
@@ -21,6 +22,7 @@ from common.contract import ContractError, GeneratorContract
 from common.files import atomic_path
 from common.images import to_uint8
 from components.evaluator import beam_drawing
+from datasets.examples import Split, read_examples
 from judge import assess, generation, local_generator, measure, pictures, reference
 from judge.judge_config import JudgeConfig, usual_bars
 from judge.plots import digit_grid
@@ -61,8 +63,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
         with _timed(seconds, "reference"):
             real = reference.load(
-                reference.Dataset.of(examples),
-                functools.partial(reference.read_split, examples),
+                _dataset(examples),
+                functools.partial(read_split, examples),
                 *generation.extractors(config.extractor),
                 config.num_fakes,
                 _cache_dir(evaluation.uri),
@@ -256,6 +258,33 @@ def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
     if contract.conditional:
         names = [local_generator.class_title(contract, c) for c in contract.classes_present]
     digit_grid(folder / SAMPLES_FILE, images, 10, row_names=names)
+
+
+def read_split(examples: types.Artifact, split: str) -> Split:
+    """Reads one split of an Examples artifact.
+
+    Raises:
+      ValueError: the artifact has no such split or the split is empty.
+    """
+    if split not in artifact_utils.decode_split_names(examples.split_names):
+        raise ValueError(f"the examples have no split {split!r}, only {examples.split_names}")
+    folder = artifact_utils.get_split_uri([examples], split)
+    files = sorted(os.path.join(folder, name) for name in fileio.listdir(folder) if ".gz" in name)
+    try:
+        return read_examples(files)
+    except ValueError as error:
+        raise ValueError(f"the split {split!r} of the examples can't be read: {error}") from None
+
+
+def _dataset(examples: types.Artifact) -> reference.Dataset:
+    """Which data set the examples are of, from the artifact's custom properties."""
+    return reference.Dataset(
+        dataset=examples.get_string_custom_property("dataset"),
+        dataset_version=examples.get_string_custom_property("dataset_version"),
+        fingerprint=examples.get_string_custom_property("fingerprint"),
+        num_classes=examples.get_int_custom_property("num_classes"),
+        class_names=tuple(json.loads(examples.get_string_custom_property("class_names") or "[]")),
+    )
 
 
 def _contract(model_dir: str) -> GeneratorContract | None:

@@ -10,7 +10,6 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from tfx import types
 from tfx.components.example_gen import base_example_gen_executor, write_split
 from tfx.components.util import examples_utils
@@ -18,81 +17,32 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx_bsl.coders import example_coder
 
-from datasets import png, tfds_store
+from datasets import examples as examples_reader
+from datasets import tfds_store
 from datasets.source import DataSource
 
 DATA_SOURCE_KEY = "data_source"
 DATASET_FILE = "dataset.json"  # in the artifact's folder: the same facts as its properties
 _EXAMPLES_PER_FILE = 10_000  # so that nodes behind this one can read in parallel
-_BATCH = 1_000
-_ERROR_MARK = "unreadable record: "
 _LOG = logging.getLogger(__name__)
 
 
-def read_examples(prepared_dir: str, split_slice: str) -> Iterator[bytes]:
-    """Reads records of a prepared TFDS set, a batch at a time.
-
-    The images stay the PNG files that TFDS stored, they are not decoded.
-
-    Args:
-      prepared_dir: folder that TFDS wrote.
-      split_slice: TFDS slice, such as "train[50000:60000]".
-
-    Yields:
-      serialized tf.train.Examples with `image` (bytes), `label` (int64) and `id` (bytes, TFDS's
-      own: name of the record file and number in it), in TFDS's order.
+def serialized_examples(prepared_dir: str, split_slice: str) -> Iterator[bytes]:
+    """Records of a prepared TFDS set as serialized tf.train.Examples, in TFDS's order.
 
     Raises:
       DataError: a file is missing or damaged.
     """
-    try:
-        builder = tfds.builder_from_directory(prepared_dir)
-        instructions = builder.info.splits[split_slice].file_instructions
-        image_name, label_name = tfds_store.feature_names(builder)
-        decoder = example_coder.ExamplesToRecordBatchDecoder()
-        encoder = example_coder.RecordBatchToExamplesEncoder()
-    except Exception as error:
-        raise _unreadable(prepared_dir, prepared_dir, error) from error
-    for part in instructions:
-        try:
-            records = tf.data.TFRecordDataset(part.filename).skip(part.skip).take(part.take)
-            position = part.skip
-            for batch in records.batch(_BATCH).as_numpy_iterator():
-                columns = decoder.DecodeBatch(batch.tolist())
-                images = columns.column(columns.schema.get_field_index(image_name))
-                labels = columns.column(columns.schema.get_field_index(label_name))
-                _check(images.flatten().to_pylist(), labels.flatten(), len(batch), position)
-                ids = _ids(os.path.basename(part.filename), position, len(batch))
-                yield from encoder.encode(
-                    pa.RecordBatch.from_arrays([images, labels, ids], ["image", "label", "id"])
-                )
-                position += len(batch)
-            if position != part.skip + part.take:
-                raise ValueError(f"it ends after {position} records")
-        except Exception as error:
-            raise _unreadable(part.filename, prepared_dir, error) from error
-
-
-def _check(images: list[bytes], labels: pa.Array, size: int, position: int) -> None:
-    if len(images) != size or len(labels) != size:
-        raise ValueError(f"a record among {position} to {position + size} lacks image or label")
-    height, width, _ = tfds_store.IMAGE_SHAPE
-    for number, image in enumerate(images, position):
-        if not png.is_png(image, height, width):
-            raise ValueError(f"the image of record {number} is not a PNG file of 28x28 pixels")
-
-
-def _ids(file_name: str, start: int, size: int) -> pa.Array:
-    ids = pa.array([f"{file_name}__{i}".encode() for i in range(start, start + size)], pa.binary())
-    return pa.ListArray.from_arrays(pa.array(np.arange(size + 1, dtype=np.int32)), ids)
-
-
-def _unreadable(path: str, prepared_dir: str, error: Exception) -> tfds_store.DataError:
-    why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return tfds_store.DataError(
-        f"{_ERROR_MARK}{path}: {why}. Delete the folder {prepared_dir} and run again: it is then "
-        "prepared anew"
-    )
+    encoder = example_coder.RecordBatchToExamplesEncoder()
+    for records in examples_reader.read_records(prepared_dir, split_slice):
+        offsets = pa.array(np.arange(len(records.ids) + 1, dtype=np.int32))
+        columns = {
+            "image": pa.array(records.images.tolist(), pa.binary()),
+            "label": pa.array(records.labels),
+            "id": pa.array(records.ids.tolist(), pa.binary()),
+        }
+        lists = [pa.ListArray.from_arrays(offsets, column) for column in columns.values()]
+        yield from encoder.encode(pa.RecordBatch.from_arrays(lists, list(columns)))
 
 
 @beam.ptransform_fn
@@ -122,7 +72,7 @@ def _ReadSplit(
         pipeline
         | "Files" >> beam.Create(files)
         | "Read"
-        >> beam.MapTuple(lambda name, part: (name, list(read_examples(prepared_dir, part))))
+        >> beam.MapTuple(lambda name, part: (name, list(serialized_examples(prepared_dir, part))))
     )
 
 
@@ -175,9 +125,9 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
                     )
         except Exception as error:
             # Beam hands on what a worker raised as the text of its traceback.
-            if _ERROR_MARK not in str(error):
+            if examples_reader.UNREADABLE not in str(error):
                 raise
-            message = str(error).rpartition(_ERROR_MARK)[2].splitlines()[0]
+            message = str(error).rpartition(examples_reader.UNREADABLE)[2].splitlines()[0]
             raise tfds_store.DataError(message.partition(" [while running")[0]) from error
         examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
         examples_utils.set_file_format(

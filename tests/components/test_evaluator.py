@@ -383,8 +383,8 @@ def test_tallies_merge_the_same_in_any_order_and_grouping():
 
 def load_reference(examples, num_fakes: int, cache_dir: str | None) -> reference.Reference:
     return reference.load(
-        reference.Dataset.of(examples),
-        lambda split: reference.read_split(examples, split),
+        executor._dataset(examples),
+        lambda split: executor.read_split(examples, split),
         *generation.extractors(None),
         num_fakes,
         cache_dir,
@@ -395,7 +395,7 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     examples, tmp_path, monkeypatch
 ):
     first = load_reference(examples, 300, str(tmp_path))
-    monkeypatch.setattr(reference, "read_split", None)  # would fail if it were read again
+    monkeypatch.setattr(executor, "read_split", None)  # would fail if it were read again
     again = load_reference(examples, 300, str(tmp_path))
     assert again.floor == first.floor
     np.testing.assert_array_equal(again.features, first.features)

@@ -96,7 +96,7 @@ def test_prepared_mnist_is_the_original_pixel_for_pixel(mnist_source, mnist_dir)
         for image, label in zip(images, original("t10k-labels-idx1-ubyte.gz", 8), strict=True)
     )
     found = []
-    for record in executor.read_examples(str(mnist_source.prepared_dir), "test[0:10000]"):
+    for record in executor.serialized_examples(str(mnist_source.prepared_dir), "test[0:10000]"):
         feature = tf.train.Example.FromString(record).features.feature
         image = tf.io.decode_png(feature["image"].bytes_list.value[0]).numpy()
         found.append((image.tobytes(), feature["label"].int64_list.value[0]))
@@ -461,7 +461,7 @@ def test_a_damaged_prepared_file_is_named_with_the_cure(damage, copied_digits):
     path = copied_digits.prepared_dir / "digits-train.tfrecord-00000-of-00001"
     damage(path)
     with pytest.raises(DataError) as error:
-        list(executor.read_examples(str(copied_digits.prepared_dir), "train[0:1540]"))
+        list(executor.serialized_examples(str(copied_digits.prepared_dir), "train[0:1540]"))
     assert f"{path}: " in str(error.value)
     assert f"Delete the folder {copied_digits.prepared_dir}" in str(error.value)
 

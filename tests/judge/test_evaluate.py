@@ -9,6 +9,7 @@ from PIL import Image
 
 from datasets import source
 from datasets.data_config import DataConfig
+from datasets.examples import read_prepared
 from judge import evaluate
 from judge.judge_config import JudgeConfig
 from tests import fixtures_generators as generators
@@ -24,7 +25,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def held_out(data):
     """Real digits that are neither in the train nor in the test split."""
-    split = evaluate.read_split(data, "eval")
+    split = read_prepared(data, "eval")
     return split.images, split.labels
 
 

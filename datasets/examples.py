@@ -1,0 +1,152 @@
+"""The one reader of images and labels: from prepared TFDS records, and from TFX Examples.
+
+An example has three features: `image` (bytes of a PNG file), `label` (int64) and `id` (bytes,
+TFDS's own: name of the record file and number in it). Needs TensorFlow, neither TFX nor Beam.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from common.images import IMAGE_SHAPE
+from datasets import png, tfds_store
+from datasets.source import DataSource
+
+UNREADABLE = "unreadable record: "  # how the message of a damaged file begins
+FEATURES = {
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+    "id": tf.io.FixedLenFeature([], tf.string),
+}
+_BATCH = 1_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split of the data, in the order of the examples' ids.
+
+    Attributes:
+      images: uint8 [N, 28, 28, 1].
+      labels: int64 [N].
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """A batch of records as they are stored: `images` are PNG files, object [n] of bytes."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+
+def read_records(prepared_dir: str | os.PathLike, split_slice: str) -> Iterator[Records]:
+    """Reads records of a prepared TFDS set, in TFDS's order.
+
+    Args:
+      prepared_dir: folder that TFDS wrote.
+      split_slice: TFDS slice, such as "train[50000:60000]".
+
+    Yields:
+      `Records`, at most 1,000 a batch. Images are not decoded; that each is a PNG file of the right
+      size is checked.
+
+    Raises:
+      DataError: a file is missing or damaged.
+    """
+    try:
+        builder = tfds.builder_from_directory(os.fspath(prepared_dir))
+        instructions = builder.info.splits[split_slice].file_instructions
+        image_name, label_name = tfds_store.feature_names(builder)
+    except Exception as error:  # TFDS raises nearly anything here
+        raise _unreadable(prepared_dir, prepared_dir, error) from error
+    features = {image_name: FEATURES["image"], label_name: FEATURES["label"]}
+    for part in instructions:
+        name, position = os.path.basename(part.filename), part.skip
+        try:
+            dataset = tf.data.TFRecordDataset(part.filename).skip(part.skip).take(part.take)
+            for batch in dataset.batch(_BATCH):
+                parsed = tf.io.parse_example(batch, features)
+                images = parsed[image_name].numpy()
+                _check_png(images, position)
+                ids = [f"{name}__{i}".encode() for i in range(position, position + len(images))]
+                yield Records(images, parsed[label_name].numpy(), np.array(ids, object))
+                position += len(images)
+            if position != part.skip + part.take:
+                raise ValueError(f"it ends after {position} records")
+        except Exception as error:
+            raise _unreadable(part.filename, prepared_dir, error) from error
+
+
+def read_prepared(data: DataSource, split: str) -> Split:
+    """Decodes one split ("train", "eval", "test") of a prepared data set.
+
+    Raises:
+      DataError: a file is missing or damaged.
+    """
+    batches = [
+        (_decode(records.images), records.labels, records.ids)
+        for records in read_records(data.prepared_dir, data.split_slices[split])
+    ]
+    return _ordered(batches)
+
+
+def read_examples(files: Sequence[str]) -> Split:
+    """Decodes gzipped TFRecords of tf.train.Examples.
+
+    Raises:
+      ValueError: there is no example in `files`, or one lacks a feature.
+    """
+    batches = []
+    for batch in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BATCH):
+        try:
+            parsed = tf.io.parse_example(batch, FEATURES)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"an example can't be read: {error.message.splitlines()[0]}") from None
+        batches.append(
+            (_decode(parsed["image"].numpy()), parsed["label"].numpy(), parsed["id"].numpy())
+        )
+    if not batches:
+        raise ValueError(f"there is no example in {', '.join(map(str, files)) or 'no file'}")
+    return _ordered(batches)
+
+
+def _ordered(batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Split:
+    """Joined, in the order of ids: Beam writes examples in an order that differs between runs."""
+    images, labels, ids = (np.concatenate(column) for column in zip(*batches, strict=True))
+    order = np.argsort(ids.astype(bytes), kind="stable")
+    return Split(images[order], labels[order].astype(np.int64))
+
+
+def _decode(images: np.ndarray) -> np.ndarray:
+    """uint8 [n, 28, 28, 1] from PNG files."""
+    dataset = tf.data.Dataset.from_tensor_slices(images.astype(object))
+    decoded = dataset.map(
+        lambda image: tf.ensure_shape(tf.io.decode_png(image, channels=1), IMAGE_SHAPE),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return next(decoded.batch(len(images)).as_numpy_iterator())
+
+
+def _check_png(images: np.ndarray, position: int) -> None:
+    height, width, _ = IMAGE_SHAPE
+    for number, image in enumerate(images, position):
+        if not png.is_png(image, height, width):
+            raise ValueError(
+                f"the image of record {number} is not a PNG file of {height}x{width} pixels"
+            )
+
+
+def _unreadable(path: str | os.PathLike, prepared_dir, error: Exception) -> tfds_store.DataError:
+    lines = str(getattr(error, "message", error)).strip().splitlines()
+    return tfds_store.DataError(
+        f"{UNREADABLE}{path}: {lines[0] if lines else type(error).__name__}. Delete the folder "
+        f"{prepared_dir} and run again: it is then prepared anew"
+    )
