@@ -15,6 +15,9 @@ GREY_LEVELS = 256
 VALUE_RANGE = (-1.0, 1.0)
 """What black and white are as floats."""
 
+DATA_SAMPLES_FILE = "samples.png"
+"""A grid of real images in the folder of an Examples artifact; the report shows it."""
+
 _HALF = (GREY_LEVELS - 1) / 2
 _GAP = 2  # white pixels between the images of a grid
 

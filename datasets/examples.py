@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from common.images import IMAGE_SHAPE
+from common.images import IMAGE_SHAPE, tile
 from datasets import png, tfds_store
 from datasets.source import DataSource
 
@@ -23,6 +23,7 @@ FEATURES = {
     "id": tf.io.FixedLenFeature([], tf.string),
 }
 _BATCH = 1_000
+_LOOKED_AT = 5_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,3 +151,36 @@ def _unreadable(path: str | os.PathLike, prepared_dir, error: Exception) -> tfds
         f"{UNREADABLE}{path}: {lines[0] if lines else type(error).__name__}. Delete the folder "
         f"{prepared_dir} and run again: it is then prepared anew"
     )
+
+
+def first_of_each_class(data: DataSource, split: str, *, per_class: int, most: int) -> np.ndarray:
+    """A grid of the first images of each class, one class per row, from the first 5,000 examples.
+
+    Args:
+      data: the data set, prepared.
+      split: "train", "eval" or "test".
+      per_class: images in a row; places that stay empty are white.
+      most: the most classes that are shown.
+
+    Returns:
+      uint8 [height, width].
+
+    Raises:
+      DataError: a file is missing or damaged.
+    """
+    classes = min(data.num_classes, most)
+    rows: list[list[bytes]] = [[] for _ in range(classes)]
+    seen = 0
+    for records in read_records(data.prepared_dir, data.split_slices[split]):
+        for image, label in zip(records.images, records.labels, strict=True):
+            if label < classes and len(rows[label]) < per_class:
+                rows[label].append(image)
+        seen += len(records.images)
+        if seen >= _LOOKED_AT or all(len(row) == per_class for row in rows):
+            break
+    grid = np.full([classes * per_class, *IMAGE_SHAPE], 255, np.uint8)
+    for label, row in enumerate(rows):
+        if row:
+            start = label * per_class
+            grid[start : start + len(row)] = _decode(np.array(row, object))
+    return tile(grid, per_class)

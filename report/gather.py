@@ -6,23 +6,20 @@ sentence in the section's place.
 
 import base64
 import functools
-import io
 import json
 import math
 import pathlib
 from collections.abc import Mapping
 
-from common.images import to_floats
+from common.images import DATA_SAMPLES_FILE
+from common.transform_counts import VALUE_BINS, read_counts
 from common.workspace import Workspace
-from components.transform.counts import read_counts
 from lineage import documents, render
 from lineage.graph import Artifact, Store
-from report import drawing, examples
+from report import drawing
 from report.architecture import draw_network
 from serving import versions
 
-_PER_CLASS = 10
-_MOST_CLASSES = 20  # of whom real images are shown
 _MOST_FRAMES = 12
 _SPLITS = ("train", "eval", "test")
 _PICTURES = {
@@ -322,7 +319,7 @@ def data(subject: Subject) -> dict:
         "anomalies": _anomalies(subject),
     }
     for key, part in (
-        ("digits", lambda: _real_digits(subject.folder("Examples", "dataset"), names)),
+        ("digits", lambda: _real_digits(subject.folder("Examples", "dataset"))),
         ("labels", lambda: _label_chart(subject, names)),
         ("pixels", lambda: _pixel_charts(subject)),
     ):
@@ -354,30 +351,9 @@ def _anomalies(subject: Subject) -> list[str] | None:
     return sentences
 
 
-def _real_digits(folder: pathlib.Path, names: list[str]) -> dict:
-    import numpy as np
-    from PIL import Image
-
-    from common.images import tile
-
-    classes = min(len(names) or 10, _MOST_CLASSES)
-    found = examples.some_of_each_class(folder / "Split-train", _PER_CLASS, classes)
-    images = [
-        np.asarray(Image.open(io.BytesIO(image)).convert("L"))
-        for label in range(classes)
-        for image in found[label]
-    ]
-    full = all(len(found[label]) == _PER_CLASS for label in range(classes))
-    sheet = tile(np.stack(images)[..., np.newaxis], _PER_CLASS if full else 20)
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG", optimize=True)
-    which = "ten of each class, a class a row" if full else "the first that there are"
-    return {
-        "src": data_uri(buffer.getvalue()),
-        "width": sheet.shape[1],
-        "height": sheet.shape[0],
-        "caption": f"Real training images: {which}.",
-    }
+def _real_digits(folder: pathlib.Path) -> dict:
+    caption = "Real training images, the first of each class, one class per row."
+    return picture(folder / DATA_SAMPLES_FILE, caption)
 
 
 def _label_chart(subject: Subject, names: list[str]) -> dict:
@@ -413,7 +389,8 @@ def _pixel_charts(subject: Subject) -> dict:
     bins: dict[int, int] = dict.fromkeys(range(0, 256, 8), 0)
     for level, count in counts.levels.items():
         bins[level // 8 * 8] += count
-    after = {to_floats(edge): count for edge, count in bins.items()}
+    width = 2 / VALUE_BINS
+    after = {-1 + number * width: counts.values.get(number, 0) for number in range(VALUE_BINS)}
     return {
         "before": drawing.area(
             "Pixels by grey level, before the Transform",

@@ -17,6 +17,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx_bsl.coders import example_coder
 
+from common.images import DATA_SAMPLES_FILE
 from datasets import examples as examples_reader
 from datasets import tfds_store
 from datasets.source import DataSource
@@ -134,6 +135,9 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
             examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
         )
         describe(examples, source)
+        grid = examples_reader.first_of_each_class(source, "train", per_class=10, most=20)
+        with tf.io.gfile.GFile(os.path.join(examples.uri, DATA_SAMPLES_FILE), "wb") as file:
+            file.write(tf.io.encode_png(grid[..., np.newaxis]).numpy())
         _LOG.info("wrote %s", source.split_counts)
 
 

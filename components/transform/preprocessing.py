@@ -5,8 +5,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from common.images import GREY_LEVELS, IMAGE_SHAPE, to_floats
-from components.transform.counts import COUNTS_FILE, LABEL, LEVEL
+from common.images import GREY_LEVELS, IMAGE_SHAPE, VALUE_RANGE, to_floats
+from common.transform_counts import COUNTS_FILE, LABEL, LEVEL, VALUE, VALUE_BINS
 
 
 def decode(images: tf.Tensor) -> tf.Tensor:
@@ -36,7 +36,7 @@ def preprocessing_fn(
     The normalisation takes nothing from the data: 0 and 255 mean the same in every data set, and
     whoever knows the range [-1, 1] can turn a generator's output into pixels. What the analyser
     finds is for people: it counts grey levels and labels into a file among the graph's assets,
-    which `components.transform.counts` reads.
+    which `common.transform_counts` reads.
 
     Args:
       inputs: `image` string [n] (PNG), `label` int64 [n], `id` string [n].
@@ -49,29 +49,33 @@ def preprocessing_fn(
     """
     del custom_config
     pixels = decode(inputs["image"])
-    _count(pixels, inputs["label"])
+    images = to_floats(tf.cast(pixels, tf.float32))
+    _count(pixels, images, inputs["label"])
     return {
-        "image": to_floats(tf.cast(pixels, tf.float32)),
+        "image": images,
         "label": inputs["label"],
         "id": inputs["id"],
     }
 
 
-def _count(pixels: tf.Tensor, labels: tf.Tensor) -> None:
-    """Counts grey levels and labels of the whole analysed split.
+def _count(pixels: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> None:
+    """Counts grey levels, transformed values and labels of the whole analysed split.
 
-    Both in one vocabulary with counts as weights: each analyser more is another pass of Beam
+    All in one vocabulary with counts as weights: each analyser more is another pass of Beam
     stages, 2 to 3 s of processor time for mean and variance alone, which follow from the counts.
     """
     levels = tf.math.bincount(
         tf.reshape(tf.cast(pixels, tf.int32), [-1]), minlength=GREY_LEVELS, maxlength=GREY_LEVELS
     )
+    values = tf.histogram_fixed_width(images, VALUE_RANGE, VALUE_BINS)
     names = tf.concat(
         [
             tf.constant([f"{LEVEL} {level}" for level in range(GREY_LEVELS)]),
+            tf.constant([f"{VALUE} {number}" for number in range(VALUE_BINS)]),
             tf.strings.join([f"{LABEL} ", tf.strings.as_string(labels)]),
         ],
         axis=0,
     )
-    weights = tf.concat([tf.cast(levels, tf.float32), tf.ones_like(labels, tf.float32)], axis=0)
+    counts = tf.cast(tf.concat([levels, values], axis=0), tf.float32)
+    weights = tf.concat([counts, tf.ones_like(labels, tf.float32)], axis=0)
     tft.vocabulary(names, weights=weights, vocab_filename=COUNTS_FILE, store_frequency=True)

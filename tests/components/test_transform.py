@@ -11,8 +11,9 @@ from tfx.proto import transform_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from common import transform_counts as counts
 from common.images import to_uint8
-from components.transform import counts, preprocessing
+from components.transform import preprocessing
 from tests.components import artifacts, data_nodes
 
 LEVELS = np.arange(256, dtype=np.uint8)
@@ -70,6 +71,9 @@ def test_the_graph_keeps_exact_counts_of_levels_and_labels(transformed):
     found = counts.read_counts(graph.uri)
     levels, numbers = np.unique(images, return_counts=True)
     assert found.levels == dict(zip(levels.tolist(), numbers.tolist(), strict=True))
+    bins = np.histogram(images / 127.5 - 1.0, counts.VALUE_BINS, (-1, 1))[0]
+    assert sum(found.values.values()) == images.size
+    assert (found.values[0], found.values[counts.VALUE_BINS - 1]) == (bins[0], bins[-1])
     assert found.labels == {label: int((labels == label).sum()) for label in range(10)}
     assert found.pixel_mean == pytest.approx(images.mean(), rel=1e-12)
     assert found.pixel_standard_deviation == pytest.approx(images.std(), rel=1e-9)

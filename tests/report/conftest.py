@@ -1,9 +1,7 @@
 """A workspace with all that a report shows: three runs on scikit-learn's digits, made by hand."""
 
-import gzip
 import json
 import pathlib
-import struct
 
 import ml_metadata as mlmd
 import numpy as np
@@ -13,6 +11,8 @@ from PIL import Image
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from benchmarks.lineage import make_store
+from common.images import DATA_SAMPLES_FILE, VALUE_RANGE, to_floats
+from common.transform_counts import VALUE_BINS
 from common.workspace import Workspace
 from judge import plots
 from lineage import graph
@@ -47,7 +47,9 @@ def workspace(tmp_path, digits) -> Workspace:
     store = graph.open_store(space.metadata)
     images, labels = digits
     fill = {
-        "Examples": lambda folder, run: write_examples(folder / "Split-train", images, labels),
+        "Examples": lambda folder, run: plots.digit_grid(
+            folder / DATA_SAMPLES_FILE, images[:100], 10
+        ),
         "ExampleAnomalies": lambda folder, run: write_anomalies(folder),
         "TransformGraph": lambda folder, run: write_counts(folder, images, labels),
         "ModelRun": lambda folder, run: write_model_run(folder, images, run),
@@ -142,52 +144,6 @@ def fail_last_run(space: Workspace, error: str) -> None:
 # --- artifacts
 
 
-def varint(number: int) -> bytes:
-    """A protocol buffer's integer."""
-    digits = []
-    number &= (1 << 64) - 1
-    while True:
-        digits.append(number & 0x7F | (0x80 if number > 0x7F else 0))
-        number >>= 7
-        if not number:
-            return bytes(digits)
-
-
-def field(number: int, content: bytes) -> bytes:
-    """An embedded field of a protocol buffer message."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def example(**values: bytes | int) -> bytes:
-    """A serialised tf.train.Example."""
-    features = b""
-    for name, value in values.items():
-        if isinstance(value, bytes):
-            feature = field(1, field(1, value))
-        else:
-            feature = field(3, field(1, varint(value)))
-        features += field(1, field(1, name.encode()) + field(2, feature))
-    return field(1, features)
-
-
-def write_records(path: pathlib.Path, records: list[bytes]) -> None:
-    """A gzipped TFRecord file, checksums left empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wb") as file:
-        for record in records:
-            file.write(struct.pack("<Q4x", len(record)) + record + bytes(4))
-
-
-def write_examples(folder: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> None:
-    records = []
-    for image, label in zip(images, labels, strict=True):
-        path = folder.parent / "one.png"
-        Image.fromarray(image[..., 0]).save(path)
-        records.append(example(image=path.read_bytes(), label=int(label), id=b"x"))
-        path.unlink()
-    write_records(folder / "data_tfrecord-00000-of-00001.gz", records)
-
-
 def write_anomalies(folder: pathlib.Path) -> None:
     for split in ("train", "eval"):
         (folder / f"Split-{split}").mkdir()
@@ -201,6 +157,9 @@ def write_counts(folder: pathlib.Path, images: np.ndarray, labels: np.ndarray) -
     assets.mkdir(parents=True)
     lines = [f"{count} level {level}" for level, count in enumerate(np.bincount(images.ravel()))]
     lines += [f"{count} label {label}" for label, count in enumerate(np.bincount(labels))]
+    floats = to_floats(images.ravel().astype(np.float32))
+    values = np.histogram(floats, VALUE_BINS, VALUE_RANGE)[0]
+    lines += [f"{count} value {number}" for number, count in enumerate(values)]
     (assets / "counts").write_text("\n".join(lines))
 
 
