@@ -25,8 +25,9 @@ class DataConfig(pydantic.BaseModel):
     )
     data_dir: pathlib.Path | None = Field(
         None,
-        description="folder with the data set's original files, as TFDS names them; without it "
-        f"{DATA_DIR_VARIABLE} names it, MNIST may be in {MNIST_FOLDER}, or it is downloaded",
+        description="folder with the data set's original files, as TFDS names them, or where TFDS "
+        f"has prepared it; without it {DATA_DIR_VARIABLE} or TFDS_DATA_DIR names it, MNIST may be "
+        f"in {MNIST_FOLDER}, or it is downloaded",
     )
 
     @pydantic.field_validator("data_dir", mode="before")

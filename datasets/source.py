@@ -20,6 +20,9 @@ quickdraw_bitmap has 50 million.
 # A small data set gives this share of its train split to `eval` (MNIST: 10,000 of 60,000), and
 # where it has no test split another such share of what it has to `test`.
 _EVAL_DIVISOR, _TEST_DIVISOR = 6, 7
+ORIGINALS = "original files"
+RECORDS = "prepared records; the original files are unknown"
+MIN_TEST_EXAMPLES = 50  # fewer tell nothing: the judge looks at neighbours and at classes
 _PROGRESS = logging.getLogger("mnist_gan.progress")
 
 
@@ -35,10 +38,11 @@ class DataSource:
       split_counts: examples in each.
       num_classes: labels run from 0 to num_classes - 1.
       class_names: one name a class, in label order.
-      checksums: {file name: sha256} of the original files (of the prepared ones, where TFDS has no
-        checksums of the originals).
+      checksums: {file name: sha256} of the original files, or of the prepared records where those
+        are unknown.
       tfds_dir: folder in which TFDS keeps it.
       data_dir: folder with the original files that it was prepared from, if one was named.
+      checksums_of: what `checksums` are of: ORIGINALS or RECORDS.
       fallback_reason: why this is not what was asked for; empty if it is.
     """
 
@@ -53,6 +57,7 @@ class DataSource:
     tfds_dir: str
     data_dir: str | None = None
     fallback_reason: str = ""
+    checksums_of: str = ORIGINALS
 
     @property
     def fingerprint(self) -> str:
@@ -93,7 +98,7 @@ def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
     if config.dataset != "auto":
         return _resolve_named(config.dataset, config, tfds_dir)
     mnist = tfds_store.get_builder("mnist", tfds_dir)
-    at_hand = config.data_dir is not None or mnist.is_prepared()
+    at_hand = config.data_dir or mnist.is_prepared() or tfds_store.named_root(mnist)
     if at_hand:
         return _resolve_named("mnist", config, tfds_dir)
     if host := tfds_store.unreachable_host(mnist):
@@ -114,21 +119,22 @@ def _resolve_named(
     name: str, config: DataConfig, tfds_dir: pathlib.Path, fallback_reason: str = ""
 ) -> DataSource:
     builder = tfds_store.get_builder(name, tfds_dir)
-    checksums = tfds_store.registered_files(builder)
-    data_dir = None
+    data_dir = root = None
     if config.data_dir is not None and builder.name != "digits":  # which is embedded
         data_dir = config.data_dir.absolute()
+        root = tfds_store.prepared_root(builder, data_dir)
         # The environment may name MNIST's folder for every run, of other data sets too.
-        if builder.name != "mnist" and tfds_store.is_folder_of("mnist", data_dir):
+        if root is None and builder.name != "mnist" and tfds_store.is_folder_of("mnist", data_dir):
             _PROGRESS.warning("%s holds MNIST, not %s: not used", data_dir, name)
             data_dir = None
-        else:
+        elif root is None:
             tfds_store.check_files(builder, data_dir)
+    if root is None and not builder.is_prepared():
+        root = tfds_store.named_root(builder)
+    if root is not None:
+        builder = tfds_store.get_builder(name, root)
     tfds_store.prepare(builder, data_dir)
-    if builder.name == "digits":
-        checksums = digits.source_checksums()
-    elif not checksums:
-        checksums = tfds_store.shard_checksums(builder)
+    checksums = _checksums(builder)
     slices, counts = _splits(builder, config)
     label = builder.info.features[tfds_store.feature_names(builder)[1]]
     return DataSource(
@@ -139,10 +145,27 @@ def _resolve_named(
         split_counts=counts,
         num_classes=label.num_classes,
         class_names=tuple(label.names),
-        checksums=checksums,
-        tfds_dir=str(tfds_dir),
+        checksums=checksums or tfds_store.shard_checksums(builder),
+        checksums_of=ORIGINALS if checksums else RECORDS,
+        tfds_dir=str(builder.data_dir_root),
         data_dir=None if data_dir is None else str(data_dir),
         fallback_reason=fallback_reason,
+    )
+
+
+def _checksums(builder) -> dict[str, str]:
+    """Of the original files that the records were made from; {} where nobody knows them."""
+    if not tfds_store.prepared_here(builder):
+        _PROGRESS.warning(
+            "the records in %s were prepared by someone else: the checksums of their original "
+            "files are unknown, those of the records are noted instead",
+            builder.data_dir,
+        )
+        return {}
+    return (
+        digits.source_checksums()
+        if builder.name == "digits"
+        else tfds_store.registered_files(builder)
     )
 
 
@@ -176,6 +199,12 @@ def _splits(builder, config: DataConfig) -> tuple[dict[str, str], dict[str, int]
         "test": (test_from, test_start, test, config.test_examples),
     }
     counts = {name: min(size, cap or size) for name, (_, _, size, cap) in parts.items()}
+    if counts["test"] < MIN_TEST_EXAMPLES:
+        raise DataError(
+            f"{counts['test']} test images are too few to judge a generator by: at least "
+            f"{MIN_TEST_EXAMPLES} are needed"
+            + (" (--set test_examples=N)" if config.test_examples else "")
+        )
     slices = {
         name: f"{part}[{start}:{start + counts[name]}]"
         for name, (part, start, _, _) in parts.items()

@@ -150,6 +150,7 @@ def describe(examples: types.Artifact, source: DataSource) -> None:
         "split_slices": source.split_slices,
         "split_counts": source.split_counts,
         "checksums": source.checksums,
+        "checksums_of": source.checksums_of,
         "fingerprint": source.fingerprint,
         "fallback_reason": source.fallback_reason,
     }
