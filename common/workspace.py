@@ -17,6 +17,8 @@ DEFAULT = "workspace"
 VARIABLE = "MNIST_GAN_WORKSPACE"
 
 
+# Patterns for TensorFlow and Beam, parts of an address for SQLite.
+FORBIDDEN = "*?[]%#\\"
 LOCK_PATIENCE = 0.5  # s; whoever only asks whether the lock is held holds it for a moment
 
 
@@ -141,8 +143,10 @@ class Workspace:
 
         Raises:
           WorkspaceBusyError: another live process holds it.
-          WorkspaceError: the folder can't be made or written.
+          WorkspaceError: the folder can't be made or written, or has a name that the libraries
+            can't work with.
         """
+        self._check_name()
         with contextlib.ExitStack() as stack:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -157,6 +161,17 @@ class Workspace:
                     "make room or choose another folder with --workspace DIR"
                 ) from None
             yield
+
+    def _check_name(self) -> None:
+        name = str(self.root)
+        for character in name:
+            if character in FORBIDDEN or not character.isprintable():
+                shown = character if character.isprintable() else ascii(character)
+                raise WorkspaceError(
+                    f"the path of the workspace, {ascii(name)[1:-1]}, holds the character {shown}, "
+                    "which TensorFlow, Beam or SQLite would take for something else: choose "
+                    "another folder with --workspace DIR"
+                )
 
     def _acquire(self, file: typing.TextIO) -> None:
         patience = time.monotonic() + LOCK_PATIENCE

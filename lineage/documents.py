@@ -395,9 +395,10 @@ def _origin(store: Store, found: Trace) -> dict:
     runs_of = sorted((store.run_named(name) for name in names), key=lambda run: run.id)
     made = {i for e in found.inputs for i in found.made(e)}
     facts = _facts(executions, [found.artifacts[i] for i in sorted(made) if i in found.artifacts])
-    # The run that made the last of it tells the settings and versions.
+    # The run that made the last of it tells the settings, and the versions where the nodes do not.
     noted = runs_of[-1].properties if runs_of else {}
-    versions = _versions(noted) or facts["versions"]
+    own = any(execution.versions for execution in executions.values())
+    versions = facts["versions"] if own else _versions(noted) or facts["versions"]
     facts["config"] = _untold(facts["config"], facts["data"], versions)
     return {
         "data": facts["data"],
@@ -457,6 +458,12 @@ def _facts(executions: dict[str, Execution], made: list[Artifact]) -> dict[str, 
             facts["verdict"] |= properties
         if version := artifact.properties.get("tfx_version"):
             facts["versions"]["tfx"] = version
+    used: dict[str, set[str]] = {}
+    for execution in executions.values():
+        for package, version in execution.versions.items():
+            used.setdefault(package, set()).add(version)
+    # Nodes that ran at different times may have run on different versions.
+    facts["versions"] |= {name: ", ".join(sorted(found)) for name, found in sorted(used.items())}
     facts["verdict"] = _untold(facts["verdict"], facts["metrics"])
     return facts
 

@@ -5,11 +5,13 @@ and its 1.21 know (1.21 has no filter queries). Read-only; imports neither TFX n
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import pathlib
+import sqlite3
 import urllib.parse
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -23,6 +25,7 @@ from common.workspace import moved_path
 RUN_CONTEXT = "pipeline_run"
 NODE_CONTEXT = "node"
 ABANDONED_PROPERTY = "abandoned"  # custom property of an artifact that a run did not take: why
+VERSIONS_PROPERTY = "library_versions"  # custom property of an execution: JSON, by package
 ERROR_PROPERTY = "error"  # custom property of a FAILED execution: what went wrong, in words
 
 _STATES = {
@@ -133,7 +136,14 @@ class Execution(_Node):
     @property
     def parameters(self) -> dict:
         """What the node was told: its execution properties."""
-        return {key: value for key, value in self.properties.items() if key != ERROR_PROPERTY}
+        notes = (ERROR_PROPERTY, VERSIONS_PROPERTY)
+        return {key: value for key, value in self.properties.items() if key not in notes}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of the libraries that it ran on, by package; {} where nobody noted them."""
+        noted = self.properties.get(VERSIONS_PROPERTY)
+        return noted if isinstance(noted, dict) else {}
 
     @property
     def seconds(self) -> float | None:
@@ -306,6 +316,13 @@ def open_store(location: str | os.PathLike) -> Store:
       StoreError: it can't be reached, or is not ML Metadata.
     """
     uri = urllib.parse.urlsplit(os.fspath(location))
+    try:
+        _ = uri.port
+    except ValueError:  # the rest of it may be a part of the password
+        raise StoreError(
+            f"the {uri.scheme} address of the store can't be read: in user and password write / as "
+            "%2F, @ as %40 and : as %3A"
+        ) from None
     # Messages are kept and passed on: they must not hold the password.
     name = uri.geturl().replace(f":{uri.password}@", ":***@") if uri.password else str(location)
     home, hint = None, ""
@@ -327,6 +344,9 @@ def open_store(location: str | os.PathLike) -> Store:
         path = pathlib.Path(uri.path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no ML Metadata store at {path}")
+        if not path.stat().st_size:
+            raise StoreError(explain(path))
+        roll_back_journal(path)
         home = path.resolve().parent
         config = pb.ConnectionConfig()
         config.sqlite.filename_uri = str(path)
@@ -336,9 +356,78 @@ def open_store(location: str | os.PathLike) -> Store:
     try:
         return Store(mlmd.MetadataStore(config), home)
     except (mlmd.errors.StatusError, RuntimeError) as error:
-        if "Concurrent writes" in str(error):  # of the C++ library, without a class of its own
-            raise StoreError(f"{name} is locked by a program that writes to it") from None
+        if home is not None:
+            raise StoreError(explain(path, error)) from None
         raise StoreError(f"{name} can't be read as ML Metadata: {error}{hint}") from None
+
+
+def explain(path: pathlib.Path, error: Exception | None = None) -> str:
+    """Why the SQLite store at `path` can't be used, and what to do about it.
+
+    Args:
+      path: the file.
+      error: what ML Metadata or SQLite said, if they were asked.
+    """
+    said = str(error or "").splitlines()
+    text = " ".join(said)
+    if not path.stat().st_size:
+        return (
+            f"{path} is empty: it holds no run. If there is a backup put it there; otherwise "
+            "`mnist-gan run` begins a new one"
+        )
+    if "subset of tables" in text:
+        return (
+            f"{path} is there in part only, as a program was killed while it made it. Nothing was "
+            "recorded in it: delete it"
+        )
+    # Of the C++ library, without a class of its own.
+    if "Concurrent writes" in text or "locked" in text:
+        holder = holder_of(path)
+        who = f"process {holder}" if holder else "another program"
+        return f"{path} is locked by {who}, which writes to it: wait for it, or end it"
+    return (
+        f"{path} can't be read as ML Metadata ({said[0] if said else 'unknown reason'}). "
+        "If it is damaged put a backup there, or use another --workspace"
+    )
+
+
+def roll_back_journal(path: pathlib.Path) -> None:
+    """Has SQLite undo what a killed program was writing to the store, where that is so.
+
+    Raises:
+      StoreError: the file may not be written here, or another program holds it.
+    """
+    journal = path.with_name(path.name + "-journal")
+    if not (journal.is_file() and journal.stat().st_size):
+        return
+    address = f"file:{urllib.parse.quote(str(path))}?mode=rw"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=5)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise StoreError(explain(path, error)) from None
+        raise StoreError(
+            f"a program was killed while it wrote to {path}, and what it left undone can't be "
+            f"undone here ({error}): run a command where the folder may be written"
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise StoreError(explain(path, error)) from None
+
+
+def holder_of(path: pathlib.Path) -> str | None:
+    """The process that has locked `path`, as "1234 (python)"; None where that can't be told."""
+    try:
+        inode = path.stat().st_ino
+        for line in pathlib.Path("/proc/locks").read_text().splitlines():
+            fields = line.split()
+            if "WRITE" in fields and any(f.endswith(f":{inode}") for f in fields):
+                process = fields[fields.index("WRITE") + 1]
+                name = pathlib.Path("/proc", process, "comm").read_text().strip()
+                return f"{process} ({name})"
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def facts_of(properties) -> dict:

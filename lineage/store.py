@@ -15,6 +15,8 @@ from lineage.graph import (
     NODE_CONTEXT,
     RUN_CONTEXT,
     StoreError,
+    explain,
+    roll_back_journal,
     value_of,
 )
 from serving import versions
@@ -36,6 +38,7 @@ def connect(path: pathlib.Path, *, readonly: bool = True) -> mlmd.MetadataStore:
     """
     if readonly and not (path.is_file() and path.stat().st_size):
         raise FileNotFoundError(f"there is no ML Metadata store at {path}")
+    roll_back_journal(path)
     config = metadata_store_pb2.ConnectionConfig()
     config.sqlite.filename_uri = str(path)
     mode = metadata_store_pb2.SqliteMetadataSourceConfig
@@ -43,10 +46,7 @@ def connect(path: pathlib.Path, *, readonly: bool = True) -> mlmd.MetadataStore:
     try:
         return mlmd.MetadataStore(config)
     except (mlmd.errors.StatusError, RuntimeError) as error:
-        raise StoreError(
-            f"{path} can't be read as an ML Metadata store ({str(error).splitlines()[0]}). Move it "
-            "away, or use another --workspace"
-        ) from None
+        raise StoreError(explain(path, error)) from None
 
 
 def runs(store: mlmd.MetadataStore) -> list[metadata_store_pb2.Context]:
@@ -71,7 +71,8 @@ def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
       run: its context of type pipeline_run.
 
     Returns:
-      `run_id`, `dataset`, `preset`, `state` (COMPLETE, FAILED or RUNNING), `seconds`, `nodes` (each
+      `run_id`, `dataset`, `preset`, `state` (COMPLETE, FAILED or RUNNING),
+      `stopped` (whether somebody stopped it), `seconds`, `nodes` (each
       `id`, `state` among COMPLETE, CACHED, RUNNING, FAILED, NOT_RUN, `seconds`, `error`),
       `metrics`, `blessed`, `blessing_reason`, `infra_blessed`, `infra_blessing_reason` (whether
       a server can serve it), `pushed_version`, `pushed_path`, `push_reason`, `rolled_back`
@@ -108,6 +109,7 @@ def describe_run(store: mlmd.MetadataStore, workspace: Workspace, run) -> dict:
         "dataset_note": facts.get("dataset_note") or None,
         "preset": facts.get("preset"),
         "state": state,
+        "stopped": facts.get("stopped") == "yes",
         "seconds": facts.get("seconds"),
         "nodes": nodes,
         **verdict,

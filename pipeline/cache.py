@@ -1,21 +1,25 @@
 """TFX's cache, made exact: it hands out what is still as it was recorded, wherever it lies today.
 
-TFX takes an artifact from the cache when its folder is there, whatever became of the files in it,
-and its keys hold the artifacts' paths and the time when ML Metadata last wrote them.
+TFX takes an artifact from the cache when its folder is there, whatever became of the files in it.
+Its keys hold the artifacts' paths and the time when ML Metadata last wrote them, and no versions of
+libraries.
 """
 
 import contextlib
 import copy
+import json
 import logging
 import pathlib
 from collections.abc import Iterator
 
+from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.orchestration.portable import cache_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 
 from lineage import digests
-from lineage.graph import ABANDONED_PROPERTY, facts_of
+from lineage.graph import ABANDONED_PROPERTY, VERSIONS_PROPERTY, facts_of
+from pipeline import provenance
 
 _PROGRESS = logging.getLogger("mnist_gan.progress")
 _ANYWHERE = "<workspace>"
@@ -33,19 +37,24 @@ def exact(workspace_root: pathlib.Path, *, full: bool = False) -> Iterator[None]
     """
     key, outputs = cache_utils.get_cache_context, cache_utils.get_cached_outputs
 
-    def get_cache_context(*args, input_artifacts=None, parameters=None, **others) -> pb.Context:
+    def get_cache_context(
+        *, pipeline_node, input_artifacts=None, parameters=None, **others
+    ) -> pb.Context:
+        versions = provenance.library_versions(pipeline_node.node_info.id)
         return key(
-            *args,
+            pipeline_node=pipeline_node,
             input_artifacts=portable_inputs(input_artifacts or {}, str(workspace_root)),
             parameters={
                 name: _portable(value, str(workspace_root))
                 for name, value in (parameters or {}).items()
-            },
+            }
+            | {VERSIONS_PROPERTY: json.dumps(versions, sort_keys=True)},
             **others,
         )
 
     def get_cached_outputs(metadata_handle, cache_context) -> dict | None:
-        abandon_broken(metadata_handle.store, cache_context.id, full=full)
+        found = outputs_of(metadata_handle.store, cache_context.id)
+        abandon_broken(metadata_handle.store, found, "it is made anew", full=full)
         return outputs(metadata_handle=metadata_handle, cache_context=cache_context)
 
     # The launcher has no other place to say so. It calls both by these names.
@@ -82,43 +91,52 @@ def _portable(value: object, root: str) -> object:
     return value.replace(root, _ANYWHERE) if isinstance(value, str) else value
 
 
-def abandon_broken(store, cache_context: int, *, full: bool = False) -> list[str]:
-    """Keeps TFX from taking outputs that are not as they were recorded, and says so.
-
-    They are marked ABANDONED with the reason; their files stay where they are.
+def outputs_of(store, cache_context: int) -> list[pb.Artifact]:
+    """What the executions of one cache key made, and is not given up.
 
     Args:
-      store: an ML Metadata store that may be written.
-      cache_context: id of the context that gathers the executions of one cache key.
-      full: compare digests.
-
-    Returns:
-      A sentence for each of them.
+      store: an ML Metadata store.
+      cache_context: id of the context that gathers the executions.
     """
     executions = [
         execution.id
         for execution in store.get_executions_by_context(cache_context)
         if execution_lib.is_execution_successful(execution)
     ]
-    if not executions:
-        return []
-    events = store.get_events_by_execution_ids(executions)
+    events = store.get_events_by_execution_ids(executions) if executions else []
     ids = {event.artifact_id for event in events if event.type == pb.Event.OUTPUT}
-    broken, told = [], []
-    for artifact in store.get_artifacts_by_id(sorted(ids)):
-        if artifact.state != pb.Artifact.LIVE:
-            continue
-        faults = digests.differences(facts_of(artifact.custom_properties), artifact.uri, full=full)
-        if faults:
+    found = store.get_artifacts_by_id(sorted(ids)) if ids else []
+    return [artifact for artifact in found if artifact.state == pb.Artifact.LIVE]
+
+
+def abandon_broken(store, artifacts: list[pb.Artifact], then: str, *, full: bool = False) -> None:
+    """Keeps TFX from taking artifacts that are not as they were recorded, and says so.
+
+    They are marked ABANDONED with the reason; their files stay where they are.
+
+    Args:
+      store: an ML Metadata store that may be written.
+      artifacts: some that are LIVE.
+      then: what is done without them, for the message.
+      full: compare digests, not names and sizes alone.
+    """
+    for artifact in artifacts:
+        facts = facts_of(artifact.custom_properties)
+        if faults := digests.differences(facts, artifact.uri, full=full):
             more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
             artifact.state = pb.Artifact.ABANDONED
             artifact.custom_properties[ABANDONED_PROPERTY].string_value = faults[0] + more
-            broken.append(artifact)
-            told.append(
-                f"{artifact.uri} is not as it was made ({faults[0]}{more}): it is made anew"
+            store.put_artifacts([artifact])
+            _PROGRESS.warning(
+                "%s is not as it was made (%s%s): %s", artifact.uri, faults[0], more, then
             )
-    if broken:
-        store.put_artifacts(broken)
-    for sentence in told:
-        _PROGRESS.warning("%s", sentence)
-    return told
+
+
+def abandon_altered_models(store) -> None:
+    """Keeps generators whose files are not those that were trained from being trained on."""
+    try:
+        models = store.get_artifacts_by_type("Model")
+    except errors.NotFoundError:
+        return
+    live = [model for model in models if model.state == pb.Artifact.LIVE]
+    abandon_broken(store, live, "no training starts from it", full=True)

@@ -2,7 +2,7 @@
 
 What needs TensorFlow or TFX is imported inside the commands that run it, so that `--help` and
 everything that only reads answers at once. Exit codes: 0 done; 1 the pipeline or the gate said no;
-2 wrong usage or bad input.
+2 wrong usage or bad input; 130 stopped by Ctrl-C or a signal.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -23,6 +24,7 @@ from pipeline.commands.report import report
 from pipeline.commands.versions import read_labels, versions
 from pipeline.options import (
     FAILED,
+    INTERRUPTED,
     MODEL_HELP,
     USAGE,
     Failure,
@@ -37,6 +39,11 @@ from pipeline.options import (
 @click.version_option(package_name="mnist-gan")
 def main() -> None:
     """Train a GAN on handwritten digits in a TFX pipeline, judge it, push it, serve it."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or file that can't show a character gets a question mark in its place.
+        encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+        if encoding != "utf8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 @main.command()
@@ -64,7 +71,7 @@ def run(
     begun = time.monotonic()
     try:
         overrides = configs.parse_assignments(assignments)
-        if dataset:
+        if dataset is not None:
             overrides["dataset"] = dataset
         if data_dir:
             overrides["data_dir"] = data_dir
@@ -93,7 +100,7 @@ def run(
                 )
             if as_json:
                 out.print_json(json.dumps(document))
-            else:
+            elif not document["stopped"]:
                 console.print_run(out, document)
                 if workspace.report.is_file():
                     out.print(f"\nreport  {workspace.report}", markup=False, highlight=False)
@@ -101,6 +108,8 @@ def run(
                     out.print(f"the full log: {log}", markup=False, highlight=False)
     except WorkspaceError as error:
         raise Failure(str(error)) from None
+    if document["stopped"]:
+        _leave(INTERRUPTED)
     blessed = document["blessed"] and document["infra_blessed"]
     if document["state"] != "COMPLETE" or not blessed:
         sys.exit(FAILED)
@@ -117,13 +126,26 @@ def _run(settings, workspace, view, verbose, log, **options) -> dict:
 
         return local_runner.run(settings, workspace, view, **options)
     except KeyboardInterrupt:
-        raise Failure("stopped before the first node", FAILED) from None
+        raise Failure("stopped before the first node", INTERRUPTED) from None
     except Exception as error:
         if verbose:
             raise
         _log_traceback()
         code = USAGE if isinstance(error, ValueError) else FAILED
         raise Failure(f"{error}\nthe full log: {log}", code) from None
+
+
+def _leave(code: int) -> None:
+    """Ends the process, without waiting for threads of Beam that were at work when it was stopped.
+
+    All is written and closed by then.
+    """
+    others = [t for t in threading.enumerate() if t is not threading.main_thread()]
+    if any(not thread.daemon for thread in others):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _log_traceback() -> None:
@@ -278,7 +300,7 @@ def _write_png(sheet, path: pathlib.Path) -> None:
 @click.option("--dataset", default="auto", show_default=True, help="What it is measured against.")
 @click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
-@click.option("--out", type=click.Path(file_okay=False), help="Folder for the pictures.")
+@click.option("--out", type=click.Path(file_okay=False), help="Folder for the images.")
 @click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
 @json_option
 def evaluate(workspace, target, dataset, data_dir, assignments, out, verbose, as_json) -> None:

@@ -5,6 +5,7 @@ Metadata, what a killed run left RUNNING is closed, and the run's own facts (set
 versions, state) are kept on its context.
 """
 
+import datetime
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ from pipeline import cache, provenance, upkeep
 from pipeline import pipeline as pipeline_lib
 from pipeline.configs import Settings
 from serving import process, versions
+from trainer.checkpoints import TrainingInterrupted
 from trainer.training_config import NO_BASE_MODEL
 
 _log = logging.getLogger(__name__)
@@ -42,13 +44,22 @@ class View(Protocol):
     def phase(self, text: str) -> None: ...
     def node_started(self, node: str) -> None: ...
     def node_ended(self, node: str, state: str, seconds: float, error: str | None) -> None: ...
+    def note(self, text: str) -> None: ...
 
 
 STOPPED = "stopped; what was finished is kept, and the next `mnist-gan run` goes on from there"
 
 
 class NodeFailedError(RuntimeError):
-    """A node raised; `str` is its message, the cause is attached."""
+    """A node raised; `str` is its message, the cause is attached.
+
+    Attributes:
+      stopped: whether it did nothing wrong: somebody stopped it.
+    """
+
+    def __init__(self, message: str, stopped: bool = False):
+        super().__init__(message)
+        self.stopped = stopped
 
 
 def run(
@@ -88,8 +99,10 @@ def run(
     # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
     if not os.environ.get(reference.CACHE_VARIABLE):
         os.environ[reference.CACHE_VARIABLE] = str(workspace.cache)
-    if settings.training.base_model and not _blessed_before(workspace):
-        raise ValueError(NO_BASE_MODEL)
+    if settings.training.base_model:
+        if not _blessed_before(workspace):
+            raise ValueError(NO_BASE_MODEL)
+        cache.abandon_altered_models(store.connect(workspace.metadata, readonly=False))
     data = data_source.resolve(settings.data, workspace.tfds)
     # Part of what decides a run: a TF Serving that was installed since then has to be asked.
     model_server = process.find_tf_serving(settings.validation.model_server) or process.LOCAL
@@ -108,7 +121,9 @@ def run(
     nodes = [c.id for c in pipeline.components if c.id not in pipeline_lib.LOOKUPS]
     if from_node is not None and from_node not in nodes:
         raise ValueError(f"there is no node {from_node!r}; the nodes are {', '.join(nodes)}")
-    run_id = time.strftime("%Y-%m-%dT%H:%M:%S") + f".{time.time_ns() // 1000 % 10**6:06d}"
+    # UTC, read once: names rise when clocks are changed for the summer.
+    now = datetime.datetime.now(datetime.timezone.utc)
+    run_id = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     facts = {
         "preset": settings.preset,
         "settings": settings.model_dump_json(),
@@ -123,19 +138,32 @@ def run(
     connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
     runner = ObservedDagRunner(view, connection, run_id, from_node)
     runner.note_facts(facts)
-    state = "FAILED"
-    try:
-        with _sigterm_as_interrupt(), cache.exact(workspace.root, full=verify_cache):
-            runner.run(pipeline)
-        state = "COMPLETE"
-    except NodeFailedError as error:
-        _log.error("%s", error, exc_info=error.__cause__)
-    finally:
-        runner.note_facts({"state": state, "seconds": round(time.monotonic() - begun, 2)})
-        if state == "FAILED":
-            upkeep.close_interrupted(workspace, "the run was interrupted here")
-    view.phase("report")
-    report.build_after_run(workspace)
+    state, stopped = "FAILED", False
+    with _Signals() as signals:
+        try:
+            with cache.exact(workspace.root, full=verify_cache):
+                runner.run(pipeline)
+            state = "COMPLETE"
+        except NodeFailedError as error:
+            stopped = error.stopped
+            _log.error("%s", error, exc_info=error.__cause__)
+        except KeyboardInterrupt:  # between two nodes
+            stopped = True
+            view.note(STOPPED)
+        finally:
+            signals.closing = True
+            ended = {"state": state, "seconds": round(time.monotonic() - begun, 2)}
+            runner.note_facts(ended | ({"stopped": "yes"} if stopped else {}))
+            if state == "FAILED":
+                upkeep.close_interrupted(workspace, "the run was interrupted here")
+        signals.closing = False
+        if not stopped:
+            try:
+                view.phase("report")
+                report.build_after_run(workspace)
+            except KeyboardInterrupt:
+                view.note("the run has ended; `mnist-gan report` writes its report")
+                runner.note_facts({"stopped": "yes"})
     reader = store.connect(workspace.metadata)
     run_context = reader.get_context_by_type_and_name(store.RUN_CONTEXT, run_id)
     return store.describe_run(reader, workspace, run_context)
@@ -190,14 +218,19 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         try:
             node_launcher.launch()
         except (Exception, KeyboardInterrupt) as error:
-            message = STOPPED if isinstance(error, KeyboardInterrupt) else _message(error)
+            stopped = _is_interrupt(error)
+            ours = _is_ours(error) or not stopped
+            message = _message(error) if ours else STOPPED
             self._note_error(name, message)
             self._view.node_ended(name, "FAILED", time.monotonic() - begun, message)
-            raise NodeFailedError(f"{name}: {message}") from error
+            raise NodeFailedError(f"{name}: {message}", stopped) from error
         execution = self._execution(name)
         if shown:
             state = store.state_of(execution)
             self._view.node_ended(name, state, time.monotonic() - begun, None)
+        if execution is not None and store.state_of(execution) == "COMPLETE":
+            versions_used = provenance.library_versions(name)
+            self._note(execution, graph.VERSIONS_PROPERTY, json.dumps(versions_used))
         # Cached too: a run may have been killed before it came to noting them.
         if execution is not None and store.state_of(execution) in ("COMPLETE", "CACHED"):
             with metadata.Metadata(self._connection) as handle:
@@ -245,9 +278,12 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
     def _note_error(self, node: str, message: str) -> None:
         execution = self._execution(node)
         if execution is not None:
-            execution.custom_properties[store.ERROR_PROPERTY].string_value = message
-            with metadata.Metadata(self._connection) as handle:
-                handle.store.put_executions([execution])
+            self._note(execution, store.ERROR_PROPERTY, message)
+
+    def _note(self, execution: metadata_store_pb2.Execution, key: str, text: str) -> None:
+        execution.custom_properties[key].string_value = text
+        with metadata.Metadata(self._connection) as handle:
+            handle.store.put_executions([execution])
 
 
 def _blessed_before(workspace: Workspace) -> bool:
@@ -283,18 +319,35 @@ def _is_ours(error: BaseException) -> bool:
     return type(error).__module__.partition(".")[0] in provenance.ROOMS
 
 
-class _sigterm_as_interrupt:
-    """Lets SIGTERM end the run as Ctrl-C does, so that it is closed in ML Metadata."""
+class _Signals:
+    """Lets SIGTERM and a closed terminal end a run as Ctrl-C does, and its closing be finished."""
 
-    def __enter__(self):
-        self._before = None
+    def __init__(self):
+        self.closing = False
+        self._before = {}
+
+    def __enter__(self) -> "_Signals":
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._raise)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                    self._before[number] = signal.signal(number, self._raise)
+        return self
 
-    def __exit__(self, *exc):
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+    def __exit__(self, *exc) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
-    @staticmethod
-    def _raise(signum, frame):
-        raise KeyboardInterrupt
+    def _raise(self, number, frame) -> None:
+        if not self.closing:
+            raise KeyboardInterrupt
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether somebody stopped the run: Beam wraps a KeyboardInterrupt in errors of its own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | TrainingInterrupted):
+            return True
+        if "KeyboardInterrupt" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -6,7 +6,7 @@ import click
 
 from common.workspace import DEFAULT, VARIABLE, Workspace
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 MODEL_HELP = "The model, such as mnist_gan  [default: the one that was pushed to last]."
 
 

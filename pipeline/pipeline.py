@@ -77,15 +77,13 @@ def create_pipeline(
       checkpoint_root: folder of the Trainer's checkpoints, which outlive a failed node.
       tensorboard_root: folder of TensorBoard's logs of all runs.
       beam_args: flags for Beam, after the defaults.
-      force_bless: a reason to bless a generator that misses a bar; "" is the rule.
+      force_bless: a reason to push a generator that fails checks; "" is the rule.
       model_server: the program that the generator is tried on, in place of what the settings
         say; "" leaves it to them.
 
     Returns:
       The pipeline, ready for a runner.
     """
-    versions = provenance.library_versions()
-
     example_gen = MnistExampleGen(
         source=data, source_hash=provenance.source_hash("components.mnist_example_gen.executor")
     )
@@ -150,8 +148,9 @@ def create_pipeline(
             "data": _content(data),
             "checkpoint_root": str(checkpoint_root),
             "tensorboard_root": str(tensorboard_root),
-            "source_hash": provenance.source_hash("trainer.run_fn"),
-            "versions": versions,
+            # What is drawn while it trains is no part of the generator.
+            "source_hash": provenance.source_hash("trainer.run_fn", without=("trainer.summaries",)),
+            "versions": provenance.library_versions("Trainer"),
         },
     )
 

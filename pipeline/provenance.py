@@ -3,7 +3,9 @@
 TFX's cache key covers a component's class name and its parameters, not its code. Each node
 therefore gets, as a parameter, the hash of the source that it runs: the module it enters through
 and every module of this project that is imported from there, directly or not. An edit re-executes
-the nodes whose code it changed and what lies behind them, and nothing else.
+the nodes whose code it changed and what is downstream of them, and nothing else; comments,
+docstrings and layout are no code. The versions of the libraries that a node uses are part of its
+key too, and are recorded on its execution.
 """
 
 import ast
@@ -31,25 +33,52 @@ PACKAGES = (
     "numpy",
 )
 
+# What each node computes with, apart from the two that all nodes use.
+_EVERYWHERE = ("tfx", "ml-metadata")
+_NODE_PACKAGES = {
+    "MnistExampleGen": ("tensorflow-datasets", "apache-beam", "tensorflow", "numpy"),
+    "StatisticsGen": ("tensorflow-data-validation", "apache-beam", "numpy"),
+    "SchemaGen": ("tensorflow-data-validation",),
+    "ExampleSchema": ("tensorflow-data-validation",),
+    "ExampleValidator": ("tensorflow-data-validation",),
+    "DataGate": ("tensorflow-data-validation",),
+    "Transform": ("tensorflow-transform", "apache-beam", "tensorflow"),
+    "Trainer": ("tensorflow", "keras", "tensorflow-transform", "numpy"),
+    "GeneratorValidator": ("tensorflow", "numpy"),
+    "Evaluator": ("tensorflow", "apache-beam", "numpy"),
+    "Pusher": (),
+}
 
-def source_hash(*modules: str) -> str:
-    """Digest of the source files that `modules` run.
+
+def source_hash(*modules: str, without: tuple[str, ...] = ()) -> str:
+    """Digest of the source that `modules` run: of its syntax trees without docstrings.
 
     Args:
       modules: dotted names, for instance "trainer.run_fn". Data files (weights) are not source:
         name their digest in a parameter of its own.
+      without: modules that decide nothing of the result, such as those that draw it.
 
     Returns:
-      The first 16 hexadecimal digits of a SHA-256 over names and contents.
+      The first 16 hexadecimal digits of a SHA-256 over names and trees.
 
     Raises:
       ValueError: a name is not a module of this project.
     """
     digest = hashlib.sha256()
     for name, path in sorted(_closure(modules).items()):
-        digest.update(f"{name}\0".encode())
-        digest.update(path.read_bytes())
+        if name not in without:
+            digest.update(f"{name}\0{_code(path)}\0".encode())
     return digest.hexdigest()[:16]
+
+
+def _code(path: pathlib.Path) -> str:
+    """The syntax tree of a file, without docstrings, comments, layout and line numbers."""
+    tree = ast.parse(path.read_bytes())
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+    return ast.dump(tree)
 
 
 def _closure(modules: tuple[str, ...]) -> dict[str, pathlib.Path]:
@@ -91,10 +120,15 @@ def _path(module: str) -> pathlib.Path | None:
 
 
 @functools.cache
-def library_versions() -> dict[str, str]:
-    """The installed version of Python and of each package that can change a result."""
+def library_versions(node: str | None = None) -> dict[str, str]:
+    """The installed version of Python and of each package that can change a result.
+
+    Args:
+      node: of what this node uses; of all for None and for a node of another pipeline.
+    """
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    used = (*_EVERYWHERE, *_NODE_PACKAGES[node]) if node in _NODE_PACKAGES else PACKAGES
+    for package in used:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -134,7 +134,9 @@ def test_what_was_pushed_carries_its_papers(first, workspace):
     record = version.metadata
     assert record["version"] == version.number
     assert record["seed"] == 0
-    assert record["source_hash"] == provenance.source_hash("trainer.run_fn")
+    assert record["source_hash"] == provenance.source_hash(
+        "trainer.run_fn", without=("trainer.summaries",)
+    )
     assert file_digests(version.path)["saved_model.pb"] == record["files"]["saved_model.pb"]
 
 
@@ -192,7 +194,7 @@ def executed_after_an_edit(workspace, tmp_path, edited_file):
             REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__")
         )
     path = tmp_path / edited_file
-    path.write_text(path.read_text() + "\n# an edit\n")
+    path.write_text(path.read_text() + "\n_EDITED = True\n")
     edited = run(workspace, sources=tmp_path)
     assert edited.exit_code == 0
     return edited, {node for node, state in edited.states().items() if state == "COMPLETE"}
@@ -291,7 +293,8 @@ def test_a_killed_run_is_told_as_failed_a_stopped_one_says_so_and_the_next_ends_
 
     exit_code, stdout, stderr = stop_at_a_checkpoint(signal.SIGTERM)
     stopped = json.loads(stdout)
-    assert exit_code == 1
+    assert exit_code == 130
+    assert stopped["stopped"] is True
     assert b"Traceback" not in stderr
     (error,) = [node["error"] for node in stopped["nodes"] if node["id"] == "Trainer"]
     assert "step" in error and "next run goes on" in error

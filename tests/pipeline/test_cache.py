@@ -1,5 +1,6 @@
 """What the cache hands out, and what counts as the same input."""
 
+import functools
 import pathlib
 import shutil
 
@@ -11,9 +12,9 @@ from tfx.orchestration import metadata, pipeline
 from tfx.types import standard_artifacts
 
 from common.workspace import Workspace
-from lineage import digests, store
+from lineage import digests, graph, store
 from lineage.graph import ABANDONED_PROPERTY
-from pipeline import cache, local_runner, upkeep
+from pipeline import cache, local_runner, provenance, upkeep
 
 
 @pytest.fixture
@@ -104,6 +105,10 @@ class Store:
         assert ids == [5]
         return [self.artifact]
 
+    def get_artifacts_by_type(self, name):
+        assert name == "Model"
+        return [self.artifact]
+
     def put_artifacts(self, artifacts):
         [self.artifact] = artifacts
 
@@ -113,16 +118,28 @@ def test_a_broken_output_is_marked_so_that_tfx_does_not_take_it(folder, caplog):
     for name, value in digests.content_properties(folder).items():
         artifact.custom_properties[name].string_value = value
     store = Store(artifact)
-    assert cache.abandon_broken(store, 1) == []
+    cache.abandon_broken(store, cache.outputs_of(store, 1), "it is made anew")
     assert store.artifact.state == pb.Artifact.LIVE
     (folder / "Split-train" / "b.gz").unlink()
-    [sentence] = cache.abandon_broken(store, 1)
-    assert "Split-train/b.gz is missing" in sentence
-    assert sentence in caplog.text
+    cache.abandon_broken(store, cache.outputs_of(store, 1), "it is made anew")
+    assert "(Split-train/b.gz is missing): it is made anew" in caplog.text
     assert store.artifact.state == pb.Artifact.ABANDONED
     reason = store.artifact.custom_properties[ABANDONED_PROPERTY].string_value
     assert reason == "Split-train/b.gz is missing"
-    assert cache.abandon_broken(store, 1) == []  # once
+    assert cache.outputs_of(store, 1) == []  # once
+
+
+def test_a_generator_that_was_altered_is_not_trained_on(folder, caplog):
+    model = pb.Artifact(id=5, uri=str(folder), state=pb.Artifact.LIVE)
+    for name, value in digests.content_properties(folder).items():
+        model.custom_properties[name].string_value = value
+    store = Store(model)
+    cache.abandon_altered_models(store)
+    assert store.artifact.state == pb.Artifact.LIVE
+    (folder / "Split-train" / "a.gz").write_bytes(b"123450")  # of the same size
+    cache.abandon_altered_models(store)
+    assert store.artifact.state == pb.Artifact.ABANDONED
+    assert "no training starts from it" in caplog.text
 
 
 @component
@@ -149,11 +166,18 @@ class View:
     def node_started(self, node):
         pass
 
+    def note(self, text):
+        pass
+
     def node_ended(self, node, state, seconds, error):
         self.states[node] = state
 
 
-def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path):
+def versions(node: str, newer: tuple = ()) -> dict[str, str]:
+    return {"numpy": "2" if node in newer else "1"}
+
+
+def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path, monkeypatch):
     space = Workspace.at(tmp_path / "ws")
     space.root.mkdir()
 
@@ -174,6 +198,7 @@ def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path):
             )
         return view.states
 
+    monkeypatch.setattr(provenance, "library_versions", versions)
     assert run(space, "1") == {"Give": "COMPLETE", "Use": "COMPLETE"}
     assert run(space, "2") == {"Give": "CACHED", "Use": "CACHED"}
     [model] = space.pipeline_root.glob("Use/model/*/data")
@@ -184,6 +209,18 @@ def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path):
     examples.write_text("same examples")  # as many bytes
     assert run(space, "5") == {"Give": "CACHED", "Use": "CACHED"}
     assert run(space, "6", full=True) == {"Give": "COMPLETE", "Use": "COMPLETE"}
+
+    # A newer library re-executes the nodes that use it, and what is downstream.
+    newer = functools.partial(versions, newer=("Use",))
+    monkeypatch.setattr(provenance, "library_versions", newer)
+    assert run(space, "6a") == {"Give": "CACHED", "Use": "COMPLETE"}
+    assert run(space, "6b") == {"Give": "CACHED", "Use": "CACHED"}
+    noted = {
+        execution.versions["numpy"]
+        for execution in graph.open_store(space.metadata).all_executions.values()
+        if execution.state == "COMPLETE" and execution.type.endswith("Use")
+    }
+    assert noted == {"1", "2"}
 
     # Moved to another folder nothing is executed, and what lies at the old place is not read.
     moved = Workspace.at(tmp_path / "moved")

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.lineage.conftest import workspace as workspace_of_runs  # noqa: F401 - a fixture
 
 
 def call(*arguments: str, cwd=None, **environment: str) -> subprocess.CompletedProcess:
@@ -113,6 +114,24 @@ def test_a_damaged_store_is_named(tmp_path):
     assert_refused(call("status", "--workspace", str(tmp_path)), "metadata.sqlite")
     (tmp_path / "metadata.sqlite").write_bytes(b"")
     assert_refused(call("status", "--workspace", str(tmp_path)), "no run")
+
+
+def test_an_empty_name_of_a_data_set_is_refused():
+    assert_refused(call("run", "--dataset", ""), "dataset")
+
+
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a[b]", "a%20b", "a#b", "a\\b", "a\nb"])
+def test_a_folder_that_a_library_would_take_for_a_pattern_is_refused_by_name(tmp_path, name):
+    assert_refused(call("run", "--workspace", str(tmp_path / name)), "holds the character")
+
+
+def test_output_that_can_not_show_a_character_shows_another(workspace_of_runs):  # noqa: F811
+    for command in (["status"], ["lineage", "trace"], ["lineage", "runs"]):
+        result = call(
+            *command, "--workspace", str(workspace_of_runs.root), PYTHONIOENCODING="ascii"
+        )
+        assert result.returncode == 0, result.stderr
+        assert "Traceback" not in result.stderr
 
 
 def test_a_bar_that_is_not_a_number_is_refused_before_the_training():

@@ -1,9 +1,13 @@
 """What the runner makes of errors: the message of whoever raised in our own words."""
 
 import errno
+import signal
+
+import pytest
 
 from pipeline import local_runner
 from serving.versions import PublishError
+from trainer.checkpoints import TrainingInterrupted
 
 
 def caught(error: Exception, cause: Exception | None = None) -> Exception:
@@ -31,3 +35,23 @@ def test_where_beam_was_in_its_own_graph_is_left_out():
 
 def test_an_error_without_words_is_named():
     assert local_runner._message(KeyError()) == "KeyError"
+
+
+def test_an_interrupt_is_known_under_whatever_a_library_made_of_it():
+    interrupt = KeyboardInterrupt()
+    assert local_runner._is_interrupt(interrupt)
+    assert local_runner._is_interrupt(caught(RuntimeError("bundle failed"), interrupt))
+    assert local_runner._is_interrupt(RuntimeError("Traceback: ... KeyboardInterrupt"))
+    assert local_runner._is_interrupt(TrainingInterrupted("SIGTERM stopped the training"))
+    assert not local_runner._is_interrupt(caught(RuntimeError("no"), OSError("disk")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_that_ends_a_run_ends_it_in_order(number):
+    before = signal.getsignal(number)
+    with local_runner._Signals() as signals:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        signals.closing = True
+        signal.raise_signal(number)  # what is being closed is closed
+    assert signal.getsignal(number) is before

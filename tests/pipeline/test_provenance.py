@@ -6,6 +6,8 @@ import shutil
 import pytest
 
 from pipeline import provenance
+from pipeline.pipeline import LOOKUPS
+from tests.pipeline.test_pipeline import make
 
 ROOT = pathlib.Path(provenance.__file__).resolve().parent.parent
 
@@ -44,6 +46,26 @@ def test_an_edit_of_a_module_that_is_not_imported_changes_nothing(copy):
     assert provenance.source_hash("trainer.run_fn") == before
 
 
+def test_comments_docstrings_and_layout_are_no_code(copy):
+    path = copy / "trainer" / "losses.py"
+    before = provenance.source_hash("trainer.run_fn")
+    text = path.read_text()
+    path.write_text('"""Another docstring."""\n\n# a comment\n\n' + text.partition('"""\n')[2])
+    assert path.read_text() != text
+    assert provenance.source_hash("trainer.run_fn") == before
+    path.write_text(text.replace("return", "return (1) +", 1))
+    assert provenance.source_hash("trainer.run_fn") != before
+
+
+def test_what_only_draws_is_left_out_by_name(copy):
+    without = ("trainer.summaries",)
+    before = provenance.source_hash("trainer.run_fn", without=without)
+    edit(copy / "trainer" / "summaries.py")
+    assert provenance.source_hash("trainer.run_fn", without=without) == before
+    edit(copy / "trainer" / "losses.py")
+    assert provenance.source_hash("trainer.run_fn", without=without) != before
+
+
 def test_the_trainer_does_not_depend_on_the_judge_and_the_judge_not_on_the_trainer(copy):
     trainer = provenance.source_hash("trainer.run_fn")
     edit(copy / "components" / "evaluator" / "executor.py")
@@ -70,3 +92,19 @@ def test_the_versions_name_every_package_that_can_change_a_result():
     versions = provenance.library_versions()
     assert versions["tensorflow"].startswith("2.")
     assert "not installed" not in {versions[name] for name in ("tfx", "numpy", "apache-beam")}
+
+
+def test_a_node_has_the_versions_of_what_it_uses_and_no_others(tmp_path):
+    trainer = provenance.library_versions("Trainer")
+    assert {"python", "tfx", "tensorflow", "keras"} <= trainer.keys()
+    assert "tensorflow-data-validation" not in trainer
+    assert "tensorflow-data-validation" in provenance.library_versions("StatisticsGen")
+    assert set(trainer.items()) < set(provenance.library_versions().items())
+
+
+def test_every_node_of_the_pipeline_is_listed(tmp_path):
+    nodes = {component.id for component in make(tmp_path).components} - LOOKUPS
+    assert nodes == set(provenance._NODE_PACKAGES)
+    assert {p for used in provenance._NODE_PACKAGES.values() for p in used} <= set(
+        provenance.PACKAGES
+    )
