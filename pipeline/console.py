@@ -1,4 +1,4 @@
-"""What a person sees of a run: a line a node, a bar while something long goes on, a closing table.
+"""What a person sees of a run: one line per node, a progress bar, a closing table.
 
 Everything else that TensorFlow, TFX, Beam and their libraries print goes to a log file: they write
 to the file descriptors 1 and 2 from Python and from C++, so those two are turned away as a whole.
@@ -32,9 +32,9 @@ PROGRESS_LOGGER = "mnist_gan.progress"
 HEADLINES = {
     "fid": "FID",
     "fid_floor": "FID of real images",
-    "fid_ratio": "FID / that floor",
+    "fid_ratio": "relative FID",
     "kid": "KID",
-    "accuracy": "asked class drawn",
+    "accuracy": "conditional accuracy",
     "precision": "precision",
     "recall": "recall",
     "coverage": "coverage",
@@ -244,8 +244,8 @@ def print_evaluation(
     Args:
       console: where to.
       document: of `evaluate`.
-      rows: figure, value and what it is to be read by.
-      out: folder of the pictures, if any were drawn.
+      rows: metric, value and what it is to be read by.
+      out: folder of the images, if any were drawn.
     """
 
     def say(text: str, style: str | None = None) -> None:
@@ -260,7 +260,7 @@ def print_evaluation(
     )
     say(f"features: {extractor['name']}, sha256 {extractor['digest'][:12]}\n")
     table = Table(box=None, pad_edge=False)
-    for column, justify in (("figure", "left"), ("value", "right"), ("", "left")):
+    for column, justify in (("metric", "left"), ("value", "right"), ("", "left")):
         table.add_column(column, justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*row)
@@ -273,7 +273,7 @@ def print_evaluation(
         if len(unreadable) > MOST_NAMES:
             say(f"  and {len(unreadable) - MOST_NAMES:,} more; --json names all", "red")
     if out:
-        say(f"\npictures and evaluation.json: {out}")
+        say(f"\nimages and evaluation.json: {out}")
 
 
 def _total(run: dict) -> str:

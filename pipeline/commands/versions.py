@@ -42,8 +42,8 @@ def list_(workspace, as_json) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("", "version", "pushed", "FID", "/floor", "blessed", "labels", "run"):
-        table.add_column(column, justify="right" if column in ("FID", "/floor") else "left")
+    for column in ("", "version", "pushed", "FID", "relative FID", "blessed", "labels", "run"):
+        table.add_column(column, justify="right" if column in ("FID", "relative FID") else "left")
     for row in rows:
         table.add_row(
             "▶" if row["current"] else "",
