@@ -3,6 +3,7 @@
 Needs no TensorFlow. Servers follow by themselves: they look at the folder every second.
 """
 
+import dataclasses
 import json
 import sys
 
@@ -13,7 +14,7 @@ from pipeline.options import Failure, json_option, model_option, workspace_optio
 
 @click.group()
 def versions() -> None:
-    """List the pushed versions, roll back, restore, label."""
+    """List the pushed versions, roll back, restore, label, try one on a share of the requests."""
 
 
 @versions.command("list")
@@ -33,6 +34,7 @@ def list_(workspace, as_json) -> None:
             "model": workspace.serving.name,
             "base_path": str(workspace.serving),
             "labels": labels,
+            "canary": _canary(workspace),
             "versions": rows,
         }
         click.echo(json.dumps(document, indent=2))
@@ -60,6 +62,9 @@ def list_(workspace, as_json) -> None:
         click.echo(note, err=True)
     # For a program that reads it a line stays a line.
     Console(width=None if sys.stdout.isatty() else 200).print(table, highlight=False)
+    if trial := _canary(workspace):
+        stopped = f"; a server stopped it: {trial['aborted']}" if trial["aborted"] else ""
+        click.echo(f"version {trial['version']} gets {trial['share']:g} % of the requests{stopped}")
     _tell_dangling(workspace, labels)
 
 
@@ -131,6 +136,135 @@ def _set_label(workspace, name: str, version: int | None) -> dict[str, int]:
     return model_config.set_label(workspace.serving, workspace.serving.name, name, version)
 
 
+@versions.command("canary")
+@workspace_option
+@model_option
+@click.argument("version", type=int)
+@click.option(
+    "--share",
+    type=click.FloatRange(0, 100),
+    default=10.0,
+    show_default=True,
+    help="Of a hundred requests that name no version, those that VERSION answers.",
+)
+@json_option
+def canary_(workspace, version, share, as_json) -> None:
+    """Try VERSION on a share of the requests; the others go to the stable version.
+
+    VERSION may be one that was rolled back. Stable is what the label `stable` points at, else the
+    newest of the other versions. A server ends the trial by itself when VERSION fails or is slow
+    beyond chance.
+    """
+    from serving import versions as folders
+    from serving.server import canary
+
+    served = [v.number for v in folders.list_versions(workspace.serving)]
+    others = [number for number in served if number != version]
+    stable = read_labels(workspace).get("stable")
+    if stable not in others:
+        if not others:
+            raise Failure(f"there is no other version that could be stable beside {version}")
+        stable = max(others)
+
+    def change() -> None:
+        # First the share, so that a version that comes back never gets all requests.
+        trial = canary.Canary(version, stable, share)
+        rolled_back = [v.number for v in folders.list_rolled_back(workspace.serving)]
+        if version not in served and version not in rolled_back:
+            raise folders.VersionError(
+                f"there is no version {version}; there are {', '.join(map(str, served))}"
+            )
+        trial.write(workspace.serving)
+        if version in rolled_back:
+            folders.restore(workspace.serving, version)
+        for name, number in (("stable", stable), ("canary", version)):
+            _set_label(workspace, name, number)
+
+    _changed(change)
+    if as_json:
+        click.echo(json.dumps(_state(workspace), indent=2))
+        return
+    click.echo(f"version {version} gets {share:g} % of the requests, version {stable} the others")
+    click.echo("to end it: mnist-gan versions promote, or mnist-gan versions abort")
+
+
+@versions.command()
+@workspace_option
+@model_option
+@json_option
+def promote(workspace, as_json) -> None:
+    """Make the canary the stable version: it gets all requests that name no version."""
+    from serving import versions as folders
+
+    trial = _trial(workspace)
+    newest = folders.latest(workspace.serving).number
+    if trial.version != newest:
+        raise Failure(
+            f"version {newest} is newer than the canary, {trial.version}, and would get the "
+            f"requests: take it out of service first (mnist-gan versions rollback)"
+        )
+
+    def change() -> None:
+        _set_label(workspace, "stable", trial.version)
+        _end_trial(workspace)
+
+    _changed(change)
+    if as_json:
+        click.echo(json.dumps(_state(workspace), indent=2))
+        return
+    click.echo(f"version {trial.version} is stable and gets all requests")
+
+
+@versions.command()
+@workspace_option
+@model_option
+@json_option
+def abort(workspace, as_json) -> None:
+    """End the trial: the canary goes out of service, the stable version gets all requests."""
+    from serving import versions as folders
+
+    trial = _trial(workspace)
+
+    def change() -> None:
+        # All that are newer than the stable version: one of them would get the requests.
+        if folders.latest(workspace.serving).number != trial.stable:
+            folders.roll_back(workspace.serving, trial.stable)
+        _end_trial(workspace)
+
+    _changed(change)
+    if as_json:
+        click.echo(json.dumps(_state(workspace), indent=2))
+        return
+    why = f" (a server had stopped it: {trial.aborted})" if trial.aborted else ""
+    click.echo(f"version {trial.version} is out of service{why}; {trial.stable} gets all requests")
+    click.echo(f"to undo: mnist-gan versions restore {trial.version}")
+
+
+def _trial(workspace):
+    """The canary under trial.
+
+    Raises:
+      Failure: there is none.
+    """
+    from serving.server import canary
+
+    try:
+        found = canary.read(workspace.serving)
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    if found is None:
+        raise Failure("there is no canary: mnist-gan versions canary VERSION starts one")
+    return found
+
+
+def _end_trial(workspace) -> None:
+    from serving.server import canary, model_config
+
+    if "canary" in model_config.labels(workspace.serving):
+        _set_label(workspace, "canary", None)
+    (workspace.serving / canary.FILE_NAME).unlink(missing_ok=True)
+
+
 def _changed(change):
     """What `change()` returns; what it refuses becomes one message."""
     from serving.server.errors import ServingError
@@ -140,7 +274,7 @@ def _changed(change):
         return change()
     except ServingError as error:
         raise Failure(error.message) from None
-    except VersionError as error:
+    except (VersionError, ValueError) as error:
         raise Failure(str(error)) from None
     except OSError as error:
         raise Failure(f"{error.filename} can't be written: {error.strerror}") from None
@@ -161,7 +295,18 @@ def _state(workspace) -> dict:
         "current": current.number if current else None,
         "labels": labels,
         "dangling_labels": _dangling(workspace, labels),
+        "canary": _canary(workspace),
     }
+
+
+def _canary(workspace) -> dict | None:
+    from serving.server import canary
+
+    try:
+        found = canary.read(workspace.serving)
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    return None if found is None else dataclasses.asdict(found)
 
 
 def _dangling(workspace, labels: dict[str, int]) -> list[str]:

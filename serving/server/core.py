@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2
 
 from common.contract import UUID_FILE
-from serving.server import batching, inference
+from serving.server import batching, canary, inference
 from serving.server.engine import Engine
 from serving.server.errors import Code, ServingError, invalid_argument
 from serving.server.flags import Flags
@@ -72,6 +72,7 @@ class Core:
       flags: how the server was started.
       metrics: what has been counted.
       manager: the versions.
+      canaries: by model, what shares its requests between two versions.
     """
 
     def __init__(self, flags: Flags, *, allow_any_new_label: bool = False):
@@ -82,6 +83,7 @@ class Core:
         """
         self.flags = flags
         self.metrics = Metrics()
+        self.canaries: dict[str, canary.Router] = {}
         self._on_ready = lambda: None
         self._scheduler: batching.BatchScheduler | None = None
         if flags.enable_batching:
@@ -159,8 +161,21 @@ class Core:
         Raises:
           ServingError: there is none.
         """
-        with self.manager.acquire(spec.name, *_choice(spec)) as servable:
-            yield Handle(servable.name, servable.version, servable.loaded.engine)
+        version, label = _choice(spec)
+        router = self.canaries.get(spec.name) if version is label is None else None
+        chosen = router.choose() if router else None
+        if chosen is not None:
+            with contextlib.suppress(ServingError):  # it is not loaded: the newest answers
+                with self.manager.acquire(spec.name, chosen):
+                    version = chosen
+        with self.manager.acquire(spec.name, version, label) as servable:
+            started, failed = time.monotonic(), True
+            try:
+                yield Handle(servable.name, servable.version, servable.loaded.engine)
+                failed = False
+            finally:
+                if router and servable.version == chosen:
+                    router.record(chosen, failed, time.monotonic() - started)
 
     def timed(self, handle: Handle, compute, api: str = "Predict"):
         """Runs `compute()` and records how long it took, under TF Serving's name for that."""

@@ -6,8 +6,8 @@ import pathlib
 import socket
 import threading
 
+from serving.server import canary, model_config, page
 from serving.server import flags as flags_module
-from serving.server import model_config, page
 from serving.server.core import Core
 from serving.server.errors import ServingError
 from serving.server.flags import Flags
@@ -42,10 +42,13 @@ class ModelServer:
         Args:
           flags: from `flags.parse`.
           rest_listener: a bound socket for REST; made from the flags where there is none.
-          watch_labels: also follow the `models.config` in the single model's base path.
+          watch_labels: also follow `models.config` and `canary.json` in the single model's base
+            path.
         """
         self.flags = flags
         self.core = Core(flags, allow_any_new_label=watch_labels)
+        if watch_labels:
+            self.core.canaries[flags.model_name] = canary.Router(flags.model_base_path)
         self.grpc_port: int | None = None
         self.rest_port: int | None = None
         self._rest_listener = rest_listener

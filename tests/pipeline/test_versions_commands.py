@@ -186,3 +186,51 @@ def test_a_running_server_follows_rollback_restore_and_labels(tmp_path, digits, 
     assert level() == 0.2
     call(tmp_path, "label", "stable", "2")
     eventually(lambda: level(label="stable") == 0.2)
+
+
+def test_a_canary_is_promoted(workspace):
+    told = call(workspace, "canary", "3", "--share", "20")
+    assert "version 3 gets 20 % of the requests, version 2 the others" in told
+    assert "version 3 gets 20 % of the requests" in call(workspace, "list")
+    state = json.loads(call(workspace, "list", "--json"))
+    assert state["labels"] == {"stable": 2, "canary": 3}
+    assert state["canary"] == {"version": 3, "stable": 2, "share": 20, "aborted": ""}
+    state = json.loads(call(workspace, "promote", "--json"))
+    assert state["labels"] == {"stable": 3}
+    assert state["canary"] is None
+
+
+def test_a_canary_is_aborted_and_goes_out_of_service(workspace):
+    call(workspace, "canary", "3")
+    told = call(workspace, "abort")
+    assert "version 3 is out of service; 2 gets all requests" in told
+    state = json.loads(call(workspace, "list", "--json"))
+    assert state["labels"] == {"stable": 2}
+    assert state["canary"] is None
+    assert [row["version"] for row in state["versions"] if not row["rolled_back"]] == [2, 1]
+
+
+def test_a_version_that_was_rolled_back_comes_back_as_a_canary(workspace):
+    call(workspace, "rollback")
+    call(workspace, "canary", "3", "--share", "5")
+    state = json.loads(call(workspace, "list", "--json"))
+    assert state["canary"]["share"] == 5
+    assert state["labels"] == {"stable": 2, "canary": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["canary", "9"], "there is no version 9; there are 1, 2, 3"),
+        (["promote"], "there is no canary"),
+        (["abort"], "there is no canary"),
+    ],
+)
+def test_a_canary_that_makes_no_sense_is_refused(workspace, arguments, words):
+    assert words in call(workspace, *arguments, code=2)
+    assert json.loads(call(workspace, "list", "--json"))["canary"] is None
+
+
+def test_a_canary_that_is_not_the_newest_is_not_promoted(workspace):
+    call(workspace, "canary", "2")
+    assert "version 3 is newer than the canary" in call(workspace, "promote", code=2)
