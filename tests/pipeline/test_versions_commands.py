@@ -95,6 +95,7 @@ def test_a_label_of_a_version_that_was_rolled_back_is_named_with_its_remedy(work
         "current": 2,
         "labels": {"canary": 2},
         "dangling_labels": [],
+        "canary": None,
     }
     assert "canary points" not in call(workspace, "list")
 
