@@ -15,7 +15,7 @@ setuptools.setup(
     package_data={
         "": ["py.typed"],
         "metrics": ["weights/*"],
-        "serving": ["*.yaml", "*.md", "config/*"],
+        "serving": ["*.yaml", "*.md", "config/*", "kubernetes/*", "monitoring/*", "monitoring/*/*"],
         "serving.server": ["page/static/*"],
         "serving.native": ["CMakeLists.txt", "runtime/*", "src/*"],
         "report": ["templates/*"],

@@ -2,24 +2,29 @@
 
     python -m benchmarks.serving [--model DIR] [--rounds 200] [--requests 50000] [--clients 32]
 
-Server and client share one machine; what counts are the ratios within one run. Three parts, whose
+Server and client share one machine; what counts are the ratios within one run. Four parts, whose
 results are printed as Markdown for benchmarks/README.md:
 
 1. Latency (p50, p99) and digits/s at batch 1, 8 and 64: in process, gRPC, REST, for floats
    (`generate`) and PNG (`generate_png`). The ways take turns, so that whatever else the machine
    does falls on all of them.
-2. A load of mixed requests from many clients while versions are pushed, rolled back and removed:
+2. Digits/s and latency where many clients ask for one digit each, with and without batching, over
+   gRPC and REST. Two servers take turns of a few seconds each.
+3. A load of mixed requests from many clients while versions are pushed, rolled back and removed:
    every answer is compared with what the models give in process; the server's memory is read
    all the while, after a tenth of the requests that do not count.
-3. Mutated requests: JSON, protobuf messages, bytes on a socket.
+4. Mutated requests: JSON, protobuf messages, bytes on a socket.
 
 `--model` takes an exported generator; without it a fresh one with the default's networks is made,
 which costs the same time.
 """
 
 import argparse
+import asyncio
+import contextlib
 import dataclasses
 import gc
+import json
 import os
 import pathlib
 import random
@@ -102,6 +107,114 @@ def print_latencies(rows: list[dict]) -> None:
 
 
 # Part 2.
+
+
+def clients_of_one(
+    servers: dict[str, process.Server], clients: int, turns: int, seconds: float
+) -> dict[tuple[str, str], list[list[float]]]:
+    """Latencies of clients that ask for one digit after the other, each turn on every server.
+
+    Args:
+      servers: by the way they compute.
+      clients: how many ask at once.
+      turns: how often each server has its turn.
+      seconds: how long a turn takes.
+
+    Returns:
+      For each way and protocol, the seconds of each request, turn by turn.
+    """
+    asks = {"gRPC": _ask_grpc, "REST": _ask_rest}
+    found = {(way, protocol): [] for way in servers for protocol in asks}
+    for turn in range(turns + 1):
+        for (way, protocol), times in found.items():
+            length = seconds if turn else 1.0  # the first turn warms up
+            end = time.perf_counter() + length
+            latencies = asyncio.run(asks[protocol](servers[way], clients, end))
+            if turn:
+                times.append(latencies)
+    return found
+
+
+async def _ask_grpc(server: process.Server, clients: int, end: float) -> list[float]:
+    # Bytes as they are on the wire: what the client costs is not to count.
+    import grpc
+    from tensorflow_serving.apis import predict_pb2
+
+    from serving.server import tensors
+
+    bodies = []
+    for i in range(100):
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name, request.model_spec.signature_name = MODEL, "generate"
+        tensors.to_proto(np.array([i]), request.inputs["seed"])
+        tensors.to_proto(np.array([i % 10]), request.inputs["label"])
+        bodies.append(request.SerializeToString())
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        return await _take_turns(clients, end, lambda i: predict(bodies[i % len(bodies)]))
+
+
+async def _ask_rest(server: process.Server, clients: int, end: float) -> list[float]:
+    connections = [
+        await asyncio.open_connection("127.0.0.1", server.rest_port) for _ in range(clients)
+    ]
+
+    async def ask(i: int) -> None:
+        reader, writer = connections[i % clients]
+        rows = [{"seed": i, "label": i % 10}]
+        body = json.dumps({"signature_name": "generate", "instances": rows}).encode()
+        head = f"POST /v1/models/{MODEL}:predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+        writer.write(head.encode() + b"\r\n\r\n" + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(answer.decode("latin-1"))
+        length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+
+    try:
+        return await _take_turns(clients, end, ask)
+    finally:
+        for _, writer in connections:
+            writer.close()
+
+
+async def _take_turns(clients: int, end: float, ask) -> list[float]:
+    """Seconds of each `ask(i)`; `i` modulo `clients` is the client that asks."""
+    times: list[float] = []
+
+    async def client(number: int) -> None:
+        while (begun := time.perf_counter()) < end:
+            await ask(number)
+            times.append(time.perf_counter() - begun)
+            number += clients
+
+    await asyncio.gather(*map(client, range(clients)))
+    return times
+
+
+def print_clients_of_one(
+    found: dict[tuple[str, str], list[list[float]]], clients: int, seconds: float
+) -> None:
+    """A table in Markdown; the ratio is the median of the ratios of each turn."""
+    print(
+        f"\n| one digit each, {clients} clients | protocol | digits/s | p50 ms | p99 ms | "
+        "digits/s over no batching |\n| --- | --- | ---: | ---: | ---: | ---: |"
+    )
+    for (way, protocol), turns in found.items():
+        ratios = [
+            len(turn) / max(1, len(plain))
+            for turn, plain in zip(turns, found["no batching", protocol], strict=True)
+        ]
+        times = [t for turn in turns for t in turn]
+        rate = np.median([len(turn) for turn in turns]) / seconds
+        middle, high = np.percentile(times, [50, 99])
+        print(
+            f"| {way} | {protocol} | {rate:,.0f} | {middle * 1e3:.1f} | {high * 1e3:.1f} "
+            f"| {np.median(ratios):.2f} |"
+        )
+
+
+# Part 3.
 
 
 @dataclasses.dataclass
@@ -317,8 +430,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", type=pathlib.Path, help="an exported generator")
     parser.add_argument("--rounds", type=int, default=200, help="for each latency; 0 for none")
+    parser.add_argument("--turns", type=int, default=5, help="with and without batching; 0: none")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each such turn")
     parser.add_argument("--requests", type=int, default=50_000, help="of the load; 0 for none")
     parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--batching", action="store_true", help="for latencies and load, too")
     parser.add_argument("--mutations", type=int, default=10_000, help="0 for none")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -334,11 +450,17 @@ def main() -> None:
             parser.error("--model has other latents than the default's networks")
         base_path = root / "models"
         shutil.copytree(first, base_path / "1")
-        with process.running(base_path, model=MODEL) as server:
+        parameters = pathlib.Path(process.__file__).with_name("config") / "batching.config"
+        batching = ["--enable_batching", f"--batching_parameters_file={parameters}"]
+        with process.running(
+            base_path, model=MODEL, arguments=batching * options.batching
+        ) as server:
             if options.rounds:
                 print_latencies(latencies(server, first, options.rounds))
             if options.requests:
                 _load_part(server, base_path, [first, second], latent_dim, options)
+        if options.turns:
+            _batching_part(first, root / "batching", options)
         if options.mutations:
             # Its answers are compared, so its versions must not move any more.
             shutil.copytree(first, root / "still" / MODEL / "1")
@@ -347,6 +469,22 @@ def main() -> None:
                 root / "still" / MODEL, model=MODEL, arguments=arguments
             ) as server:
                 _mutation_part(server, options.mutations)
+
+
+def _batching_part(model: pathlib.Path, folder: pathlib.Path, options) -> None:
+    shutil.copytree(model, folder / "1")
+    parameters = pathlib.Path(process.__file__).with_name("config") / "batching.config"
+    flags = {
+        "no batching": [],
+        "batching.config": ["--enable_batching", f"--batching_parameters_file={parameters}"],
+    }
+    with contextlib.ExitStack() as stack:
+        servers = {
+            way: stack.enter_context(process.running(folder, model=MODEL, arguments=arguments))
+            for way, arguments in flags.items()
+        }
+        found = clients_of_one(servers, options.clients, options.turns, options.seconds)
+    print_clients_of_one(found, options.clients, options.seconds)
 
 
 def _load_part(server, base_path, models, latent_dim, options) -> None:

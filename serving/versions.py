@@ -146,8 +146,10 @@ def publish(
         digest = model_digest(model_dir)
         served, rolled_back = list_versions(base), list_rolled_back(base)
         for version in (*reversed(served), *reversed(rolled_back)):
-            if version.digest == digest:
-                return version, False
+            # A folder that somebody put there without a model in it is in nobody's way.
+            with contextlib.suppress(FileNotFoundError):
+                if version.digest == digest:
+                    return version, False
         # Above those that were rolled back too: they may come back.
         taken = [version.number for version in (*served, *rolled_back)]
         number = max([int(time.time()), *(n + 1 for n in taken)])

@@ -61,6 +61,13 @@ def test_the_same_model_is_not_published_twice(model, tmp_path):
     assert len(versions.list_versions(tmp_path / "base")) == 1
 
 
+def test_a_numbered_folder_without_a_model_stops_no_push(model, tmp_path):
+    (tmp_path / "base" / "5").mkdir(parents=True)
+    version, is_new = versions.publish(model, tmp_path / "base", lambda number: ({}, {}))
+    assert is_new
+    assert version.number > 5
+
+
 def test_version_numbers_rise_even_within_a_second_or_after_a_clock_set_back(
     model, tmp_path, monkeypatch
 ):
