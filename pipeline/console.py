@@ -213,7 +213,8 @@ def print_run(console: Console, run: dict) -> None:
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_row("data set", escape(f"{run['dataset']} {run['dataset_note'] or ''}"))
     facts.add_row("preset", str(run["preset"]))
-    facts.add_row("state", run["state"] + _total(run))
+    stopped = " (stopped)" if run.get("stopped") else ""
+    facts.add_row("state", run["state"] + stopped + _total(run))
     metrics = run["metrics"] or {}
     for name in [name for name in HEADLINES if name in metrics]:
         facts.add_row(HEADLINES[name], f"{metrics[name]:.4g}")

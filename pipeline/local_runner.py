@@ -6,10 +6,12 @@ versions, state) are kept on its context.
 """
 
 import datetime
+import errno
 import json
 import logging
 import os
 import pathlib
+import shutil
 import signal
 import threading
 import time
@@ -220,7 +222,8 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         except (Exception, KeyboardInterrupt) as error:
             stopped = _is_interrupt(error)
             ours = _is_ours(error) or not stopped
-            message = _message(error) if ours else STOPPED
+            folder = pathlib.Path(self._connection.sqlite.filename_uri).parent
+            message = _disk_full(error, folder) or _message(error) if ours else STOPPED
             self._note_error(name, message)
             self._view.node_ended(name, "FAILED", time.monotonic() - begun, message)
             raise NodeFailedError(f"{name}: {message}", stopped) from error
@@ -312,6 +315,20 @@ def _message(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     # Beam appends where in its own graph it happened.
     return text.partition(" [while running ")[0]
+
+
+def _disk_full(error: BaseException | None, folder: pathlib.Path) -> str | None:
+    """What to say where a full disk or a quota is behind `error`; None where neither is."""
+    while error is not None and not _is_ours(error):
+        for reason in (errno.ENOSPC, errno.EDQUOT):
+            if os.strerror(reason) in str(error):
+                free = shutil.disk_usage(folder).free
+                return (
+                    f"{os.strerror(reason).lower()} under {folder} ({free:,} bytes are free): make "
+                    "room and run again; what was finished is kept"
+                )
+        error = error.__cause__
+    return None
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """What the runner makes of errors: the message of whoever raised in our own words."""
 
 import errno
+import os
 import signal
 
 import pytest
@@ -35,6 +36,18 @@ def test_where_beam_was_in_its_own_graph_is_left_out():
 
 def test_an_error_without_words_is_named():
     assert local_runner._message(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_with_its_folder_and_what_is_free(tmp_path, reason):
+    error = OSError(reason, os.strerror(reason), "/x/data.gz")
+    wrapped = caught(RuntimeError("bundle 3 failed"), error)
+    for one in (error, wrapped, RuntimeError(f"RESOURCE_EXHAUSTED: {error}")):
+        told = local_runner._disk_full(one, tmp_path)
+        assert str(tmp_path) in told and "bytes are free" in told and "make room" in told
+    assert local_runner._disk_full(OSError(errno.EIO, "Input/output error"), tmp_path) is None
+    ours = caught(PublishError("the disk is full: nothing was pushed"), error)
+    assert local_runner._disk_full(ours, tmp_path) is None
 
 
 def test_an_interrupt_is_known_under_whatever_a_library_made_of_it():
