@@ -96,7 +96,7 @@ def make_run(
         env={**kept, "HOME": str(home), **variables},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1800,
     )
 
 
@@ -134,7 +134,7 @@ def test_mnist_is_downloaded_through_the_proxy_that_the_environment_names(clone,
     host = download_host.Host(mnist_dir, download_host.closes_halfway)
     (packages,) = clone.glob(".venv/lib/python3.*/site-packages")
     shutil.copy(download_host.__file__, packages / "download_host.py")
-    (packages / "host.pth").write_text(
+    (packages / "zzz.pth").write_text(
         "import download_host; download_host.replace_host('http://mnist.invalid')\n"
     )
     proxy = {"http_proxy": host.address, "https_proxy": "", "no_proxy": "localhost,127.0.0.1"}

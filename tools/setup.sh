@@ -141,7 +141,10 @@ if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
 fi
 
 say "installing the packages of locks/$stack.lock (3 GB; a minute or two, longer on a slow line)"
-# Bytecode is compiled here, once: TensorFlow and TFX start twice as fast with it.
+# Bytecode is compiled here, once: TensorFlow and TFX start twice as fast with it. A busy machine or a
+# slow line is no reason to give up, as uv does after a minute a file or half a minute of silence.
+export UV_COMPILE_BYTECODE_TIMEOUT="${UV_COMPILE_BYTECODE_TIMEOUT:-3600}"
+export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
 .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --compile-bytecode \
     --require-hashes -r "locks/$stack.lock"
 .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps \
