@@ -27,7 +27,7 @@ _LONGEST_VALUE = 300
 
 def runs(document: dict) -> Iterator[str]:
     """A line a run, and the errors below."""
-    rows = [("run", "state", "data", "FID", "/floor", "blessed", "version", "seconds")]
+    rows = [("run", "state", "data", "FID", "relative FID", "blessed", "version", "seconds")]
     for run in document["runs"]:
         rows.append(
             (

@@ -191,13 +191,13 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         """Runs the compiled `pipeline`, one node after the other, in topological order.
 
         Raises:
-          NodeFailedError: a node failed; those behind it were not run.
+          NodeFailedError: a node failed; what is downstream was not run.
         """
         runtime_parameter_utils.substitute_runtime_parameter(
             pipeline, {"pipeline-run-id": self._run_id}
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
-        anew = _behind(pipeline, self._from_node)
+        anew = _downstream(pipeline, self._from_node)
         for node in pipeline.nodes:
             self._run_node(node.pipeline_node, pipeline, deployment, anew)
 
@@ -297,7 +297,7 @@ def _blessed_before(workspace: Workspace) -> bool:
     return any(graph.facts_of(b.custom_properties).get("blessed") == 1 for b in blessings)
 
 
-def _behind(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:
+def _downstream(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:
     """`first` and the nodes that depend on it."""
     if first is None:
         return set()
@@ -318,7 +318,7 @@ def _message(error: BaseException) -> str:
 
 
 def _disk_full(error: BaseException | None, folder: pathlib.Path) -> str | None:
-    """What to say where a full disk or a quota is behind `error`; None where neither is."""
+    """What to say where a full disk or a quota caused `error`; None where neither did."""
     while error is not None and not _is_ours(error):
         for reason in (errno.ENOSPC, errno.EDQUOT):
             if os.strerror(reason) in str(error):

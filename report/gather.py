@@ -315,6 +315,7 @@ def data(subject: Subject) -> dict:
             "fingerprint": facts.get("fingerprint"),
         },
         "checksums": facts.get("checksums") or {},
+        "checksums_of": facts.get("checksums_of") or "files",
         "note": subject.row["dataset_note"],
         "anomalies": _anomalies(subject),
     }

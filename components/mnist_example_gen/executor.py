@@ -24,7 +24,7 @@ from datasets.source import DataSource
 
 DATA_SOURCE_KEY = "data_source"
 DATASET_FILE = "dataset.json"  # in the artifact's folder: the same facts as its properties
-_EXAMPLES_PER_FILE = 10_000  # so that nodes behind this one can read in parallel
+_EXAMPLES_PER_FILE = 10_000  # so that downstream nodes can read in parallel
 _LOG = logging.getLogger(__name__)
 
 
