@@ -361,3 +361,19 @@ def test_a_store_of_a_thousand_runs_is_read(thousand_runs, command):
         [sys.executable, "-c", program, *arguments], check=True, capture_output=True, text=True
     )
     assert "run-00" in done.stdout
+
+
+def test_the_versions_of_a_trace_are_those_that_its_nodes_ran_on(workspace):
+    client = writer(workspace)
+    made = {e.id: e for e in client.get_executions() if e.last_known_state == pb.Execution.COMPLETE}
+    for execution in made.values():
+        trained = execution.type.endswith("Trainer")
+        noted = {"tensorflow": "2.16.2"} if trained else {"tensorflow": "2.16.1", "tfx": "1.16.0"}
+        execution.custom_properties[graph.VERSIONS_PROPERTY].string_value = json.dumps(noted)
+    client.put_executions(list(made.values()))
+    store = opened(workspace)
+    version = documents.find_version(store, "latest")
+    origin = documents.trace(store, [version.id])["origin"]
+    assert origin["versions"] == {"tensorflow": "2.16.1, 2.16.2", "tfx": "1.16.0"}
+    # They are no settings.
+    assert not [key for key in origin["config"] if "library_versions" in key]
