@@ -13,12 +13,11 @@ help:  ## what there is
 run: .venv/.complete  ## the whole pipeline: data, training, judgement, push (ARGS="--preset smoke")
 	@$(MNIST_GAN) run $(ARGS)
 
-# Two processes, a file of tests each; the long files of whole runs begin early, in order of name.
 test: lint  ## style and all tests
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 quick: lint  ## style and the fast tests, what most edits need
-	@$(PYTHON) -m pytest -n 2 --dist worksteal -m "not e2e and not slow" -q $(ARGS)
+	@$(PYTHON) -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m "not e2e and not slow" $(ARGS)
 
 run-newest:  ## make run with the newest stack in a Debian 13 root; as root
 	@tools/newest.sh run ARGS="$(ARGS)"

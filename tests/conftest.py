@@ -37,6 +37,51 @@ def find_mnist() -> pathlib.Path | None:
     return None
 
 
+# One process runs these, in one workspace.
+IN_ONE_WORKSPACE = ("e2e/test_pipeline.py", "e2e/test_report.py", "e2e/test_training.py")
+# What trains, runs Beam, or loads servers, browsers and disks: `make quick` leaves it out.
+SLOW = (
+    "benchmarks/",
+    "components/",
+    "datasets/",
+    "docs/",
+    "judge/test_evaluate.py",
+    "lineage/test_servers.py",
+    "lineage/test_workspace.py",
+    "metrics/test_classifier.py",
+    "metrics/test_features.py",
+    "pipeline/test_cache.py",
+    "pipeline/test_upkeep.py",
+    "serving/server/test_batching.py",
+    "serving/server/test_canary.py",
+    "serving/server/test_conformance.py",
+    "serving/server/test_fuzz.py",
+    "serving/server/test_load.py",
+    "serving/server/test_page.py",
+    "serving/server/test_process.py",
+    "serving/test_process.py",
+    "trainer/test_export.py",
+    "trainer/test_run_fn.py",
+    "trainer/test_summaries.py",
+    "trainer/test_training.py",
+    "trainer/test_variants.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """A file's tests stay in one process; the longest chains begin first."""
+    chain = {}
+    for item in items:
+        name = item.path.relative_to(REPOSITORY / "tests").as_posix()
+        chain[item] = "workspace" if name in IN_ONE_WORKSPACE else name
+        item.add_marker(pytest.mark.xdist_group(chain[item]))
+        if name.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+    first = ("workspace", "test_make.py")
+    items.sort(key=lambda item: first.index(chain[item]) if chain[item] in first else len(first))
+
+
 @pytest.fixture(scope="session")
 def mnist_dir() -> pathlib.Path:
     """Folder of the original MNIST files; the test skips where they are not at hand."""

@@ -20,7 +20,7 @@ class Ready:
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
 
-    def call(self, arguments: list[str], timeout: float = 600) -> subprocess.CompletedProcess:
+    def call(self, arguments: list[str], timeout: float = 1800) -> subprocess.CompletedProcess:
         """Runs `mnist-gan ARGUMENTS` to its end, from the repository's folder."""
         if self._process is None:
             self._process = subprocess.Popen(

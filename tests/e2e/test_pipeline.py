@@ -22,7 +22,7 @@ from lineage import graph, store
 from pipeline import cli, provenance
 from serving import versions
 from tests.conftest import REPOSITORY, find_mnist
-from tests.e2e.conftest import command, run
+from tests.e2e.conftest import call, command, run
 
 pytestmark = pytest.mark.e2e
 
@@ -178,10 +178,7 @@ def test_from_runs_a_node_anew_and_takes_the_rest_from_the_cache(first, workspac
 
 
 def test_from_a_node_that_is_not_there_names_those_that_are(first, workspace):
-    arguments, environment = command(workspace, "--from", "Trainr")
-    result = subprocess.run(
-        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
-    )
+    result = call(workspace, "--from", "Trainr")
     assert result.returncode == 2
     assert "Trainr" in result.stderr and "Trainer" in result.stderr
     assert "Traceback" not in result.stderr
@@ -250,10 +247,7 @@ def test_a_generator_that_no_server_can_serve_is_not_pushed_and_the_reason_is_ke
 
 
 def test_a_server_that_is_named_and_not_there_stops_the_run_before_its_first_node(workspace):
-    arguments, environment = command(workspace, "--set", "model_server=/nowhere/server")
-    result = subprocess.run(
-        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
-    )
+    result = call(workspace, "--set", "model_server=/nowhere/server")
     assert result.returncode == 2
     assert "/nowhere/server" in result.stderr and "Traceback" not in result.stderr
 
@@ -359,11 +353,8 @@ def test_an_edit_of_the_trainer_runs_the_trainer_and_what_lies_behind_it(
 
 
 def test_a_second_run_in_a_held_workspace_is_refused(first, workspace):
-    arguments, environment = command(workspace)
     with Workspace(workspace).lock():
-        result = subprocess.run(
-            arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
-        )
+        result = call(workspace)
     assert result.returncode == 2
     assert "held by another run" in result.stderr
     assert "Traceback" not in result.stderr
@@ -375,10 +366,7 @@ def test_an_altered_file_is_named_with_both_checksums(tmp_path, mnist_dir):
     altered = tmp_path / "t10k-labels-idx1-ubyte.gz"
     altered.chmod(0o644)
     altered.write_bytes(altered.read_bytes()[:-1] + b"!")
-    arguments, environment = command(tmp_path / "workspace", "--data-dir", str(tmp_path))
-    result = subprocess.run(
-        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
-    )
+    result = call(tmp_path / "workspace", "--data-dir", str(tmp_path))
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     message = "".join(result.stderr.split())

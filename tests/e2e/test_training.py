@@ -1,7 +1,5 @@
 """Other models and warm starts, the whole way, in the workspace that the e2e tests share."""
 
-import subprocess
-
 import pytest
 from click.testing import CliRunner
 
@@ -10,17 +8,13 @@ from common.workspace import Workspace
 from lineage import store
 from pipeline import cli
 from serving import versions
-from tests.conftest import REPOSITORY
-from tests.e2e.conftest import command, run
+from tests.e2e.conftest import call, run
 
 pytestmark = pytest.mark.e2e
 
 
 def test_base_model_is_refused_before_anything_runs_where_nothing_was_blessed(tmp_path):
-    arguments, environment = command(tmp_path / "fresh", "--set", "base_model=latest")
-    result = subprocess.run(
-        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True
-    )
+    result = call(tmp_path / "fresh", "--set", "base_model=latest")
     assert result.returncode == 2
     assert "no generator was blessed yet" in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
