@@ -6,6 +6,7 @@ they stand.
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -175,6 +176,56 @@ def test_from_runs_a_node_anew_and_takes_the_rest_from_the_cache(first, workspac
     assert again.exit_code == 0
     assert again.states() == {**dict.fromkeys(NODES, "CACHED"), "Pusher": "COMPLETE"}
     assert len(pushed(workspace)) == 1
+
+
+def test_a_damaged_model_is_not_pushed_and_is_trained_again_when_digests_are_compared(
+    first, workspace, tmp_path
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(workspace, copy)
+    # The copy is a workspace of its own: nothing is executed, and its paths are its own.
+    moved = run(copy)
+    assert moved.states() == dict.fromkeys(NODES, "CACHED")
+    assert moved.document["pushed_path"].startswith(str(copy))
+
+    connection, found = executions(copy, moved.document["run_id"])
+    model = outputs(connection, found["Trainer"])["Model"]
+    [weights] = pathlib.Path(model.uri).glob("Format-Serving/variables/variables.data-*")
+    assert weights.is_relative_to(copy)
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 255
+    weights.write_bytes(content)
+    refused = run(copy, "--from", "Pusher")
+    assert refused.exit_code == 1
+    states = refused.states()
+    assert (states["Trainer"], states["Pusher"]) == ("CACHED", "FAILED")
+    [error] = [node["error"] for node in refused.document["nodes"] if node["id"] == "Pusher"]
+    assert "is not the one that was judged" in error
+    assert len(pushed(copy)) == len(pushed(workspace))
+
+    mended = run(copy, "--verify")
+    assert (mended.states()["Transform"], mended.states()["Trainer"]) == ("CACHED", "COMPLETE")
+    assert "was altered" in mended.stderr
+    assert mended.document["state"] == "COMPLETE"
+
+
+def test_a_run_that_is_stopped_in_a_beam_node_says_so_in_one_sentence(first, workspace):
+    arguments, environment = command(workspace, "--from", "Transform")
+    arguments.remove("--json")
+    process = subprocess.Popen(
+        arguments, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    said = b""
+    while b"DataGate" not in said:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        said += line
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert stdout.decode().count("stopped; what was finished is kept") == 1
+    assert stderr == b""
 
 
 def test_from_a_node_that_is_not_there_names_those_that_are(first, workspace):
