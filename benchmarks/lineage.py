@@ -186,7 +186,7 @@ def _artifact(type_id: int, key: str, index: int, root: str) -> pb.Artifact:
         facts["fingerprint"].string_value = "f" * 32
     elif key == "evaluation":
         facts["fid"].double_value = 1.0 + index / 1000
-        facts["fid_ratio"].double_value = 2.0 + index / 1000
+        facts["relative_fid"].double_value = 2.0 + index / 1000
         facts["cas"].double_value = 0.97
     elif key == "blessing":
         facts["blessed"].int_value = int(blessed)

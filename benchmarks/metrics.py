@@ -25,19 +25,13 @@ from collections.abc import Callable
 import numpy as np
 
 from datasets.data_config import default_data_dir
-from metrics import kernel, labels, manifold
+from metrics import kernel, manifold
 from metrics.distances import nearest
-from metrics.frechet import (
-    FeatureStats,
-    frechet_distance,
-    frechet_distance_from_features,
-    frechet_interval,
-    grouped,
-)
+from metrics.frechet import frechet_distance, frechet_distance_from_features
 
 
 def made_up(count: int, dim: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Two clouds of rectified, correlated features a little apart, and probabilities."""
+    """Two clouds of rectified, correlated features a little apart."""
     random = np.random.default_rng(seed)
     mixing = random.normal(size=(dim // 2, dim)) / np.sqrt(dim / 2)
     offset = random.normal(size=dim) * 0.5
@@ -47,24 +41,21 @@ def made_up(count: int, dim: int, seed: int = 0) -> dict[str, np.ndarray]:
         noise = 0.1 * random.normal(size=(count, dim))
         return np.maximum(hidden @ mixing + offset + noise, 0).astype(np.float32)
 
-    logits = 4 * random.normal(size=(count, 10))
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
-    return {"real": cloud(1.0), "fake": cloud(1.05), "probabilities": probabilities}
+    return {"real": cloud(1.0), "fake": cloud(1.05)}
 
 
 def of_digits(count: int, data_dir: str) -> dict[str, np.ndarray]:
     """The pinned features of test pictures and of train pictures with a little salt on them."""
     from metrics.features import load_extractor
-    from metrics.train_classifier import load_splits
+    from metrics.train_extractors import load_splits
 
     splits, _, _ = load_splits("mnist:3.0.1", data_dir, None)
     extractor = load_extractor()
     fakes = splits["train"][0][:count].copy()
     fakes[np.random.default_rng(0).random(fakes.shape) < 0.003] = 255
-    features, probabilities = extractor.features_and_probabilities(fakes)
+    features = extractor.features(fakes)
     real = extractor.features(splits["test"][0][:count])
-    return {"real": real, "fake": features, "probabilities": probabilities}
+    return {"real": real, "fake": features}
 
 
 class Table:
@@ -174,18 +165,10 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
 
     table.beside(fid, "textbook formula, SciPy", "scipy.linalg", textbook)
 
-    groups, reference = grouped(data["fake"]), FeatureStats.of(data["real"])
-
-    def interval():
-        found = frechet_interval(groups, reference)
-        return found.estimate, found.low, found.high
-
-    table.run("FID with 95 % interval", interval)
-
     size = min(1000, len(real))
-    one_block = f"KID, one block of {size:,}"
+    one_block = f"KID, all pairs of {size:,}"
     some = slice(size)
-    table.run(one_block, lambda: kernel.kernel_distance(fake[some], real[some], block_size=size)[0])
+    table.run(one_block, lambda: kernel.kernel_distance(fake[some], real[some])[0])
     table.beside(
         one_block,
         "torch-fidelity",
@@ -206,16 +189,7 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
         "torchmetrics.image.kid",
         lambda module: float(module.poly_mmd(tensors[0][some], tensors[1][some])),
     )
-    blocks = len(real) // size
-    every_row = f"KID, {blocks} blocks of {size:,}"
-    table.run(every_row, lambda: kernel.kernel_distance(fake, real, block_size=size))
-    table.beside(
-        every_row,
-        "clean-fid",
-        "cleanfid.fid",
-        lambda module: module.kernel_distance(fake, real, blocks, size),
-        same=False,
-    )
+    table.run("KID, all pairs of all rows", lambda: kernel.kernel_distance(fake, real)[0])
 
     four = "precision, recall, density, coverage, k = 5"
 
@@ -239,17 +213,6 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
         return scores["precision"], scores["recall"]
 
     table.beside(two, "torch-fidelity", "torch_fidelity.metric_prc", fidelity_two)
-
-    score = "classifier score"
-    table.run(score, lambda: labels.classifier_score(data["probabilities"]))
-
-    def fidelity_score(module):
-        logits = np.log(np.maximum(data["probabilities"].astype(np.float64), 1e-300))
-        return module.isc_features_to_metric(torch.from_numpy(logits), splits=1)[
-            "inception_score_mean"
-        ]
-
-    table.beside(score, "torch-fidelity", "torch_fidelity.metric_isc", fidelity_score)
 
     neighbours = "mean distance to the nearest"
     table.run(neighbours, lambda: nearest(data["fake"], data["real"])[0].mean())

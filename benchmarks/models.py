@@ -42,7 +42,7 @@ def row(config: TrainingConfig, document: dict, records: pathlib.Path) -> list[s
         ", ".join(sizes),
         f"{config.batch_size}, {config.steps:,}",
         f"{seconds / 60:.1f}",
-        f"{metrics['fid_ratio']:.3g}",
+        f"{metrics['relative_fid']:.3g}",
         f"{metrics['coverage']:.1%}",
         f"{metrics['accuracy']:.1%}" if "accuracy" in metrics else "takes no labels",
         f"{metrics['cas']:.2%}" if "cas" in metrics else "",

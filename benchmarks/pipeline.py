@@ -17,7 +17,7 @@ import tempfile
 import time
 
 TENTH = ["train_examples=5000", "eval_examples=1000", "test_examples=1000"]
-FEW_STEPS = ["steps=100", "max_fid_ratio=1000000000"]
+FEW_STEPS = ["steps=100", "strictness=smoke"]
 
 
 def run(workspace: pathlib.Path, preset: str, assignments: list[str]) -> dict:

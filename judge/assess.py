@@ -1,4 +1,4 @@
-"""The judgement itself: figures, checks and verdict of one generator, as one document.
+"""The judgement itself: metrics, checks and verdict of one generator, as one document.
 
 `SCHEMA_VERSION` and the fields of the document are described in `judge/README.md`.
 """
@@ -9,74 +9,69 @@ import math
 from judge import measure, verdict
 from judge.generation import Fakes
 from judge.judge_config import JudgeConfig
-from judge.reference import Reference
+from judge.reference import Eyes, Reference
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def judge(
     reference: Reference,
     fakes: Fakes,
     config: JudgeConfig,
+    seen_by: Eyes,
     *,
     conditional: bool = True,
     baseline: Fakes | None = None,
     baseline_facts: dict | None = None,
     cas: float | None = None,
     force: str = "",
-) -> tuple[dict, measure.Neighbours | None]:
+) -> tuple[dict, measure.Measured | None]:
     """Measures and decides.
 
     Args:
       reference: the real images.
       fakes: of the generator under judgement.
-      config: bars; those that are None are the usual ones of the data set.
+      config: thresholds; those that are None are the usual ones of the data set.
+      seen_by: the extractors; those of the reference.
       conditional: whether the generator obeys the label.
-      baseline: fakes of the latest blessed generator, from the same seeds and labels.
+      baseline: fakes of the generator to compare with, from the same seeds and labels.
       baseline_facts: what is known of the baseline (`uri`, `id`), and under `ignored` why it can't
         be compared with; None when there is none.
       cas: accuracy on real images of a classifier trained on fakes; None where it was not asked
         for.
-      force: reason to bless in spite of missed bars.
+      force: reason to bless in spite of failed checks.
 
     Returns:
       The parts of `evaluation.json` that the measuring decides: `protocol`, `num_fakes`,
-      `num_reference`, `extractor`, `data`, `metrics`, `classes`, `baseline`, `bars`, `checks`,
-      `blessed`, `forced`, `force_reason`, `reason`. Every number in it is finite or None. And
-      the nearest train images of the fakes, None where nothing could be measured.
+      `num_reference`, `extractor`, `extractors`, `data`, `metrics`, `classes`, `baseline`,
+      `thresholds`, `checks`, `blessed`, `forced`, `force_reason`, `reason`. Every number in it is
+      finite or None. And what was measured, None where nothing could be.
     """
     config = config.for_data(reference.data.dataset)
-    total = fakes.total
     checks = [
         verdict.enough_reference(len(reference.labels)),
-        verdict.works(total.problems, total.drawn, total.not_finite, reference.num_fakes),
+        verdict.works(fakes.problems, fakes.drawn, fakes.not_finite, reference.num_fakes),
     ]
-    figures: dict = {}
-    rows: list[dict] = []
-    neighbours = None
+    found: dict = {}
+    measured = None
+    options = {"conditional": conditional, "confidence": config.confidence}
     baseline_facts = dict(baseline_facts) if baseline_facts else None
     if all(check.passed for check in checks):
-        figures = measure.fid_figures(fakes, reference, config.confidence)
-        figures |= measure.variety_figures(fakes, reference, conditional)
-        class_figures, rows = measure.class_figures(fakes, reference, conditional)
-        memory_figures, neighbours = measure.memory_figures(fakes, reference)
-        figures |= class_figures | memory_figures
-        figures |= measure.pixel_figures(fakes, reference, conditional)
-        if cas is not None:
-            figures["cas"] = cas
-        checks += verdict.bars(config, figures)
+        measured = measure.Measured(fakes, reference, seen_by, cas=cas, **options)
+        found = measured.all()
+        checks += verdict.thresholds(config.thresholds, found)
         if baseline is not None and "ignored" not in baseline_facts:
-            found = baseline.total
             usable = verdict.works(
-                found.problems, found.drawn, found.not_finite, reference.num_fakes
+                baseline.problems, baseline.drawn, baseline.not_finite, reference.num_fakes
             )
             if usable.passed:
-                comparison = measure.compare(fakes, baseline, reference, config.confidence)
+                other = measure.Measured(baseline, reference, seen_by, **options)
+                comparison = measure.compare(measured, other)
                 baseline_facts |= comparison
-                checks.append(verdict.against_baseline(config, comparison))
+                checks.append(verdict.against_baseline(config.max_regression, comparison))
             else:
                 baseline_facts["ignored"] = usable.sentence
-    decision = verdict.decide(checks, figures, _notes(baseline_facts), force)
+    decision = verdict.decide(checks, found, _notes(baseline_facts), force)
     document = _finite_only(
         {
             "schema_version": SCHEMA_VERSION,
@@ -86,19 +81,29 @@ def judge(
             "extractor": {
                 "name": reference.extractor_name,
                 "digest": reference.extractor_digest,
-                "dim": int(reference.features.shape[1]),
+                "dim": int(reference.features[reference.first].shape[1]),
+            },
+            "extractors": {
+                name: {
+                    "digest": digest,
+                    "fid_real": reference.folds[name].fid,
+                    "fid_real_spread": reference.folds[name].spread,
+                    "fid": measured.relative[name].fid if measured else None,
+                }
+                for name, digest in reference.extractors.items()
             },
             "data": {**dataclasses.asdict(reference.data), "split": "test"},
-            "metrics": figures,
-            "classes": rows,
+            "metrics": found,
+            "classes": measured.class_rows if measured else [],
             "baseline": baseline_facts,
-            "bars": config.model_dump(),
+            "settings": config.model_dump(),
+            "thresholds": config.thresholds,
             "checks": [dataclasses.asdict(check) for check in checks],
             **dataclasses.asdict(decision),
             "force_reason": force or None,
         }
     )
-    return document, neighbours
+    return document, measured
 
 
 def _notes(baseline_facts: dict | None) -> list[str]:
@@ -117,6 +122,6 @@ def _finite_only(value):
         return {key: _finite_only(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite_only(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    if isinstance(value, float):  # NumPy's float64 is one
+        return float(value) if math.isfinite(value) else None
     return value

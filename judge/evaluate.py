@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ from common.files import atomic_path
 from common.images import IMAGE_SHAPE
 from datasets.examples import read_prepared
 from datasets.source import DataSource
-from judge import assess, generation, local_generator, measure, pictures, reference
+from judge import assess, generation, local_generator, measure, pictures, reference, registry
 from judge.judge_config import JudgeConfig
 from metrics import checks
 from serving import versions
@@ -92,12 +92,13 @@ def evaluate(
     """
     found = open_target(pathlib.Path(target), data.class_names)
     given = len(found.images) if found.images is not None else config.num_fakes
+    seen_by = reference.eyes(config.extractor)
     real = reference.load(
         reference.Dataset(
             data.name, data.version, data.fingerprint, data.num_classes, tuple(data.class_names)
         ),
         lambda split: read_prepared(data, split),
-        *generation.extractors(config.extractor),
+        seen_by,
         given,
         os.fspath(cache_dir) if cache_dir else None,
     )
@@ -106,8 +107,8 @@ def evaluate(
         labels = generation.ordered_labels(counts, seed)
         seeds = generation.first_seed(seed) + np.arange(real.num_fakes)
     else:
-        # In mixed order, because the interval's groups must be fair samples of the whole; at most
-        # as many as there are real train images to set beside them.
+        # In mixed order, because some metrics take the first ones; at most as many as there are
+        # real train images to set beside them.
         order = np.random.default_rng(seed).permutation(given)[: real.num_fakes]
         found = dataclasses.replace(
             found,
@@ -116,25 +117,27 @@ def evaluate(
         )
         labels = np.zeros(len(order), np.int64) if found.labels is None else found.labels
         seeds = np.arange(len(order))
-    fakes = _draw(found, seeds, labels, config, data.num_classes)
+    fakes = _draw(found, seeds, labels)
     cas = None
     if config.cas_fakes and found.draw is not None and found.conditional:
         cas = measure.classification_score(found.draw, real, config.cas_fakes, seed)
-    document, neighbours = assess.judge(real, fakes, config, conditional=found.conditional, cas=cas)
+    document, measured = assess.judge(
+        real, fakes, config, seen_by, conditional=found.conditional, cas=cas
+    )
     for key in ("blessed", "forced", "force_reason", "reason", "baseline"):
         del document[key]
     document["seed"] = seed
     document["target"] = {
         "kind": found.kind,
         "path": found.path,
-        "count": fakes.total.drawn,
+        "count": fakes.drawn,
         "given": given,
         "conditional": found.conditional,
         "unreadable": found.unreadable,
     }
     if output_dir is not None:
         folder = pathlib.Path(output_dir)
-        pictures.draw(folder, document, real, fakes, neighbours, conditional=found.conditional)
+        pictures.draw(folder, real, fakes, measured)
         with atomic_path(folder / "evaluation.json") as path:
             path.write_text(json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
     return document
@@ -163,52 +166,14 @@ def open_target(path: pathlib.Path, class_names: tuple[str, ...]) -> Target:
 
 
 def table(document: dict) -> list[tuple[str, str, str]]:
-    """The figures for people: (name, value, what real images score or the interval, or "")."""
-    figures = document["metrics"]
-    rows = []
-
-    def add(name: str, key: str, beside: str = "", form: str = ".4g") -> None:
-        if figures.get(key) is not None:
-            rows.append((name, format(figures[key], form), beside))
-
-    def real(key: str, form: str = ".3f") -> str:
-        return f"real images: {figures[key]:{form}}" if figures.get(key) is not None else ""
-
-    interval = figures.get("fid_interval")
-    add(
-        f"FID ({document['protocol']})",
-        "fid",
-        f"interval {interval[0]:.4g} to {interval[1]:.4g}" if interval else "",
-    )
-    add("FID over the floor", "fid_ratio", real("fid_floor", ".4g"))
-    add("FID, share of the reference's variance", "fid_trace_share", form=".2%")
-    add(
-        "KID", "kid", f"standard error {figures['kid_error']:.2g}" if "kid_error" in figures else ""
-    )
-    for name in ("precision", "recall", "density", "coverage"):
-        add(name, name, real(f"real_{name}"), ".3f")
-    add("coverage of the worst class", "class_coverage", real("real_class_coverage"), ".3f")
-    add("accuracy on the class asked for", "accuracy", real("reference_accuracy", ".2%"), ".2%")
-    add("  of the worst class", "worst_class_accuracy", form=".2%")
-    add("rarest class, share over real share", "class_share", form=".3f")
-    add("KL of the classes from the real ones", "class_kl")
-    add("classifier score", "classifier_score", form=".3f")
-    add("accuracy of a classifier trained on fakes", "cas", form=".2%")
-    add("near copies of train images (pixels)", "copies", "real test images: 1.00%", ".2%")
-    add("near copies of train images (features)", "copies_features", "real: 1.00%", ".2%")
-    add("distance to train images over that of test images", "nearest_ratio", form=".3f")
-    add("pixel MSE to the nearest real of the class", "pixel_mse")
-    add("KLD of pixel intensities", "pixel_kld", real("real_pixel_kld", ".2g"))
-    add("sharpness over that of real test images", "sharpness", real("real_sharpness"), ".3f")
-    return rows
+    """The metrics for people: (title, value, its interval and what real images score, or "")."""
+    return [(row.metric.title, row.text, row.beside) for row in registry.rows(document)]
 
 
-def _draw(
-    target: Target, seeds: np.ndarray, labels: np.ndarray, config: JudgeConfig, num_classes: int
-) -> generation.Fakes:
-    groups: dict[int, list[generation.Tally]] = {}
+def _draw(target: Target, seeds: np.ndarray, labels: np.ndarray) -> generation.Fakes:
     parts = []
-    for block, rows in _blocks(len(seeds)):
+    for start in range(0, len(seeds), generation.BLOCK):
+        rows = slice(start, start + generation.BLOCK)
         if target.images is not None:
             images = target.images[rows]
         else:
@@ -216,20 +181,16 @@ def _draw(
                 images = target.draw(seeds[rows], labels[rows])
             except local_generator.GeneratorError as error:
                 raise EvaluateError(str(error)) from error
-        counted, sample = generation.tally(
-            seeds[rows], labels[rows], images, num_classes, config.extractor
-        )
-        groups.setdefault(block % generation.GROUPS, []).append(counted)
-        if rows[0] < generation.SAMPLE:
-            parts.append(sample)
+        parts.append(generation.Fakes.of(seeds[rows], labels[rows], images))
+        done = min(start + generation.BLOCK, len(seeds))
         _progress.info(
             "evaluate: %d of %d",
-            rows[-1] + 1,
+            done,
             len(seeds),
             extra={
                 "progress": {
                     "stage": "evaluate",
-                    "step": int(rows[-1]) + 1,
+                    "step": done,
                     "total": len(seeds),
                     "rate": None,
                     "unit": "images",
@@ -237,15 +198,7 @@ def _draw(
                 }
             },
         )
-    return generation.collect(
-        [generation.merge_all(groups[number]) for number in sorted(groups)], parts
-    )
-
-
-def _blocks(count: int) -> Iterator[tuple[int, np.ndarray]]:
-    size = generation.block_size(count)
-    for block, start in enumerate(range(0, count, size)):
-        yield block, np.arange(start, min(start + size, count))
+    return generation.Fakes.joined(parts)
 
 
 def _open_saved_model(path: pathlib.Path) -> Target:

@@ -1,10 +1,6 @@
-"""From tallies of fakes and the real reference to figures.
+"""From fakes and the real reference to what the registry's rows ask for."""
 
-`figures` gathers what `evaluation.json` calls `metrics`; every name is explained in
-`judge/README.md`.
-"""
-
-import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Callable
@@ -13,9 +9,12 @@ import numpy as np
 
 from common.images import to_uint8
 from judge import reference as reference_lib
+from judge import registry
 from judge.generation import Fakes, first_seed, ordered_labels
 from judge.reference import Reference, apportion
-from metrics import frechet, kernel, labels, memorisation, pixels
+from metrics import frechet, ink, kernel, labels, manifold, neighbours, pixels
+from metrics import relative as relative_lib
+from metrics import two_sample as two_sample_lib
 from metrics.cas import classification_accuracy_score
 
 _log = logging.getLogger(__name__)
@@ -25,141 +24,328 @@ _log = logging.getLogger(__name__)
 KNOWS_CLASSES = 0.5
 
 
-@dataclasses.dataclass(frozen=True)
-class Neighbours:
-    """The train image nearest to each of the first fakes of the sample, in pixels.
-
-    Attributes:
-      distances: float64 [N].
-      indices: int64 [N], rows of the reference's train images.
-    """
-
-    distances: np.ndarray
-    indices: np.ndarray
-
-
 def protocol(num_fakes: int) -> str:
-    """The name of FID's protocol: "fid_10k_test" for 10,000 fakes against the test split."""
+    """The name of FID's protocol: "fid_10k_train" for 10,000 fakes against train images."""
     thousands = num_fakes % 1000 == 0
-    return f"fid_{num_fakes // 1000}k_test" if thousands else f"fid_{num_fakes}_test"
+    return f"fid_{num_fakes // 1000}k_train" if thousands else f"fid_{num_fakes}_train"
 
 
-def knows_classes(reference: Reference, fakes: Fakes) -> bool:
-    """Whether the classifier's classes are those of the data."""
-    return (
-        fakes.sample.probabilities.shape[1] == reference.data.num_classes
-        and reference.accuracy >= KNOWS_CLASSES
-    )
+class Measured:
+    """Fakes of one generator beside real images; each property is measured when it is asked for.
 
-
-def fid_figures(fakes: Fakes, reference: Reference, confidence: float) -> dict:
-    """FID and what puts it into proportion."""
-    real = frechet.FeatureStats.of(reference.features)
-    found = frechet.frechet_interval(
-        [group.moments for group in fakes.groups], real, level=confidence
-    )
-    return {
-        "fid": found.estimate,
-        "fid_interval": [max(found.low, 0.0), found.high],
-        "fid_floor": reference.floor,
-        "fid_ratio": found.estimate / reference.floor if reference.floor > 0 else math.nan,
-        "fid_trace_share": frechet.frechet_share(found.estimate, real.cov),
-    }
-
-
-def variety_figures(fakes: Fakes, reference: Reference, conditional: bool) -> dict:
-    """KID, precision, recall, density and coverage, with what real train images reach."""
-    sample = fakes.sample.features
-    kid, kid_error = kernel.kernel_distance(sample, reference.features)
-    found = reference_lib.manifold_figures(reference.features, sample, reference.radii)
-    if conditional:
-        within = reference_lib.class_coverage(
-            reference.features, reference.labels, sample, fakes.sample.asked
-        )
-        found["class_coverage"] = min(within.values(), default=math.nan)
-    real = {f"real_{name}": reference.real_figures[name] for name in found}
-    return {"kid": kid, "kid_error": kid_error, **found, **real}
-
-
-def memory_figures(fakes: Fakes, reference: Reference) -> tuple[dict, Neighbours]:
-    """Whether fakes repeat train images, in features and in pixels."""
-    first = slice(reference_lib.MEMORY_SAMPLE)
-    by_features, _ = memorisation.nearest(fakes.sample.features[first], reference.train_features)
-    by_pixels, indices = memorisation.nearest(
-        memorisation.pixel_rows(fakes.sample.images[first]),
-        memorisation.pixel_rows(reference.train_images),
-    )
-    feature = memorisation.memorisation(by_features, reference.to_train)
-    pixel = memorisation.memorisation(by_pixels, reference.to_train_pixels)
-    return {
-        "copies": pixel.suspect_share,
-        "copies_features": feature.suspect_share,
-        "nearest_ratio": pixel.ratio,
-        "nearest_ratio_features": feature.ratio,
-    }, Neighbours(by_pixels, indices)
-
-
-def pixel_figures(fakes: Fakes, reference: Reference, conditional: bool) -> dict:
-    """What pixels alone say: KLD of grey levels, sharpness, MSE (conditional generators only)."""
-    sample = fakes.sample
-    found = reference_lib.pixel_shape(reference.images, sample.images)
-    found |= {f"real_{name}": reference.real_figures[name] for name in found}
-    if conditional:
-        found["pixel_mse"] = pixels.mse_to_nearest(
-            sample.images,
-            sample.asked,
-            reference.images,
-            reference.labels,
-            reference.data.num_classes,
-        ).mse
-    return found
-
-
-def class_figures(fakes: Fakes, reference: Reference, conditional: bool) -> tuple[dict, list[dict]]:
-    """What the classifier says about the fakes' classes: figures, and one row a class.
-
-    Both empty where the classifier does not know the data's classes.
+    Args:
+      fakes: at least `reference.num_fakes` finite images.
+      reference: the real images.
+      seen_by: the extractors; those of the reference.
+      conditional: whether the fakes are of the class asked for.
+      confidence: level of the intervals.
+      cas: accuracy on real images of a classifier trained on fakes; None where it was not asked
+        for.
     """
-    if not knows_classes(reference, fakes):
-        return {}, []
-    num_classes = reference.data.num_classes
-    counts, sample = fakes.total.confusion, fakes.sample
-    # Real images go through the same classifier, so that its own habits cancel out.
-    balance = labels.class_balance(
-        counts.sum(axis=0), labels.label_histogram(reference.predicted, num_classes)
-    )
-    figures = {
-        "reference_accuracy": reference.accuracy,
-        "class_kl": balance.kl,
-        "class_share": balance.smallest_ratio,
-        "classifier_score": labels.classifier_score(sample.probabilities),
-    }
-    accuracy: dict[int, float] = {}
-    if conditional:
-        asked = labels.asked_accuracy(counts)
-        accuracy = asked.per_class
-        figures["accuracy"] = asked.accuracy
-        figures["worst_class_accuracy"] = accuracy[asked.worst_class]
-    distances = labels.per_class_frechet(
-        labels.class_stats(reference.features, reference.labels, num_classes),
-        labels.class_stats(sample.features, sample.classes(conditional), num_classes),
-    )
-    rows = [
-        {
-            "label": int(label),
-            "name": reference.data.class_names[label],
-            "share": balance.shares[label],
-            "reference_share": balance.reference_shares[label],
-            "accuracy": accuracy.get(int(label)),
-            "reference_accuracy": float(
-                np.mean(reference.predicted[reference.labels == label] == label)
-            ),
-            "fid": distances.get(int(label)),
-            "fid_floor": reference.class_floors.get(int(label)),
+
+    def __init__(
+        self,
+        fakes: Fakes,
+        reference: Reference,
+        seen_by: reference_lib.Eyes,
+        *,
+        conditional: bool = True,
+        confidence: float = 0.95,
+        cas: float | None = None,
+    ) -> None:
+        self.fakes, self.real, self.conditional = fakes, reference, conditional
+        self.confidence, self.cas = confidence, cas
+        self.features, self.probabilities = seen_by.look(fakes.images)
+        # What is compared all with all.
+        self.images = fakes.images[: reference_lib.SAMPLE]
+
+    def all(self) -> dict:
+        """What `evaluation.json` calls `metrics`: every row of the registry that applies."""
+        found: dict = {}
+        for metric in registry.METRICS:
+            value = metric.measure(self)
+            if value is None:
+                continue
+            if isinstance(value, tuple):
+                value, *interval = value
+                found[f"{metric.key}_interval"] = interval
+            found[metric.key] = value
+            real = self.of_real(metric.key)
+            if real is not None:
+                found[f"real_{metric.key}"] = real
+        return found
+
+    def of_real(self, key: str) -> float | None:
+        return self.real.accuracy if key == "accuracy" else self.real.figures.get(key)
+
+    @functools.cached_property
+    def classes(self) -> np.ndarray:
+        """int64 [N]: the class asked for, or the one seen of an unconditional generator."""
+        if self.conditional or not self.knows_classes:
+            return self.fakes.asked
+        return self.probabilities.argmax(axis=1)
+
+    @functools.cached_property
+    def knows_classes(self) -> bool:
+        """Whether the classifier's classes are those of the data."""
+        return (
+            self.probabilities.shape[1] == self.real.data.num_classes
+            and self.real.accuracy >= KNOWS_CLASSES
+        )
+
+    @functools.cached_property
+    def strata(self) -> np.ndarray:
+        """int64 [N]: the class asked for; all alike where nobody can ask."""
+        return self.fakes.asked if self.conditional else np.zeros_like(self.fakes.asked)
+
+    # Distances.
+
+    @functools.cached_property
+    def relative(self) -> dict[str, relative_lib.RelativeFid]:
+        """Relative FID by extractor."""
+        return {
+            name: relative_lib.relative_fid(
+                self.features[name], self.strata, folds, level=self.confidence
+            )
+            for name, folds in self.real.folds.items()
         }
-        for label in np.flatnonzero(reference.class_counts())
-    ]
-    return figures, rows
+
+    @property
+    def first_relative(self) -> relative_lib.RelativeFid:
+        return self.relative[self.real.first]
+
+    @property
+    def worst_eye(self) -> str:
+        """The extractor on which relative FID is largest."""
+        return max(self.relative, key=lambda name: self.relative[name].value)
+
+    @property
+    def worst_relative(self) -> tuple[float, float, float]:
+        return self.relative_of(self.worst_eye)
+
+    def relative_of(self, name: str) -> tuple[float, float, float] | None:
+        found = self.relative.get(name)
+        return None if found is None else (found.value, found.low, found.high)
+
+    @property
+    def fid_test(self) -> float:
+        first = self.real.first
+        return frechet.frechet_distance_from_features(
+            self.features[first][: len(self.real.labels)], self.real.features[first]
+        )
+
+    @property
+    def kid(self) -> float:
+        # No standard error: with equal classes on both sides real images score below 0.
+        first = self.real.first
+        return kernel.kernel_distance(
+            self.features[first][: reference_lib.SAMPLE],
+            self.real.train_features[first][self.real.sample_rows],
+        )[0]
+
+    # Two samples.
+
+    @functools.cache  # noqa: B019 - lives as long as the judgement
+    def _two_sample(self, view: str) -> two_sample_lib.TwoSample:
+        shown = two_sample_lib.binarised if view == "binary" else lambda images: images
+        return two_sample_lib.two_sample(
+            shown(self.images), shown(self.real.sample), level=self.confidence
+        )
+
+    def two_sample(self, view: str, field: str) -> tuple[float, float, float]:
+        found = self._two_sample(view)
+        return tuple(getattr(found, field + ending) for ending in ("", "_low", "_high"))
+
+    # Ink.
+
+    @functools.cached_property
+    def ink(self) -> dict[str, np.ndarray]:
+        return ink.statistics(self.images)
+
+    def ink_mean(self, name: str) -> float:
+        return float(self.ink[name].mean())
+
+    def ink_tell(self, name: str) -> float:
+        return ink.one_threshold_accuracy(self.ink[name], self.real.sample_ink[name])
+
+    @property
+    def level_divergence(self) -> float:
+        return ink.level_divergence(
+            ink.level_histogram(self.images), ink.level_histogram(self.real.sample)
+        )
+
+    @property
+    def pixel_shift(self) -> float:
+        return ink.pixel_shift(self.images, self.real.sample)
+
+    @property
+    def pieces(self) -> float:
+        return float(np.mean(self.ink["pieces"] > 1))
+
+    @property
+    def holes(self) -> float | None:
+        if not (self.conditional or self.knows_classes):
+            return None
+        classes = self.classes[: len(self.images)]
+        return float(np.mean(self.ink["holes"] != self.real.usual_holes[classes]))
+
+    # One by one.
+
+    @functools.cached_property
+    def nearest(self) -> neighbours.Neighbours:
+        """The nearest train images of the first fakes."""
+        count = reference_lib.MEMORY_SAMPLE
+        images = self.images[:count]
+        return neighbours.neighbours(
+            {name: rows[:count] for name, rows in self.features.items()},
+            images,
+            self.real.train_features,
+            self.real.train_images,
+            neighbours.telling_places(images, self.real.sample),
+        )
+
+    def _beyond(self, values: np.ndarray, name: str) -> float:
+        return float(np.mean(values > self.real.far_near[name][0]))
+
+    @property
+    def outliers(self) -> float:
+        return max(self._beyond(found, name) for name, found in self.nearest.distances.items())
+
+    @property
+    def outliers_ink(self) -> float:
+        return self._beyond(neighbours.tail_scores(*self._telling), "ink")
+
+    @property
+    def broken(self) -> float:
+        return float(np.mean(neighbours.beyond(*self._telling) > 0.5))
+
+    @property
+    def _telling(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        return tuple(
+            {name: found[name] for name in ink.TELLING}
+            for found in (self.ink, self.real.sample_ink)
+        )
+
+    @property
+    def outliers_place(self) -> float:
+        return self._beyond(neighbours.rare_ink(self.images, self.real.rare), "place")
+
+    @property
+    def copies(self) -> float:
+        return float(np.mean(self.nearest.trimmed < self.real.far_near["trimmed"][1]))
+
+    def copies_in(self, *spaces: str) -> float:
+        space = next(name for name in spaces if name in self.nearest.distances)
+        return float(np.mean(self.nearest.distances[space] < self.real.far_near[space][1]))
+
+    @property
+    def repeats(self) -> float:
+        found = neighbours.repeats(neighbours.blurred_rows(self.images))
+        return float(np.mean(found < self.real.far_near["repeats"][1]))
+
+    # Variety and classes.
+
+    @functools.cached_property
+    def manifold(self) -> manifold.ManifoldScores:
+        first = self.real.first
+        return manifold.manifold_scores(
+            self.real.features[first],
+            self.features[first][: reference_lib.SAMPLE],
+            reference_lib.NEIGHBOURS,
+            real_radii=self.real.radii,
+        )
+
+    @property
+    def class_coverage(self) -> float | None:
+        if not self.conditional:
+            return None
+        first, count = self.real.first, reference_lib.SAMPLE
+        within = reference_lib.class_coverage(
+            self.real.features[first],
+            self.real.labels,
+            self.features[first][:count],
+            self.fakes.asked[:count],
+        )
+        return min(within.values(), default=math.nan)
+
+    @functools.cached_property
+    def confusion(self) -> np.ndarray | None:
+        """Counts [class asked for, class seen]; None where the classifier knows other classes."""
+        if not self.knows_classes:
+            return None
+        return labels.confusion(
+            self.fakes.asked, self.probabilities.argmax(axis=1), self.real.data.num_classes
+        )
+
+    @functools.cached_property
+    def balance(self) -> labels.ClassBalance | None:
+        # Real images go through the same classifier, so that its own habits cancel out.
+        if self.confusion is None:
+            return None
+        real = labels.label_histogram(self.real.predicted, self.real.data.num_classes)
+        return labels.class_balance(self.confusion.sum(axis=0), real)
+
+    @functools.cached_property
+    def _asked(self) -> labels.AskedAccuracy | None:
+        if self.confusion is None or not self.conditional:
+            return None
+        return labels.asked_accuracy(self.confusion)
+
+    @property
+    def accuracy(self) -> float | None:
+        return None if self._asked is None else self._asked.accuracy
+
+    @property
+    def worst_class_accuracy(self) -> float | None:
+        return None if self._asked is None else self._asked.per_class[self._asked.worst_class]
+
+    @property
+    def class_share(self) -> float | None:
+        return None if self.balance is None else self.balance.smallest_ratio
+
+    @property
+    def class_kl(self) -> float | None:
+        return None if self.balance is None else self.balance.kl
+
+    @property
+    def class_rows(self) -> list[dict]:
+        """One row per class; none where the classifier does not know the data's classes."""
+        if self.balance is None:
+            return []
+        real = self.real
+        accuracy = {} if self._asked is None else self._asked.per_class
+        return [
+            {
+                "label": int(label),
+                "name": real.data.class_names[label],
+                "share": self.balance.shares[label],
+                "reference_share": self.balance.reference_shares[label],
+                "accuracy": accuracy.get(int(label)),
+                "reference_accuracy": float(np.mean(real.predicted[real.labels == label] == label)),
+            }
+            for label in np.flatnonzero(real.class_counts())
+        ]
+
+    # For comparison with other projects.
+
+    @property
+    def pixel_mse(self) -> float | None:
+        if not self.conditional:
+            return None
+        count = reference_lib.MEMORY_SAMPLE
+        return pixels.mse_to_nearest(
+            self.images[:count],
+            self.fakes.asked[:count],
+            self.real.images,
+            self.real.labels,
+            self.real.data.num_classes,
+        ).mse
+
+    @property
+    def pixel_kld(self) -> float:
+        return pixels.intensity_kld(
+            ink.level_histogram(self.real.images), ink.level_histogram(self.images)
+        )
 
 
 def classification_score(
@@ -177,7 +363,7 @@ def classification_score(
       0..1; NaN where the generator can't give the fakes.
     """
     asked = ordered_labels(apportion(real.class_counts(), count), seed)
-    # Behind the seeds of the other fakes: nothing is judged twice on the same images.
+    # After the seeds of the other fakes: nothing is judged twice on the same images.
     seeds = first_seed(seed) + real.num_fakes + np.arange(count)
     try:
         images = to_uint8(draw(seeds, asked))
@@ -189,22 +375,28 @@ def classification_score(
     ).accuracy
 
 
-def compare(fakes: Fakes, baseline: Fakes, reference: Reference, confidence: float) -> dict:
+def compare(measured: Measured, baseline: Measured) -> dict:
     """How much worse than the baseline, paired: both were drawn from the same seeds and labels.
 
     Returns:
-      `fid` of the baseline; `difference` and `difference_interval` of FID, candidate minus
-      baseline: below 0 is better.
+      `fid` of the baseline and `difference` and `difference_interval` of FID, candidate minus
+      baseline (below 0 is better), all by the extractor by which the candidate is credibly worse
+      by the largest share; `extractor`, its name; and `relative_fid` of the baseline, its worst.
     """
-    real = frechet.FeatureStats.of(reference.features)
-    found = frechet.frechet_interval(
-        [group.moments for group in fakes.groups],
-        real,
-        baseline=[group.moments for group in baseline.groups],
-        level=confidence,
-    )
-    return {
-        "fid": frechet.frechet_distance_between(baseline.total.moments, real),
-        "difference": found.estimate,
-        "difference_interval": [found.low, found.high],
-    }
+    found = {}
+    for name, folds in measured.real.folds.items():
+        difference, low, high = relative_lib.paired_difference(
+            measured.features[name],
+            baseline.features[name],
+            measured.strata,
+            folds,
+            level=measured.confidence,
+        )
+        found[name] = {
+            "extractor": name,
+            "fid": baseline.relative[name].fid,
+            "difference": difference,
+            "difference_interval": [low, high],
+        }
+    worst = max(found.values(), key=lambda f: f["difference_interval"][0] / max(f["fid"], 1e-12))
+    return worst | {"relative_fid": baseline.worst_relative[0]}

@@ -180,44 +180,6 @@ def class_bars(
     _save(figure, path, title)
 
 
-def precision_recall_plot(
-    path: str | os.PathLike,
-    points: Mapping[str, tuple[float, float]],
-    *,
-    axes_names: tuple[str, str] = ("recall: variety", "precision: fidelity"),
-    title: str = "",
-) -> None:
-    """Generators as points, variety to the right and fidelity upwards.
-
-    Args:
-      path: the PNG to write.
-      points: name -> (precision, recall), or (density, coverage) with other `axes_names`; the
-        first is drawn as the generator in question, the others as what it is measured by.
-      axes_names: of the horizontal and the vertical axis; up to the colon they are in the legend.
-      title: one line above.
-    """
-    figure, axes = _figure(4.6, 4.8)
-    across, upright = (name.partition(":")[0] for name in axes_names)
-    # Legend, not labels beside the points: good generators lie on top of each other.
-    for index, (name, (vertical, horizontal)) in enumerate(points.items()):
-        axes.plot(
-            horizontal,
-            vertical,
-            "oDs^v"[index % 5],
-            color=_FAKE if index == 0 else (_REAL, *_COLORS[2:])[(index - 1) % 3],
-            markersize=9 if index == 0 else 7,
-            linestyle="none",
-            label=f"{name}: {upright} {vertical:.3f}, {across} {horizontal:.3f}",
-        )
-    axes.set_xlim(0, 1.04)
-    axes.set_ylim(0, 1.06 * max([1.0, *(vertical for vertical, _ in points.values())]))
-    axes.grid(color=_GRID, linewidth=0.6)
-    axes.set_xlabel(axes_names[0])
-    axes.set_ylabel(axes_names[1])
-    axes.legend(frameon=False, loc="lower left", fontsize=8)
-    _save(figure, path, title)
-
-
 def histograms(
     path: str | os.PathLike,
     series: Mapping[str, np.ndarray],

@@ -1,13 +1,13 @@
 """The real images that fakes are measured against, and what they score against each other.
 
-Computed once for each (data, extractor, number of images) and kept in a cache folder, because none
-of it changes from one generator to the next.
+Computed once for each (data, extractors, number of fakes, source of the metrics) and kept in a
+cache folder, because none of it changes from one generator to the next. What does not depend on the
+number of fakes is kept once.
 """
 
 import dataclasses
 import functools
 import hashlib
-import json
 import logging
 import math
 import pathlib
@@ -17,14 +17,13 @@ import numpy as np
 
 from common.files import atomic_path
 from datasets.examples import Split
-from metrics import features, frechet, manifold, memorisation, pixels
-from metrics import labels as labels_lib
+from metrics import features, frechet, ink, kernel, manifold, neighbours, relative, two_sample
 
 CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
-MANIFOLD_SAMPLE = 10_000  # rows at most: these metrics compare all with all
+SAMPLE = 10_000  # images at most where all are compared with all
 MEMORY_SAMPLE = 5_000  # rows at most that are held against all train images
-_FORMAT = 4  # of the cache files; raise it when their content changes
+_FORMAT = 5  # of the cache files; raise it when their content changes
 
 _log = logging.getLogger(__name__)
 
@@ -42,79 +41,126 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """The reference split seen through the extractor, and the floor.
+    """The real images seen through the extractors, and what they score against each other.
 
     Attributes:
       data: which data set.
-      extractor_name, extractor_digest: which features.
-      images: uint8 [M, 28, 28, 1], the test split.
-      labels: int64 [M].
-      features: float32 [M, D].
-      predicted: int64 [M], the classes that the extractor sees.
+      extractors: name of each extractor ("classifier", "pooled", ...) to the digest of its weights.
+      extractor_name: the first extractor's own name.
       num_fakes: how many fakes this reference is for: what the config asks for, at most as many
         as the train split holds.
-      train_images, train_labels, train_features: the train split.
-      radii: float64 [M], squared distance of each reference image's features to the NEIGHBOURS-th
+      images, labels: uint8 [M, 28, 28, 1] and int64 [M], the test split.
+      predicted: int64 [M], the classes that the classifier sees.
+      features: extractor -> float32 [M, D] of the test split.
+      train_images, train_labels, train_features: the same of the train split.
+      folds: extractor -> folds of train images, for `num_fakes` fakes.
+      figures: what real images score: key of a metric -> value.
+      radii: float64 [M], squared distance of each test image's features to the NEIGHBOURS-th
         nearest other.
-      to_train, to_train_pixels: float64 [at most MEMORY_SAMPLE], distance of reference images,
-        evenly spread over the split, to the nearest train image, in features and in pixels.
-      real_figures: what `num_fakes` real train images, classes as in the fakes, score against the
-        reference: `fid` (the floor), `precision`, `recall`, `density`, `coverage`,
-        `class_coverage`, the least coverage within a class, `pixel_kld` and `sharpness`.
+      far_near: space -> float64 [2], the distances to the nearest train image that the share
+        `neighbours.FAR` of test images stay below, and the share `neighbours.NEAR`; also of
+        "trimmed", "ink" and "place", and of "repeats" for train images among themselves.
+      usual_holes: int64 [num_classes], how many holes most train images of a class have.
     """
 
     data: Dataset
+    extractors: dict[str, str]
     extractor_name: str
-    extractor_digest: str
+    num_fakes: int
     images: np.ndarray
     labels: np.ndarray
-    features: np.ndarray
     predicted: np.ndarray
-    num_fakes: int
+    features: dict[str, np.ndarray]
     train_images: np.ndarray
     train_labels: np.ndarray
-    train_features: np.ndarray
+    train_features: dict[str, np.ndarray]
+    folds: dict[str, relative.Folds]
+    figures: dict[str, float]
     radii: np.ndarray
-    to_train: np.ndarray
-    to_train_pixels: np.ndarray
-    real_figures: dict[str, float]
+    far_near: dict[str, np.ndarray]
+    usual_holes: np.ndarray
 
     @property
-    def real_sample(self) -> np.ndarray:
-        """Features of the real train images that the floor is measured on, [num_fakes, D]."""
-        rows = _floor_rows(self.train_labels, self.class_counts(), self.num_fakes)
-        return self.train_features[rows]
-
-    @functools.cached_property
-    def class_floors(self) -> dict[int, float | None]:
-        """FID of those train images within each class of the reference."""
-        rows = _floor_rows(self.train_labels, self.class_counts(), self.num_fakes)
-        classes = self.data.num_classes
-        return labels_lib.per_class_frechet(
-            labels_lib.class_stats(self.features, self.labels, classes),
-            labels_lib.class_stats(self.train_features[rows], self.train_labels[rows], classes),
-        )
+    def first(self) -> str:
+        """The extractor of FID, KID, precision and recall."""
+        return next(iter(self.extractors))
 
     @property
-    def floor(self) -> float:
-        """FID of real train images against the reference."""
-        return self.real_figures["fid"]
+    def extractor_digest(self) -> str:
+        return self.extractors[self.first]
 
     @property
     def accuracy(self) -> float:
-        """The extractor's accuracy on the real reference images."""
+        """The classifier's accuracy on the real test images."""
         return float(np.mean(self.predicted == self.labels))
 
     def class_counts(self) -> np.ndarray:
         """int64 [num_classes], how often each class occurs in the reference."""
         return np.bincount(self.labels, minlength=self.data.num_classes)
 
+    @functools.cached_property
+    def sample_rows(self) -> np.ndarray:
+        """Rows of at most SAMPLE train images, with the classes of the fakes."""
+        return _sample_rows(self.train_labels, self.class_counts(), self.num_fakes)
+
+    @functools.cached_property
+    def sample(self) -> np.ndarray:
+        """uint8 [at most SAMPLE, 28, 28, 1], those train images, to set beside the fakes."""
+        return self.train_images[self.sample_rows]
+
+    @functools.cached_property
+    def sample_ink(self) -> dict[str, np.ndarray]:
+        """Statistics of ink of `sample`."""
+        return ink.statistics(self.sample)
+
+    @functools.cached_property
+    def rare(self) -> np.ndarray:
+        """Places where train images have hardly ever ink."""
+        return neighbours.rare_places(self.train_images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Eyes:
+    """The extractors: the first one's FID is the one that is printed, all are asked.
+
+    Attributes:
+      all: name to extractor, in order.
+      classifier: gives the classes; the first where that one knows any.
+    """
+
+    all: dict[str, features.Extractor]
+    classifier: features.Extractor
+
+    def look(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Features by extractor, and class probabilities [N, C], float32, of uint8 images."""
+        seen, probabilities = {}, None
+        for name, extractor in self.all.items():
+            if extractor is self.classifier:
+                seen[name], probabilities = extractor.features_and_probabilities(images)
+            else:
+                seen[name] = extractor.features(images)
+        if probabilities is None:
+            probabilities = self.classifier.features_and_probabilities(images)[1]
+        return seen, probabilities
+
+
+@functools.lru_cache(maxsize=2)
+def eyes(spec: str | None) -> Eyes:
+    """The pinned extractors; `spec` names a file of another in the first one's place."""
+    found = {
+        name: features.load_extractor(path, digest_required=True)
+        for name, path in features.EYES.items()
+    }
+    if spec is None:
+        return Eyes(found, found["classifier"])
+    given, classifier = features.load_extractor(spec), found.pop("classifier")
+    return Eyes({"given": given, **found}, given if given.num_classes else classifier)
+
 
 def load(
     data: Dataset,
     read: Callable[[str], Split],
-    extractor: features.Extractor,
-    classifier: features.Extractor,
+    seen_by: Eyes,
     num_fakes: int,
     cache_dir: str | None,
 ) -> Reference:
@@ -123,120 +169,165 @@ def load(
     Args:
       data: which data set.
       read: gives the splits "test" and "train"; not called where the cache has the result.
-      extractor: gives the features.
-      classifier: gives the classes; the same where that one knows any.
+      seen_by: the extractors.
       num_fakes: as the config asks; lowered to the size of the train split.
       cache_dir: folder for the cache, None for none.
     """
-    path = None
-    if cache_dir and data.fingerprint:
-        key = f"{_FORMAT} {data.fingerprint} {extractor.digest} {classifier.digest} {num_fakes}"
-        name = hashlib.sha256(key.encode()).hexdigest()[:24]
-        path = pathlib.Path(cache_dir, f"reference-{name}.npz")
-        if (arrays := _read_cache(path)) is not None:
-            return Reference(
-                data=data,
-                extractor_name=extractor.name,
-                extractor_digest=extractor.digest,
-                **arrays,
-            )
-    reference = build(data, extractor, classifier, read("test"), read("train"), num_fakes)
-    if path is not None:
-        _write_cache(path, reference)
-    return reference
-
-
-def build(
-    data: Dataset,
-    extractor: features.Extractor,
-    classifier: features.Extractor,
-    test: Split,
-    train: Split,
-    num_fakes: int,
-) -> Reference:
-    """Computes a Reference from images; arguments as in `load`."""
-    num_fakes = min(num_fakes, len(train.labels))
-    seen, probabilities = look(test.images, extractor, classifier)
-    train_features = extractor.features(train.images)
-    spread = slice(None, None, -(-len(test.labels) // MEMORY_SAMPLE))
+    digests = {name: extractor.digest for name, extractor in seen_by.all.items()}
+    cache = _Cache(
+        cache_dir if data.fingerprint else None,
+        f"{data.fingerprint} {digests} {seen_by.classifier.digest} {_source()}",
+    )
+    real = cache.get("real", lambda: _look(read("test"), read("train"), seen_by))
+    arrays = {name: real[name] for name in ("images", "labels", "predicted")}
+    arrays |= {f"train_{name}": real[f"train_{name}"] for name in ("images", "labels")}
+    num_fakes = min(num_fakes, len(real["train_labels"]))
+    seen = {name: real[f"features {name}"] for name in digests}
+    train_seen = {name: real[f"train_features {name}"] for name in digests}
+    scores = cache.get(
+        f"scores-{num_fakes}",
+        lambda: _scores(arrays, seen, train_seen, data.num_classes, num_fakes),
+    )
     return Reference(
         data=data,
-        extractor_name=extractor.name,
-        extractor_digest=extractor.digest,
-        images=test.images,
-        labels=test.labels,
-        features=seen,
-        predicted=probabilities.argmax(axis=1).astype(np.int64),
+        extractors=digests,
+        extractor_name=next(iter(seen_by.all.values())).name,
         num_fakes=num_fakes,
-        train_images=train.images,
-        train_labels=train.labels,
-        train_features=train_features,
-        to_train=memorisation.nearest(seen[spread], train_features)[0],
-        to_train_pixels=memorisation.nearest(
-            memorisation.pixel_rows(test.images[spread]), memorisation.pixel_rows(train.images)
-        )[0],
-        **against_real(test, seen, train, train_features, num_fakes, data.num_classes),
+        **arrays,
+        features=seen,
+        train_features=train_seen,
+        folds={name: relative.Folds.of_arrays(_below(scores, name)) for name in digests},
+        figures={name: float(value) for name, value in _below(scores, "figure").items()},
+        far_near=_below(scores, "far_near"),
+        radii=scores["radii"],
+        usual_holes=scores["usual_holes"],
     )
 
 
-def against_real(
-    test: Split,
-    test_features: np.ndarray,
-    train: Split,
-    train_features: np.ndarray,
-    num_fakes: int,
-    num_classes: int,
-) -> dict:
-    """What real train images score against the reference: `radii` and `real_figures`."""
-    counts = np.bincount(test.labels, minlength=num_classes)
-    rows = _floor_rows(train.labels, counts, num_fakes)
-    sample = train_features[rows]
-    within = class_coverage(test_features, test.labels, sample, train.labels[rows])
-    radii = manifold.squared_radii(test_features, NEIGHBOURS)
-    figures = {
-        "fid": frechet.frechet_distance_from_features(sample, test_features),
-        **manifold_figures(test_features, sample[:MANIFOLD_SAMPLE], radii),
-        "class_coverage": min(within.values(), default=math.nan),
-        **pixel_shape(test.images, train.images[rows][:MANIFOLD_SAMPLE]),
-    }
-    return {"radii": radii, "real_figures": figures}
-
-
-def _floor_rows(train_labels: np.ndarray, counts: np.ndarray, num_fakes: int) -> np.ndarray:
-    return stratified_sample(train_labels, apportion(counts, num_fakes), seed=0)
-
-
-def look(
-    images: np.ndarray, extractor: features.Extractor, classifier: features.Extractor
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features [N, D] and class probabilities [N, C], float32, of uint8 images."""
-    if extractor is classifier:
-        return extractor.features_and_probabilities(images)
-    return extractor.features(images), classifier.features_and_probabilities(images)[1]
-
-
-def manifold_figures(real: np.ndarray, fake: np.ndarray, radii: np.ndarray) -> dict[str, float]:
-    """Precision, recall, density and coverage of features, all with k = NEIGHBOURS.
-
-    Kynkäänniemi et al. print precision and recall with k = 3; one k for all four costs half.
-    """
-    scores = manifold.manifold_scores(real, fake, NEIGHBOURS, real_radii=radii)
-    return dataclasses.asdict(scores)
-
-
-def pixel_shape(real: np.ndarray, images: np.ndarray) -> dict[str, float]:
-    """How the pixels of uint8 images are shaded against real ones, with no feature involved.
-
-    Returns:
-      `pixel_kld`, the KLD of their grey levels, and `sharpness`, theirs over that of the real ones
-      (NaN where those have none).
-    """
-    sharpness = pixels.sharpness(real)
+def _below(arrays: dict, prefix: str) -> dict:
     return {
-        "pixel_kld": pixels.intensity_kld(
-            pixels.intensity_histogram(real), pixels.intensity_histogram(images)
+        name.removeprefix(f"{prefix} "): value
+        for name, value in arrays.items()
+        if name.startswith(f"{prefix} ")
+    }
+
+
+def _look(test: Split, train: Split, seen_by: Eyes) -> dict[str, np.ndarray]:
+    seen, probabilities = seen_by.look(test.images)
+    train_seen = {name: extractor.features(train.images) for name, extractor in seen_by.all.items()}
+    return {
+        "images": test.images,
+        "labels": test.labels,
+        "predicted": probabilities.argmax(axis=1).astype(np.int64),
+        "train_images": train.images,
+        "train_labels": train.labels,
+        **{f"features {name}": rows for name, rows in seen.items()},
+        **{f"train_features {name}": rows for name, rows in train_seen.items()},
+    }
+
+
+def _sample_rows(train_labels: np.ndarray, counts: np.ndarray, num_fakes: int) -> np.ndarray:
+    return stratified_sample(train_labels, apportion(counts, min(num_fakes, SAMPLE)), seed=0)
+
+
+def _scores(
+    arrays: dict,
+    seen: dict[str, np.ndarray],
+    train_seen: dict[str, np.ndarray],
+    num_classes: int,
+    num_fakes: int,
+) -> dict[str, np.ndarray]:
+    """What real images score, and what fakes are held against, flat for the cache."""
+    test, labels = arrays["images"], arrays["labels"]
+    train, train_labels = arrays["train_images"], arrays["train_labels"]
+    counts = np.bincount(labels, minlength=num_classes)
+    first = next(iter(seen))
+    found: dict[str, np.ndarray] = {}
+    folds = {}
+    for name in seen:
+        folds[name] = relative.real_folds(
+            train_seen[name], train_labels, num_fakes, apportion(counts, num_fakes)
+        )
+        found |= {f"{name} {key}": value for key, value in folds[name].arrays().items()}
+    rows = _sample_rows(train_labels, counts, num_fakes)
+    sample, features_of_sample = train[rows], train_seen[first][rows]
+    radii = manifold.squared_radii(seen[first], NEIGHBOURS)
+    within = class_coverage(seen[first], labels, features_of_sample, train_labels[rows])
+    # Other train images than `sample`, as many, where the split has them.
+    rest = np.setdiff1d(np.arange(len(train)), rows)
+    others = rest[np.random.default_rng(0).permutation(len(rest))[: len(rows)]]
+    if len(others) < len(rows) // 2:
+        others = rows
+    sample_ink, other_ink = ink.statistics(sample), ink.statistics(train[others])
+    test_ink = ink.statistics(test)
+    holes = np.array(
+        [
+            np.bincount(
+                sample_ink["holes"][train_labels[rows] == label].astype(int), minlength=1
+            ).argmax()
+            for label in range(num_classes)
+        ]
+    )
+    figures = {
+        "fid": folds[first].fid,
+        "fid_test": frechet.frechet_distance_from_features(
+            train_seen[first][_sample_rows(train_labels, counts, len(test))], seen[first]
         ),
-        "sharpness": pixels.sharpness(images) / sharpness if sharpness > 0 else math.nan,
+        "kid": kernel.kernel_distance(features_of_sample, train_seen[first][others])[0]
+        if others is not rows
+        else 0.0,
+        **{
+            f"two_sample{suffix}{ending}": getattr(result, field)
+            for suffix, shown in (("", lambda x: x), ("_binary", two_sample.binarised))
+            for result in [two_sample.two_sample(shown(test), shown(sample))]
+            for ending, field in (("", "accuracy"), ("_auc", "auc"))
+        },
+        "grey_levels": ink.level_divergence(
+            ink.level_histogram(train[others]), ink.level_histogram(sample)
+        ),
+        "pixel_shift": ink.pixel_shift(train[others], sample),
+        **{f"mean_{name}": values.mean() for name, values in sample_ink.items()},
+        **{
+            f"tell_{name}": ink.one_threshold_accuracy(other_ink[name], values)
+            for name, values in sample_ink.items()
+        },
+        "pieces": np.mean(sample_ink["pieces"] > 1),
+        "holes": np.mean(sample_ink["holes"] != holes[train_labels[rows]]),
+        **dataclasses.asdict(
+            manifold.manifold_scores(seen[first], features_of_sample, NEIGHBOURS, real_radii=radii)
+        ),
+        "class_coverage": min(within.values(), default=math.nan),
+    }
+    spread = slice(None, None, -(-len(test) // MEMORY_SAMPLE))
+    rare = neighbours.rare_places(train)
+    near = neighbours.neighbours(
+        {name: values[spread] for name, values in seen.items()},
+        test[spread],
+        train_seen,
+        train,
+        ~rare,
+    )
+    measured = {
+        **near.distances,
+        "trimmed": near.trimmed,
+        "ink": neighbours.tail_scores(
+            {name: test_ink[name] for name in ink.TELLING},
+            {name: sample_ink[name] for name in ink.TELLING},
+        ),
+        "place": neighbours.rare_ink(test, rare),
+    }
+    limits = {
+        name: np.quantile(values, [neighbours.FAR, neighbours.NEAR])
+        for name, values in measured.items()
+    }
+    repeats = neighbours.repeats(neighbours.blurred_rows(sample))
+    limits["repeats"] = np.quantile(repeats, [neighbours.FAR, 1 - neighbours.FAR])
+    return {
+        **found,
+        **{f"figure {name}": np.float64(value) for name, value in figures.items()},
+        **{f"far_near {name}": values for name, values in limits.items()},
+        "radii": radii,
+        "usual_holes": holes,
     }
 
 
@@ -294,43 +385,39 @@ def stratified_sample(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.n
     return np.sort(np.concatenate(chosen))
 
 
-_ARRAYS = (
-    "images",
-    "labels",
-    "features",
-    "predicted",
-    "train_images",
-    "train_labels",
-    "train_features",
-    "radii",
-    "to_train",
-    "to_train_pixels",
-)
+class _Cache:
+    """Files of arrays, by what they were made from; without a folder nothing is kept."""
+
+    def __init__(self, folder: str | None, key: str) -> None:
+        self._folder = folder
+        self._key = hashlib.sha256(f"{_FORMAT} {key}".encode()).hexdigest()[:24]
+
+    def get(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The arrays of that name, from the file where it is there, else made and written."""
+        if self._folder is None:
+            return make()
+        path = pathlib.Path(self._folder, f"reference-{self._key}-{name}.npz")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except FileNotFoundError:
+            pass
+        except Exception as error:  # what can't be read is made again, whatever is wrong with it
+            _log.warning("%s can't be read (%s); it is computed again", path, error)
+        arrays = make()
+        try:
+            with atomic_path(path) as temporary:
+                np.savez(temporary, **arrays)
+        except OSError as error:
+            _log.warning("the judge's reference could not be kept in %s: %s", path, error)
+        return arrays
 
 
-def _read_cache(path: pathlib.Path) -> dict | None:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {
-                **{name: archive[name] for name in _ARRAYS},
-                "num_fakes": int(archive["num_fakes"]),
-                "real_figures": json.loads(str(archive["real_figures"])),
-            }
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # a cache that can't be read is made anew, whatever is wrong with it
-        _log.warning("%s can't be read (%s); it is computed again", path, error)
-        return None
-
-
-def _write_cache(path: pathlib.Path, reference: Reference) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            np.savez(
-                temporary,
-                num_fakes=reference.num_fakes,
-                real_figures=json.dumps(reference.real_figures),
-                **{name: getattr(reference, name) for name in _ARRAYS},
-            )
-    except OSError as error:
-        _log.warning("the judge's reference could not be kept in %s: %s", path, error)
+@functools.lru_cache(maxsize=1)
+def _source() -> str:
+    """Digest of the code that the reference is made by: an edit makes it anew."""
+    folders = [pathlib.Path(frechet.__file__).parent, pathlib.Path(__file__).parent]
+    digest = hashlib.sha256()
+    for path in [p for folder in folders for p in sorted(folder.glob("*.py"))]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

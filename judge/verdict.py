@@ -1,12 +1,12 @@
-"""Blessed or not, and why: pure functions from figures to a decision that fails closed."""
+"""Blessed or not, and why: pure functions from metrics to a decision that fails closed."""
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from judge.judge_config import JudgeConfig
+from judge.registry import BY_KEY, METRICS, Metric
 
-FEWEST_REFERENCE = 100  # real images; below that every figure is noise
+FEWEST_REFERENCE = 100  # real images; below that every metric is noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,9 +14,9 @@ class Check:
     """One question that the generator must answer with yes.
 
     Attributes:
-      name: for machines.
+      name: of the metric, or for machines.
       value: what was found; None where nothing could be measured.
-      bar: what it takes.
+      threshold: what it takes.
       passed: whether it is enough.
       sentence: for people.
       can_force: whether `--force-bless` may overrule it. A generator that does not work can't be
@@ -25,7 +25,7 @@ class Check:
 
     name: str
     value: float | int | None
-    bar: float | int | None
+    threshold: float | int | None
     passed: bool
     sentence: str
     can_force: bool = True
@@ -44,18 +44,6 @@ class Verdict:
     blessed: bool
     forced: bool
     reason: str
-
-
-def at_least(name: str, value: float | None, bar: float, what: str, **options) -> Check:
-    """The check that `value` reaches `bar`; `what` names it for people."""
-    passed = _is_number(value) and value >= bar
-    return Check(name, value, bar, passed, _sentence(what, value, passed, "below", bar), **options)
-
-
-def at_most(name: str, value: float | None, bar: float, what: str, **options) -> Check:
-    """The check that `value` stays within `bar`; `what` names it for people."""
-    passed = _is_number(value) and value <= bar
-    return Check(name, value, bar, passed, _sentence(what, value, passed, "above", bar), **options)
 
 
 def works(problems: Sequence[str], drawn: int, not_finite: int, asked: int) -> Check:
@@ -80,115 +68,76 @@ def enough_reference(count: int) -> Check:
     return Check("enough_reference", count, FEWEST_REFERENCE, passed, sentence, False)
 
 
-def bars(config: JudgeConfig, figures: dict) -> list[Check]:
-    """The absolute bars of `config` (with a number in each), each where its figure applies.
+def against(metric: Metric, threshold: float, value: float | None, real: float | None) -> Check:
+    """The check that a metric meets its threshold; what is not a number does not."""
+    what, form = metric.title.strip(), metric.format
+    if metric.relative:
+        known = _is_number(value) and _is_number(real) and real > 0
+        value, what, form = value / real if known else None, f"{what}, over real,", ".3g"
+    passed = _is_number(value) and (
+        value <= threshold if metric.direction < 0 else value >= threshold
+    )
+    sentence = f"{what} is not a number"
+    if _is_number(value):
+        side = "within" if passed else "above" if metric.direction < 0 else "below"
+        sentence = f"{what} is {value:{form}}, {side} the threshold of {threshold:{form}}"
+    return Check(metric.key, value, threshold, passed, sentence)
 
-    `figures` lacks what does not apply (classes that the classifier does not know, the class asked
-    for of an unconditional generator); what applies and could not be measured is not finite.
+
+def thresholds(settings: Mapping[str, float], found: Mapping[str, object]) -> list[Check]:
+    """Every metric that has a threshold, where it applies.
+
+    Args:
+      settings: `JudgeConfig.thresholds`.
+      found: metrics. They lack what does not apply (classes that the classifier does not know,
+        the class asked for of an unconditional generator); what applies and could not be measured
+        is not finite.
     """
-    checks = [
-        at_most("fid_ratio", figures["fid_ratio"], config.max_fid_ratio, "FID over the floor"),
-        at_least(
-            "coverage",
-            _over(figures["coverage"], figures["real_coverage"]),
-            config.min_coverage,
-            "coverage over that of real images",
-        ),
-        at_least(
-            "recall",
-            _over(figures["recall"], figures["real_recall"]),
-            config.min_recall,
-            "recall over that of real images",
-        ),
-        at_most(
-            "copies", figures["copies"], config.max_copies, "share of near copies of train images"
-        ),
-        at_most(
-            "pixel_kld",
-            figures["pixel_kld"],
-            config.max_pixel_kld,
-            "KLD of grey levels from those of real images",
-        ),
-        at_most(
-            "sharpness",
-            abs(figures["sharpness"] - 1.0),
-            config.max_sharpness_shift,
-            "shift of sharpness against real images",
-        ),
+    return [
+        against(
+            metric, settings[metric.setting], found[metric.key], found.get(f"real_{metric.key}")
+        )
+        for metric in METRICS
+        if metric.setting in settings and metric.key in found
     ]
-    if "class_coverage" in figures:
-        checks.append(
-            at_least(
-                "class_coverage",
-                _over(figures["class_coverage"], figures["real_class_coverage"]),
-                config.min_coverage,
-                "coverage of the least covered class over that of real images",
-            )
-        )
-    if "class_share" in figures:
-        checks.append(
-            at_least(
-                "class_share",
-                figures["class_share"],
-                config.min_class_share,
-                "share of the rarest class over that of real images",
-            )
-        )
-    if "accuracy" in figures:
-        checks.append(
-            at_least(
-                "accuracy",
-                _over(figures["accuracy"], figures["reference_accuracy"]),
-                config.min_accuracy,
-                "accuracy on the class asked for over that on real images",
-            )
-        )
-    if "cas" in figures:
-        checks.append(
-            at_least(
-                "cas",
-                figures["cas"],
-                config.min_cas,
-                "accuracy on real images of a classifier trained on fakes",
-            )
-        )
-    return checks
 
 
-def against_baseline(config: JudgeConfig, comparison: dict) -> Check:
-    """The check that FID is not credibly worse than the baseline's beyond the allowance."""
+def against_baseline(allowed: float, comparison: Mapping) -> Check:
+    """The check that FID is not credibly worse than the baseline's by more than `allowed` of it."""
     baseline, difference = comparison["fid"], comparison["difference"]
     low, high = comparison["difference_interval"]
-    known = baseline > 0 and all(math.isfinite(v) for v in (baseline, difference, low, high))
-    share = low / baseline if known else math.nan
-    check = at_most("regression", share, config.max_regression, "FID's change")
-    if not _is_number(share):
-        return check
+    known = all(_is_number(v) for v in (baseline, difference, low, high)) and baseline > 0
+    share = low / baseline if known else None
+    if share is None:
+        sentence = "the difference of FID is not a number"
+        return Check("regression", None, allowed, False, sentence)
     grade = (
         "credibly better than" if high < 0 else "credibly worse than" if low > 0 else "level with"
     )
     sentence = (
         f"{grade} the blessed generator (FID {baseline + difference:.3g} against {baseline:.3g}, "
-        f"difference {low:.2g} to {high:.2g})"
+        f"difference {low:.2g} to {high:.2g}, by the extractor {comparison['extractor']})"
     )
-    return dataclasses.replace(check, sentence=sentence)
+    return Check("regression", share, allowed, share <= allowed, sentence)
 
 
-def decide(checks: Sequence[Check], figures: dict, notes: Sequence[str], force: str) -> Verdict:
+def decide(
+    checks: Sequence[Check], found: Mapping[str, object], notes: Sequence[str], force: str
+) -> Verdict:
     """The decision from all checks.
 
     Args:
       checks: at least one.
-      figures: for the sentence.
+      found: metrics, for the sentence.
       notes: what people should know besides (a baseline that was ignored, and why).
-      force: reason to bless in spite of missed bars, "" for none.
+      force: reason to bless in spite of failed checks, "" for none.
     """
     missed = [check for check in checks if not check.passed]
     if not checks:
         return Verdict(False, False, "Not blessed: nothing was checked.")
     also = "".join(f" {note}" for note in notes)
     if not missed:
-        return Verdict(True, False, f"Blessed: {_praise(checks, figures)}.{also}")
+        return Verdict(True, False, f"Blessed: {_praise(checks, found)}.{also}")
     causes = "; ".join(check.sentence for check in missed)
     if not force:
         return Verdict(False, False, f"Not blessed: {causes}.{also}")
@@ -199,21 +148,14 @@ def decide(checks: Sequence[Check], figures: dict, notes: Sequence[str], force: 
     )
 
 
-def _praise(checks: Sequence[Check], figures: dict) -> str:
-    parts = [check.sentence for check in checks if check.name in ("fid_ratio", "regression")]
-    if "accuracy" in figures and any(check.name == "accuracy" for check in checks):
-        parts.append(f"{figures['accuracy']:.1%} of the images are of the class asked for")
+def _praise(checks: Sequence[Check], found: Mapping[str, object]) -> str:
+    parts = [
+        f"{BY_KEY[key].title} {found[key]:{BY_KEY[key].format}}"
+        for key in ("relative_fid", "two_sample", "accuracy")
+        if _is_number(found.get(key))
+    ]
+    parts += [check.sentence for check in checks if check.name == "regression"]
     return "; ".join(parts) or checks[0].sentence
-
-
-def _sentence(what: str, value: float | None, passed: bool, side: str, bar: float) -> str:
-    if not _is_number(value):
-        return f"{what} is not a number"
-    return f"{what} is {value:.3g}, {'within' if passed else side} the bar of {bar:.3g}"
-
-
-def _over(value: float | None, by: float | None) -> float | None:
-    return value / by if _is_number(value) and _is_number(by) and by > 0 else None
 
 
 def _is_number(value: object) -> bool:

@@ -35,7 +35,7 @@ def runs(document: dict) -> Iterator[str]:
                 _state(run["state"]),
                 run["dataset"] or "",
                 _number(run["metrics"].get("fid")),
-                _number(run["metrics"].get("fid_ratio")),
+                _number(run["metrics"].get("relative_fid")),
                 {True: style("yes", "green"), False: style("no", "red"), None: ""}[run["blessed"]],
                 str(run["pushed_version"] or ""),
                 "" if run["seconds"] is None else f"{run['seconds']:.1f}",

@@ -12,7 +12,7 @@ import numpy as np
 from common.images import check_images
 from metrics import checks
 from metrics.classifier import train
-from metrics.features import ClassifierExtractor
+from metrics.features import NetworkExtractor
 from metrics.labels import asked_accuracy, confusion
 
 EPOCHS = 3
@@ -82,7 +82,7 @@ def classification_accuracy_score(
         augment=False,
         on_step=on_step,
     )
-    probabilities = ClassifierExtractor(weights).features_and_probabilities(test_images)[1]
+    probabilities = NetworkExtractor(weights).features_and_probabilities(test_images)[1]
     found = asked_accuracy(confusion(test_labels, probabilities.argmax(axis=1), num_classes))
     return ClassificationScore(
         accuracy=found.accuracy,

@@ -1,11 +1,12 @@
-"""Trains the small classifier of 28x28 pictures that `metrics/features.py` runs.
+"""Trains the small classifier of 28x28 images that `metrics/features.py` runs.
 
-It serves twice: as the pinned feature extractor (`metrics/train_classifier.py` makes its weights)
-and as the classifier of the classification accuracy score (`metrics/cas.py`). Training is Keras;
+It serves as a feature extractor (`metrics/train_extractors.py` makes the weights) and as the
+classifier of the classification accuracy score (`metrics/cas.py`). Training is Keras;
 what comes out is a handful of arrays with batch normalisation folded in, so that the numbers do
 not hang on a Keras version.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -15,23 +16,41 @@ import tensorflow as tf
 
 from common.images import IMAGE_SHAPE, check_images
 from metrics import checks
-from metrics.features import ClassifierWeights
+from metrics.features import Weights
 
-# Filters, stride and padding of the 3x3 convolutions; 28x28 -> 28 -> 14 -> 14 -> 7 -> 5x5.
-# With the two dense layers about 280,000 parameters and 6 million multiply-adds a picture.
-CONVOLUTIONS = (
-    (24, 1, "same"),
-    (40, 2, "same"),
-    (48, 1, "same"),
-    (64, 2, "same"),
-    (64, 1, "valid"),
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A convolutional classifier of 28x28x1 images.
+
+    Attributes:
+      convolutions: filters, stride and padding of the 3x3 convolutions, each followed by batch
+        normalisation and a ReLU.
+      features: width of the dense layer before the logits; 0: the mean of the last convolution
+        over all places takes its place (global average pooling).
+    """
+
+    convolutions: tuple[tuple[int, int, str], ...]
+    features: int
+
+
+# 28x28 -> 28 -> 14 -> 14 -> 7 -> 5x5: 297,000 parameters, 6 million multiply-adds per image.
+FLAT = Architecture(
+    ((24, 1, "same"), (40, 2, "same"), (48, 1, "same"), (64, 2, "same"), (64, 1, "valid")), 128
 )
-FEATURES = 128
+# 28x28 -> 28 -> 14 -> 14 -> 7 -> 7x7 -> mean: 88,000 parameters, 6 million multiply-adds.
+POOLED = Architecture(
+    ((16, 1, "same"), (32, 2, "same"), (32, 1, "same"), (64, 2, "same"), (96, 1, "same")), 0
+)
+# 28x28 -> 14 -> 7 -> 7x7: small and quick, for telling two samples apart.
+SMALL = Architecture(((16, 2, "same"), (32, 2, "same"), (32, 1, "same")), 64)
 
 
-def build_model(num_classes: int, *, seed: int, dropout: float) -> keras.Model:
+def build_model(
+    architecture: Architecture, num_classes: int, *, seed: int, dropout: float
+) -> keras.Model:
     """The network to train: float32 [N, 28, 28, 1] in [0, 1] -> logits [N, num_classes]."""
-    # One seed a layer: layers that share one would start with correlated weights.
+    # One seed per layer: layers that share one would start with correlated weights.
     seeds = iter(np.random.SeedSequence(seed).generate_state(16).tolist())
 
     def normalised(value: tf.Tensor, layer: keras.Layer) -> tf.Tensor:
@@ -39,7 +58,7 @@ def build_model(num_classes: int, *, seed: int, dropout: float) -> keras.Model:
         return keras.layers.ReLU()(value)
 
     inputs = value = keras.Input(IMAGE_SHAPE)
-    for filters, stride, padding in CONVOLUTIONS:
+    for filters, stride, padding in architecture.convolutions:
         initializer = keras.initializers.HeNormal(seed=next(seeds))
         value = normalised(
             value,
@@ -52,12 +71,18 @@ def build_model(num_classes: int, *, seed: int, dropout: float) -> keras.Model:
                 kernel_initializer=initializer,
             ),
         )
-    value = keras.layers.Flatten()(value)
-    value = keras.layers.Dropout(dropout, seed=next(seeds))(value)
-    initializer = keras.initializers.HeNormal(seed=next(seeds))
-    value = normalised(
-        value, keras.layers.Dense(FEATURES, use_bias=False, kernel_initializer=initializer)
-    )
+    if architecture.features:
+        value = keras.layers.Flatten()(value)
+        value = keras.layers.Dropout(dropout, seed=next(seeds))(value)
+        initializer = keras.initializers.HeNormal(seed=next(seeds))
+        value = normalised(
+            value,
+            keras.layers.Dense(
+                architecture.features, use_bias=False, kernel_initializer=initializer
+            ),
+        )
+    else:
+        value = keras.layers.GlobalAveragePooling2D()(value)
     value = keras.layers.Dropout(dropout, seed=next(seeds))(value)
     initializer = keras.initializers.GlorotUniform(seed=next(seeds))
     return keras.Model(
@@ -65,7 +90,7 @@ def build_model(num_classes: int, *, seed: int, dropout: float) -> keras.Model:
     )
 
 
-def fold(model: keras.Model, facts: dict) -> ClassifierWeights:
+def fold(model: keras.Model, facts: dict) -> Weights:
     """Takes the arrays out of a `build_model`, batch normalisation folded into the layer before.
 
     Normalising a layer without bias, gamma (W x - mean) / deviation + beta, is the layer with
@@ -87,11 +112,13 @@ def fold(model: keras.Model, facts: dict) -> ClassifierWeights:
         elif isinstance(layer, keras.layers.Dense):
             layers.append({"kind": "dense"})
         else:
+            if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+                layers[-1]["pool"] = True
             continue
         kernel, *bias = (np.asarray(w, np.float64) for w in layer.get_weights())
         kernels.append(kernel)
         biases.append(bias[0] if bias else np.zeros(kernel.shape[-1]))
-    return ClassifierWeights(
+    return Weights(
         layers=tuple(layers),
         kernels=tuple(kernel.astype(np.float32) for kernel in kernels),
         biases=tuple(bias.astype(np.float32) for bias in biases),
@@ -99,21 +126,21 @@ def fold(model: keras.Model, facts: dict) -> ClassifierWeights:
     )
 
 
-def augmented(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Moves, turns, scales and shears every picture a little, all at once and bilinearly.
+def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Moves, turns, scales and shears every image a little, all at once and bilinearly.
 
     Args:
-      pictures: float32 [N, 28, 28, 1], background 0.
-      seed: integers [2]; the same seed changes the same picture in the same way.
+      images: float32 [N, 28, 28, 1], background 0.
+      seed: integers [2]; the same seed changes the same image in the same way.
     """
-    u = tf.random.stateless_uniform([6, tf.shape(pictures)[0]], seed, -1.0, 1.0)
+    u = tf.random.stateless_uniform([6, tf.shape(images)[0]], seed, -1.0, 1.0)
     angle, scale_x, scale_y, shear = (
         u[0] * math.radians(10.0),
         1.0 + u[1] * 0.08,
         1.0 + u[2] * 0.08,
         u[3] * 0.1,
     )
-    # The matrix takes output pixels to input pixels; the middle of the picture stays, up to 2
+    # The matrix takes output pixels to input pixels; the middle of the image stays, up to 2
     # pixels of shift.
     a, b = tf.cos(angle) * scale_x, (tf.sin(angle) + shear) * scale_x
     c, d = -tf.sin(angle) * scale_y, tf.cos(angle) * scale_y
@@ -122,7 +149,7 @@ def augmented(pictures: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     shift_y = middle - (c + d) * middle + u[5] * 2.0
     zero = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=pictures,
+        images=images,
         transforms=tf.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1),
         output_shape=IMAGE_SHAPE[:2],
         fill_value=0.0,
@@ -138,13 +165,14 @@ def train(
     *,
     epochs: int,
     seed: int,
+    architecture: Architecture = FLAT,
     batch_size: int = 250,
     learning_rate: float = 4e-3,
     dropout: float = 0.25,
     augment: bool = True,
     on_step: Callable[[int, int, float], None] | None = None,
     facts: dict | None = None,
-) -> ClassifierWeights:
+) -> Weights:
     """Trains the classifier with AdamW and a learning rate that falls to zero along a cosine.
 
     The same arguments give the same weights on one machine.
@@ -153,25 +181,69 @@ def train(
       images: uint8 [N, 28, 28, 1].
       labels: integers [N] in 0..num_classes-1; a class may be absent.
       num_classes: how many logits.
-      epochs: passes over the pictures.
+      epochs: passes over the images.
       seed: of initial weights, order, augmentation and dropout.
-      batch_size: pictures a step; what is left of an epoch waits for the next one's shuffle.
+      architecture: of the network.
+      batch_size: images a step; what is left of an epoch waits for the next one's shuffle.
       learning_rate: the highest, reached after a twentieth of the steps.
       dropout: share of units dropped before and after the feature layer.
-      augment: whether pictures are moved, turned, scaled and sheared a little.
+      augment: whether images are moved, turned, scaled and sheared a little.
       on_step: called with (steps done, steps in all, mean loss of the epoch so far).
-      facts: goes into `ClassifierWeights.facts`.
+      facts: goes into `Weights.facts`.
 
     Raises:
-      ValueError: wrong shapes, dtypes or labels, or fewer pictures than one batch.
+      ValueError: wrong shapes, dtypes or labels, or fewer images than one batch.
     """
     images = check_images("images", images)
     labels = checks.labels("labels", labels, count=len(images), num_classes=num_classes)
     if len(images) < batch_size:
-        raise ValueError(f"{len(images)} pictures are fewer than one batch of {batch_size}")
+        raise ValueError(f"{len(images)} images are fewer than one batch of {batch_size}")
+
+    def prepare(index: tf.Tensor, batch: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.cast(batch[0], tf.float32) / 255.0
+        if augment:
+            pixels = augmented(pixels, tf.stack([tf.cast(seed, tf.int64), index]))
+        return pixels, batch[1]
+
+    model = fit(
+        lambda: build_model(architecture, num_classes, seed=seed, dropout=dropout),
+        (images, labels),
+        prepare,
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        epochs=epochs,
+        seed=seed,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        on_step=on_step,
+    )
+    return fold(model, dict(facts or {}))
+
+
+def fit(
+    build: Callable[[], keras.Model],
+    arrays: tuple[np.ndarray, ...],
+    prepare: Callable,
+    loss: keras.losses.Loss,
+    *,
+    epochs: int,
+    seed: int,
+    batch_size: int,
+    learning_rate: float,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> keras.Model:
+    """Trains what `build` returns on batches of `arrays`.
+
+    Args:
+      build: makes the model, after all seeds are set.
+      arrays: of equal length; shuffled together.
+      prepare: (step, arrays of a batch) -> (inputs, targets).
+      loss: of targets and outputs.
+      epochs, seed, batch_size, learning_rate, on_step: as in `train`.
+    """
     # Keras draws some seeds (of the shuffle between epochs) from the process's own state.
     keras.utils.set_random_seed(seed)
-    steps_per_epoch = len(images) // batch_size
+    count = len(arrays[0])
+    steps_per_epoch = count // batch_size
     steps = steps_per_epoch * epochs
     warm_up = max(1, steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -180,26 +252,17 @@ def train(
         warmup_target=learning_rate,
         warmup_steps=warm_up,
     )
-    model = build_model(num_classes, seed=seed, dropout=dropout)
+    model = build()
     model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-3),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=1e-3), loss=loss, jit_compile=False
     )
-
-    def prepare(index: tf.Tensor, batch: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-        pictures = tf.cast(batch[0], tf.float32) / 255.0
-        if augment:
-            pictures = augmented(pictures, tf.stack([tf.cast(seed, tf.int64), index]))
-        return pictures, batch[1]
-
     data = (
-        tf.data.Dataset.from_tensor_slices((images, labels))
-        .shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
+        tf.data.Dataset.from_tensor_slices(arrays)
+        .shuffle(count, seed=seed, reshuffle_each_iteration=True)
         .batch(batch_size, drop_remainder=True)
         .repeat(epochs)
         .enumerate()
-        .map(prepare, num_parallel_calls=1)
+        .map(lambda index, batch: prepare(index, batch), num_parallel_calls=1)
         .prefetch(8)
     )
 
@@ -212,4 +275,4 @@ def train(
                 on_step(self.done, steps, float(logs["loss"]))
 
     model.fit(data, epochs=epochs, steps_per_epoch=steps_per_epoch, verbose=0, callbacks=[Report()])
-    return fold(model, dict(facts or {}))
+    return model

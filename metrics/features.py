@@ -1,10 +1,11 @@
-"""From pictures to the features on which generators are judged.
+"""From images to the features on which generators are judged.
 
-The pinned extractor is a small classifier of digits whose weights lie in `metrics/weights/` with
-their digest and card, so that numbers compare across users and runs as Inception's do.
-`load_extractor(path)` plugs in another: Inception-v3 from a file that the user names, or a
-classifier that `metrics/train_classifier.py` made for another data set. Features of different
-extractors are on different scales; whoever reports a number reports `name` and `digest` with it.
+One extractor is easily fooled, so there are several, in `metrics/weights/` with their digest and
+card, so that numbers compare across users and runs as Inception's do. They differ in architecture,
+training and what they see (`EYES`). `load_extractor(path)` plugs in another in the first one's
+place: Inception-v3 from a file that the user names, or a classifier that
+`metrics/train_extractors.py` made for another data set. Features of different extractors are on
+different scales; whoever reports a number reports `name` and `digest` with it.
 """
 
 import dataclasses
@@ -23,9 +24,17 @@ from common.files import file_digest, folder_digest
 from common.images import IMAGE_SHAPE, check_images, to_floats
 from metrics import checks
 
-PINNED = pathlib.Path(__file__).parent / "weights" / "mnist_classifier.npz"
+WEIGHTS = pathlib.Path(__file__).parent / "weights"
+PINNED = WEIGHTS / "mnist_classifier.npz"
+# Name of an eye to the file of its weights. The first is the one that also reads digits.
+EYES: dict[str, pathlib.Path] = {
+    "classifier": PINNED,
+    "pooled": WEIGHTS / "mnist_pooled.npz",
+    "autoencoder": WEIGHTS / "mnist_autoencoder.npz",
+    "random": WEIGHTS / "random.npz",
+}
 
-# Every call of a network sees this many pictures, the last ones padded: the features of a picture
+# Every call of a network sees this many images, the last ones padded: the features of a image
 # then do not depend on how the caller batches.
 CHUNK = 256
 INCEPTION_CHUNK = 16
@@ -63,16 +72,18 @@ class Extractor(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifierWeights:
-    """A trained classifier as arrays, batch normalisation folded in, one file on disk.
+class Weights:
+    """A trained network as arrays, batch normalisation folded in, one file on disk.
 
     Attributes:
-      layers: one dictionary a layer, in order: `kind` ("convolution" or "dense"), and for
-        convolutions `stride` and `padding`. The last layer gives logits, the one before it the
-        features; all but the last end in a ReLU.
-      kernels: one float32 array a layer, as `tf.nn.conv2d` and `tf.matmul` take them.
-      biases: one float32 vector a layer.
+      layers: one dictionary per layer, in order: `kind` ("convolution" or "dense"); for
+        convolutions `stride` and `padding`, and `pool` if the mean over all places follows;
+        `relu` if the layer ends in one though it is the last.
+      kernels: one float32 array per layer, as `tf.nn.conv2d` and `tf.matmul` take them.
+      biases: one float32 vector per layer.
       facts: what the weights are (`name`, `dataset`, `class_names`, seed, versions); JSON types.
+        With `class_names` the last layer gives logits and the one before it the features, else
+        the last layer gives the features. All layers but the last end in a ReLU.
     """
 
     layers: tuple[dict, ...]
@@ -94,7 +105,7 @@ class ClassifierWeights:
         return buffer.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> "ClassifierWeights":
+    def from_bytes(cls, content: bytes) -> "Weights":
         """The inverse of `to_bytes`.
 
         Raises:
@@ -111,45 +122,54 @@ class ClassifierWeights:
                     facts=json.loads(str(file["facts"])),
                 )
         except Exception as error:  # NumPy and zipfile raise a dozen kinds for a broken file
-            raise ExtractorError(f"not a file of classifier weights ({error})") from None
+            raise ExtractorError(f"not a file of an extractor's weights ({error})") from None
 
 
-class ClassifierExtractor:
-    """A small classifier of 28x28 pictures: the layer before its logits, and its probabilities.
+class NetworkExtractor:
+    """A small network of 28x28 images: its features, and class probabilities if it reads classes.
 
-    The network is traced once for a fixed number of pictures; a call of any size goes through it
+    The network is traced once for a fixed number of images; a call of any size goes through it
     in chunks. Safe to call from several threads.
     """
 
-    def __init__(self, weights: ClassifierWeights, digest: str = ""):
+    def __init__(self, weights: Weights, digest: str = ""):
         self.weights = weights
         self.name = weights.facts.get("name", "classifier")
         self.dataset = weights.facts.get("dataset", "")
         self.digest = digest
-        self.dim = weights.kernels[-2].shape[-1]
-        self.num_classes = weights.kernels[-1].shape[-1]
+        self.num_classes = (
+            weights.kernels[-1].shape[-1] if weights.facts.get("class_names", True) else 0
+        )
+        self.dim = weights.kernels[-2 if self.num_classes else -1].shape[-1]
         self._run = tf.function(
             self._forward,
             input_signature=[tf.TensorSpec([CHUNK, *IMAGE_SHAPE], tf.uint8)],
             autograph=False,
         )
 
-    def _forward(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _forward(self, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
         weights = self.weights
         value = tf.cast(images, tf.float32) / 255.0
+        outputs = [value]
         for layer, kernel, bias in zip(
-            weights.layers[:-1], weights.kernels[:-1], weights.biases[:-1], strict=True
+            weights.layers, weights.kernels, weights.biases, strict=True
         ):
             if layer["kind"] == "convolution":
                 value = tf.nn.conv2d(value, kernel, layer["stride"], layer["padding"])
             else:
                 value = tf.matmul(tf.reshape(value, [CHUNK, kernel.shape[0]]), kernel)
-            value = tf.nn.relu(tf.nn.bias_add(value, bias))
-        logits = tf.nn.bias_add(tf.matmul(value, weights.kernels[-1]), weights.biases[-1])
-        return value, tf.nn.softmax(logits)
+            value = tf.nn.bias_add(value, bias)
+            if len(outputs) < len(weights.layers) or layer.get("relu"):
+                value = tf.nn.relu(value)
+            if layer.get("pool"):
+                value = tf.reduce_mean(value, axis=[1, 2])
+            outputs.append(value)
+        if self.num_classes:
+            return outputs[-2], tf.nn.softmax(outputs[-1])
+        return (outputs[-1],)
 
     def features_and_probabilities(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Features, none of them negative, and class probabilities of pictures.
+        """Features and class probabilities of images.
 
         Args:
           images: uint8 [N, 28, 28, 1].
@@ -158,26 +178,30 @@ class ClassifierExtractor:
           float32 [N, dim] and float32 [N, num_classes] whose rows sum to 1.
 
         Raises:
-          ValueError: another dtype or shape.
+          ValueError: another dtype or shape, or a network without classes.
         """
         images = check_images("images", images)
+        if not self.num_classes:
+            raise ValueError(f"{self.name} knows no classes")
         features, probabilities = _in_chunks(self._run, images, CHUNK, 2)
-        # No picture at all: the widths are known all the same.
+        # No image at all: the widths are known all the same.
         return features.reshape(-1, self.dim), probabilities.reshape(-1, self.num_classes)
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """uint8 [N, 28, 28, 1] -> float32 [N, dim]."""
-        return self.features_and_probabilities(images)[0]
+        images = check_images("images", images)
+        found = _in_chunks(self._run, images, CHUNK, 2 if self.num_classes else 1)
+        return found[0].reshape(-1, self.dim)
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
         """Share of `images` (uint8 [N, 28, 28, 1]) whose likeliest class is the one in `labels`.
 
         Raises:
-          ValueError: wrong dtypes, shapes or labels, or no picture.
+          ValueError: wrong dtypes, shapes or labels, or no image.
         """
         images = check_images("images", images)
         if not len(images):
-            raise ValueError("images must hold at least one picture")
+            raise ValueError("images must hold at least one image")
         labels = checks.labels("labels", labels, count=len(images), num_classes=self.num_classes)
         return float(np.mean(self.features_and_probabilities(images)[1].argmax(axis=1) == labels))
 
@@ -185,7 +209,7 @@ class ClassifierExtractor:
 class InceptionExtractor:
     """Inception-v3's last pooling layer (`pool_3`), from weights that the user has.
 
-    Grey pictures become three equal channels, are enlarged to 299x299 inside the graph and scaled
+    Grey images become three equal channels, are enlarged to 299x299 inside the graph and scaled
     as the variant was trained. Its thousand classes are not digits, so it gives no probabilities.
     """
 
@@ -215,7 +239,7 @@ class InceptionExtractor:
         if probe.shape[0] != INCEPTION_CHUNK or int(np.prod(probe.shape[1:-1])) != 1:
             raise ExtractorError(
                 f"the pooling layer gives shape {list(probe.shape)} for {INCEPTION_CHUNK} "
-                "pictures; it takes one vector a picture"
+                "images; it takes one vector a image"
             )
         self.dim = int(probe.shape[-1])
         self.name = variant if self.dim == INCEPTION_DIM else f"not_{variant}_dim_{self.dim}"
@@ -239,7 +263,7 @@ class InceptionExtractor:
 def _in_chunks(
     run: Callable, images: np.ndarray, chunk: int, outputs: int
 ) -> tuple[np.ndarray, ...]:
-    """Calls `run` on `chunk` pictures at a time, the last ones padded, and joins its outputs."""
+    """Calls `run` on `chunk` images at a time, the last ones padded, and joins its outputs."""
     parts: list[list[np.ndarray]] = [[] for _ in range(outputs)]
     for start in range(0, len(images), chunk):
         batch = images[start : start + chunk]
@@ -256,13 +280,14 @@ def load_extractor(
     *,
     input_tensor: str = "Mul:0",
     output_tensor: str = "pool_3:0",
+    digest_required: bool = False,
 ) -> Extractor:
     """Loads the pinned classifier, or the network that `spec` names.
 
     Args:
       spec: one of
         - None: the pinned classifier of MNIST digits, its digest checked;
-        - `X.npz`: weights made by `metrics/train_classifier.py`; where `X.npz.sha256` lies beside
+        - `X.npz`: weights made by `metrics/train_extractors.py`; where `X.npz.sha256` lies beside
           it, the digest is checked;
         - `X.pb`: a frozen graph of Inception-v3, made for the one of 2015 that published FIDs
           use (`classify_image_graph_def.pb`, or TF-GAN's cut of it);
@@ -270,19 +295,20 @@ def load_extractor(
           weights of `keras.applications.InceptionV3`, with or without its top;
         - a SavedModel folder: 299x299x3 in [-1, 1] -> pooled features, in an output called
           `pool_3` or in its only one.
-      input_tensor: of a frozen graph: float pictures 299x299x3 in [-1, 1].
+      input_tensor: of a frozen graph: float images 299x299x3 in [-1, 1].
       output_tensor: of a frozen graph: the pooled features.
+      digest_required: whether an `X.npz` without an `X.npz.sha256` is refused.
 
     Raises:
       ExtractorError: the file is missing, altered, or is none of these.
     """
     if spec is None:
-        return _load_classifier(PINNED, digest_required=True)
+        return _load_network(PINNED, digest_required=True)
     path = pathlib.Path(spec)
     if not path.exists():
         raise ExtractorError(f"there is no extractor at {path}")
     if path.suffix == ".npz":
-        return _load_classifier(path, digest_required=False)
+        return _load_network(path, digest_required=digest_required)
     try:
         if path.suffix == ".pb":
             variant, pool = _frozen_graph(path, input_tensor, output_tensor)
@@ -304,7 +330,7 @@ def load_extractor(
         raise ExtractorError(f"{path} can't be used as an extractor: {error}") from error
 
 
-def _load_classifier(path: pathlib.Path, *, digest_required: bool) -> ClassifierExtractor:
+def _load_network(path: pathlib.Path, *, digest_required: bool) -> NetworkExtractor:
     noted = path.with_name(path.name + ".sha256")
     try:
         content = path.read_bytes()
@@ -318,7 +344,7 @@ def _load_classifier(path: pathlib.Path, *, digest_required: bool) -> Classifier
             f"the file has {found}; restore both from the repository"
         )
     try:
-        return ClassifierExtractor(ClassifierWeights.from_bytes(content), found)
+        return NetworkExtractor(Weights.from_bytes(content), found)
     except ExtractorError as error:
         raise ExtractorError(f"{path}: {error}") from None
 

@@ -3,19 +3,15 @@
 FID (Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", section 4 and appendix A1)
 is `frechet_distance` on the features of some network. Covariances here are divided by n - 1.
 
-FID is biased upwards, the more the fewer pictures there are: numbers compare only at the same n,
-reference, extractor and pixel path. `frechet_bias` says by about how much, `frechet_interval` how
-much a number moves by the luck of the draw.
+FID is biased upwards, the more the fewer images there are: numbers compare only at the same n,
+reference, extractor and pixel path. `frechet_bias` says by about how much; `metrics.relative` puts
+them into proportion.
 """
 
-import dataclasses
-import os
-import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from common.files import atomic_path
 from metrics import checks
 
 # Rows that are widened to float64 at a time: 64 MiB at Inception's 2,048 features.
@@ -118,29 +114,13 @@ class FeatureStats:
         """
         return self._become([self, other])
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes an `.npz`, whole or not at all."""
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, n=self.n, mean=self._mean, scatter=self._scatter)
-
     @classmethod
-    def load(cls, path: str | os.PathLike) -> "FeatureStats":
-        """Reads what `save` wrote, bit for bit.
-
-        Raises:
-          ValueError: `path` is missing, broken or something else; the text names it.
-        """
+    def from_moments(cls, n: int, mean: np.ndarray, cov: np.ndarray) -> "FeatureStats":
+        """From a count of at least 2, a mean [D] and a covariance [D, D] divided by n - 1."""
         stats = cls()
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                stats.n = int(file["n"])
-                stats._mean = checks.finite("mean", file["mean"])
-                stats._scatter = checks.finite("scatter", file["scatter"])
-            width = stats.dim
-            if stats._mean.ndim != 1 or stats._scatter.shape != (width, width) or stats.n < 0:
-                raise ValueError("shapes do not fit")
-        except Exception as error:  # NumPy and zipfile raise a dozen kinds for a broken file
-            raise ValueError(f"{os.fspath(path)} holds no feature statistics: {error}") from None
+        stats.n = n
+        stats._mean = checks.finite("mean", mean)
+        stats._scatter = checks.finite("cov", cov) * float(n - 1)
         return stats
 
     @classmethod
@@ -258,16 +238,6 @@ def frechet_distance_from_features(a: np.ndarray, b: np.ndarray) -> float:
     return frechet_distance_between(FeatureStats.of(a), FeatureStats.of(b))
 
 
-def frechet_share(distance: float, reference_cov: np.ndarray) -> float:
-    """`distance` as a share of tr(cov) of the reference: a number that has no unit.
-
-    1 is about the distance of a generator that gives one mean picture over and over. NaN where the
-    reference does not vary.
-    """
-    trace = float(np.trace(checks.finite("reference_cov", reference_cov)))
-    return distance / trace if trace > 0 else float("nan")
-
-
 def frechet_bias(cov: np.ndarray, n: int, m: int) -> float:
     """About what `frechet_distance` is between n and m draws from one and the same Gaussian.
 
@@ -291,127 +261,3 @@ def frechet_bias(cov: np.ndarray, n: int, m: int) -> float:
     values = values[values > 0]
     pairs = np.outer(values, values) / (2.0 * np.add.outer(values, values))
     return float((1 / n + 1 / m) * (values.sum() + pairs.sum() + np.trace(pairs)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Interval:
-    """A number and how far the luck of the draw may have moved it.
-
-    Attributes:
-      estimate: the number itself, from all rows.
-      low: lower end of the interval.
-      high: upper end of the interval.
-      standard_error: standard deviation of the number over draws.
-      level: share of draws whose interval holds the truth, as far as the method is right.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    standard_error: float
-    level: float
-
-
-def group_of(index: np.ndarray, count: int) -> np.ndarray:
-    """Which of `count` groups the fake with a running number is in, as int64 of the same shape.
-
-    A fixed hash (the finaliser of SplitMix64), so that every worker says the same and no group
-    holds more of one class because labels go round with the running number.
-    """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}")
-    x = np.asarray(index).astype(np.uint64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # wrapping around is the point
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        x = x ^ (x >> np.uint64(31))
-    return (x % np.uint64(count)).astype(np.int64)
-
-
-def grouped(features: np.ndarray, count: int = 64) -> list[FeatureStats]:
-    """Statistics of `features` [N, D] in `count` groups, rows assigned by `group_of`."""
-    features = np.asarray(features)
-    group = group_of(np.arange(len(features)), count)
-    return [FeatureStats().update(features[group == index]) for index in range(count)]
-
-
-def frechet_interval(
-    groups: Sequence[FeatureStats],
-    reference: FeatureStats,
-    *,
-    baseline: Sequence[FeatureStats] | None = None,
-    repeats: int = 200,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """An interval for FID, or for the difference of two FIDs, by subsampling without replacement.
-
-    A bootstrap draws with replacement, which makes covariances of fewer different rows and so
-    inflates FID. Half-samples do not: a random half, drawn without replacement, spreads about the
-    whole as the whole spreads about the truth (Shao and Wu 1989, "A general theory for jackknife
-    variance estimation", with half of the rows deleted). The halves' own bias falls out, because
-    only their spread is used, about the estimate from all rows. Halves are of groups, not of rows,
-    so that nothing but the groups' statistics is needed, whatever the number of fakes.
-
-    The reference is held fixed: it is the same for whatever is compared.
-
-    Args:
-      groups: statistics of the fakes in groups of about equal size, each a random part of all
-        (`group_of`); at least 8.
-      reference: statistics of the real pictures.
-      baseline: statistics of another generator's fakes, in the same groups (the same latents and
-        labels in each): the interval is then of FID minus the baseline's FID.
-      repeats: how many halves are drawn.
-      level: of the interval.
-      seed: of the draws.
-
-    Raises:
-      ValueError: too few groups, too few rows, groups of another count in the baseline, or widths
-        that differ.
-    """
-    if len(groups) < 8:
-        raise ValueError(f"groups must be at least 8, got {len(groups)}")
-    if baseline is not None and [g.n for g in baseline] != [g.n for g in groups]:
-        raise ValueError("baseline must have as many rows in every group as the generator has")
-    widths = {stats.dim for stats in (*groups, *(baseline or ())) if stats.n}
-    if widths != {reference.dim}:
-        raise ValueError(f"groups must have the reference's width {reference.dim}, got {widths}")
-    if not 0 < level < 1 or repeats < 20:
-        raise ValueError("level must lie between 0 and 1, repeats must be at least 20")
-
-    root = _root("reference", reference.cov, reference.dim)
-    reference_trace = np.sum(root * root)
-
-    def distance_of_half(groups: Sequence[FeatureStats], chosen: np.ndarray) -> float:
-        # As `frechet_distance`, by the eigenvalues of root' cov root: quicker with one side fixed,
-        # and rounding of 1e-8 is nothing beside the spread that is sought.
-        stats = FeatureStats.combined(groups[i] for i in chosen)
-        cov, shift = stats.cov, stats.mean - reference.mean
-        overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root.T @ cov @ root), 0.0)).sum()
-        return float(shift @ shift + np.trace(cov) + reference_trace - 2.0 * overlap)
-
-    def difference_of_half(chosen: np.ndarray) -> float:
-        value = distance_of_half(groups, chosen)
-        return value if baseline is None else value - distance_of_half(baseline, chosen)
-
-    random = np.random.default_rng(seed)
-    half = len(groups) // 2
-    halves = np.array(
-        [difference_of_half(random.permutation(len(groups))[:half]) for _ in range(repeats)]
-    )
-    # Deleting k of G leaves a spread (k / (G - k)) times the variance of the whole.
-    deviations = (halves - halves.mean()) * np.sqrt(half / (len(groups) - half))
-    estimate = frechet_distance_between(FeatureStats.combined(groups), reference)
-    if baseline is not None:
-        estimate -= frechet_distance_between(FeatureStats.combined(baseline), reference)
-    tail = (1 - level) / 2
-    low, high = np.quantile(deviations, [tail, 1 - tail])
-    return Interval(
-        estimate=estimate,
-        low=float(estimate - high),
-        high=float(estimate - low),
-        standard_error=float(deviations.std(ddof=1)),
-        level=level,
-    )

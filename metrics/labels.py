@@ -5,12 +5,10 @@ may be missing from the reference or from the fakes.
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 
 from metrics import checks
-from metrics.frechet import FeatureStats, frechet_distance_between
 
 
 def label_histogram(labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -127,106 +125,3 @@ def asked_accuracy(counts: np.ndarray) -> AskedAccuracy:
         per_class=per_class,
         worst_class=min(per_class, key=per_class.__getitem__),
     )
-
-
-def class_stats(
-    features: np.ndarray, labels: np.ndarray, num_classes: int
-) -> dict[int, FeatureStats]:
-    """Feature statistics of each class that occurs in `labels`.
-
-    Args:
-      features: [N, D].
-      labels: integers [N] in 0..num_classes-1.
-      num_classes: how many classes there are.
-
-    Raises:
-      ValueError: wrong shapes or labels, NaN or infinity.
-    """
-    features = np.asarray(features)
-    checks.features("features", features, at_least=0)
-    labels = checks.labels("labels", labels, count=len(features), num_classes=num_classes)
-    return {int(c): FeatureStats.of(features[labels == c]) for c in np.unique(labels)}
-
-
-def per_class_frechet(
-    real: Mapping[int, FeatureStats], fake: Mapping[int, FeatureStats]
-) -> dict[int, float | None]:
-    """Fréchet distance within each class that the reference has.
-
-    With fewer pictures a class its bias is larger than that of the FID over all: compare a class
-    with the same class of another generator, not with the whole.
-
-    Args:
-      real, fake: class -> its statistics (`class_stats`).
-
-    Returns:
-      class -> distance, ascending, for every class of which `real` has two rows or more; None
-      where the fakes have fewer than two.
-    """
-    distances: dict[int, float | None] = {}
-    for label in sorted(real):
-        if real[label].n < 2:
-            continue
-        found = fake.get(label)
-        if found is None or found.n < 2:
-            distances[label] = None
-        else:
-            distances[label] = frechet_distance_between(real[label], found)
-    return distances
-
-
-class ClassifierScore:
-    """The Inception score with the project's own classifier in Inception's place.
-
-    exp(E_x KL(p(y|x) || p(y))), Salimans et al. 2016, "Improved Techniques for Training GANs",
-    section 4, over all fakes at once (the mean over ten splits that is often printed is a little
-    lower). From 1 (the same probabilities for all) to the number of classes (sure of each, all
-    equally often). Not comparable with scores of Inception. Gathered piece by piece.
-    """
-
-    def __init__(self) -> None:
-        self.n = 0
-        self._sum = np.zeros(0)
-        self._negative_entropy = 0.0
-
-    def update(self, probabilities: np.ndarray) -> "ClassifierScore":
-        """Adds rows [N, num_classes] of class probabilities. Returns itself.
-
-        Raises:
-          ValueError: another shape, NaN, values below 0, or rows that do not sum to 1.
-        """
-        p = checks.features("probabilities", probabilities, at_least=0)
-        if (p < 0).any() or (np.abs(p.sum(axis=1) - 1) > 1e-3).any():
-            raise ValueError("probabilities must not be negative and every row must sum to 1")
-        # Exactly 1 in float64: else rounding of float32 would leak into the score.
-        p = p / p.sum(axis=1, keepdims=True)
-        piece = ClassifierScore()
-        piece.n, piece._sum = len(p), p.sum(axis=0)
-        piece._negative_entropy = float(np.sum(p * np.log(np.where(p > 0, p, 1.0))))
-        return self.merge(piece)
-
-    def merge(self, other: "ClassifierScore") -> "ClassifierScore":
-        """Adds the rows of `other`, which stays as it is. Returns itself."""
-        if self.n and other.n and len(self._sum) != len(other._sum):
-            raise ValueError(
-                f"probabilities must have {len(self._sum)} classes, got {len(other._sum)}"
-            )
-        if other.n:
-            self._sum = self._sum + other._sum if self.n else other._sum.copy()
-            self._negative_entropy += other._negative_entropy
-            self.n += other.n
-        return self
-
-    @property
-    def score(self) -> float:
-        """1..num_classes. Raises ValueError where there are no rows."""
-        if not self.n:
-            raise ValueError("at least one row of probabilities is needed")
-        mean = self._sum / self.n
-        entropy = -float(np.sum(mean * np.log(np.where(mean > 0, mean, 1.0))))
-        return float(np.exp(max(0.0, self._negative_entropy / self.n + entropy)))
-
-
-def classifier_score(probabilities: np.ndarray) -> float:
-    """`ClassifierScore` of rows [N, num_classes], N >= 1."""
-    return ClassifierScore().update(probabilities).score

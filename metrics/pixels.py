@@ -1,9 +1,7 @@
-"""What pixels alone say: the two numbers that this project's ancestors print, and sharpness.
+"""The two numbers on pixels that many GAN projects print, for comparison with them.
 
-MSE and KLD are kept so that runs compare with those projects; neither says whether a digit looks
-real: a blurred mean digit has a low MSE, and shuffled pixels have a KLD of 0. As guards beside FID
-the KLD and the sharpness have their use: a fault in how pixels are scaled, smoothed or rounded
-moves them far before features notice.
+Neither says whether a digit looks real: a blurred mean digit has a low MSE, and shuffled pixels
+have a KLD of 0.
 """
 
 import dataclasses
@@ -11,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from metrics import checks, distances
-from metrics.memorisation import pixel_rows
+from metrics.neighbours import pixel_rows
 
 LEVELS = 256
 
@@ -40,7 +38,7 @@ def mse_to_nearest(
 ) -> PixelError:
     """Mean squared error of each fake to its nearest real of the class that was asked for.
 
-    Pixels are in 0..1; the squared difference is averaged over the pixels of a picture, the
+    Pixels are in 0..1; the squared difference is averaged over the pixels of a image, the
     nearest real is the one where that is least, and the result is averaged over the fakes.
 
     Args:
@@ -76,21 +74,6 @@ def mse_to_nearest(
     )
 
 
-def intensity_histogram(images: np.ndarray) -> np.ndarray:
-    """How many pixels have each grey level: int64 [256]. Histograms of parts add up.
-
-    Args:
-      images: uint8 of any shape.
-
-    Raises:
-      ValueError: another dtype.
-    """
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 pixels, got {images.dtype}")
-    return np.bincount(images.ravel(), minlength=LEVELS)
-
-
 def intensity_kld(real: np.ndarray, fake: np.ndarray) -> float:
     """Kullback-Leibler divergence of pixel intensities, real from fake, in nats, not negative.
 
@@ -99,7 +82,7 @@ def intensity_kld(real: np.ndarray, fake: np.ndarray) -> float:
     the fakes never use costs much and not infinitely much.
 
     Args:
-      real, fake: `intensity_histogram`s.
+      real, fake: `metrics.ink.level_histogram`s.
 
     Raises:
       ValueError: not 256 counts, or nothing counted.
@@ -112,31 +95,3 @@ def intensity_kld(real: np.ndarray, fake: np.ndarray) -> float:
         shares.append((counts + 0.5) / (counts.sum() + 0.5 * LEVELS))
     p, q = shares
     return max(0.0, float(np.sum(p * np.log(p / q))))
-
-
-def sharpness(images: np.ndarray) -> float:
-    """Mean squared difference of neighbouring pixels over the variance of all pixels.
-
-    Blur lowers it, noise raises it, brightness and contrast leave it as it is. Pixels drawn
-    independently have 2, one grey level throughout has 0.
-
-    Args:
-      images: uint8 [N, height, width, channels], N >= 1, at least 2 pixels wide and high.
-
-    Raises:
-      ValueError: another dtype or shape.
-    """
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise ValueError(f"images must be uint8 pixels, got {images.dtype}")
-    if images.ndim != 4 or not images.size or min(images.shape[1:3]) < 2:
-        raise ValueError(
-            "images must have shape [N, height, width, channels], N at least 1 and both sides at "
-            f"least 2, got {list(images.shape)}"
-        )
-    values = images.astype(np.float32)
-    variance = values.var(dtype=np.float64)
-    if variance == 0:
-        return 0.0
-    across, down = (np.square(np.diff(values, axis=axis)).mean(dtype=np.float64) for axis in (1, 2))
-    return float((across + down) / 2 / variance)

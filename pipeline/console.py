@@ -25,21 +25,9 @@ from rich.progress import (
 from rich.table import Table
 
 from common.workspace import WorkspaceError
+from judge.registry import BY_KEY, HEADLINES
 
 PROGRESS_LOGGER = "mnist_gan.progress"
-
-# What the closing table shows of the metrics; `--json` has all.
-HEADLINES = {
-    "fid": "FID",
-    "fid_floor": "FID of real images",
-    "fid_ratio": "relative FID",
-    "kid": "KID",
-    "accuracy": "conditional accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "coverage": "coverage",
-    "cas": "CAS",
-}
 
 MOST_NAMES = 20  # of files that were left out
 
@@ -216,8 +204,8 @@ def print_run(console: Console, run: dict) -> None:
     stopped = " (stopped)" if run.get("stopped") else ""
     facts.add_row("state", run["state"] + stopped + _total(run))
     metrics = run["metrics"] or {}
-    for name in [name for name in HEADLINES if name in metrics]:
-        facts.add_row(HEADLINES[name], f"{metrics[name]:.4g}")
+    for metric in [BY_KEY[key] for key in HEADLINES if key in metrics]:
+        facts.add_row(metric.title, f"{metrics[metric.key]:{metric.format}}")
     if run["blessed"] is not None:
         word = "[green]blessed[/]" if run["blessed"] else "[red]not blessed[/]"
         facts.add_row("verdict", word)

@@ -5,6 +5,7 @@ Metadata, what a killed run left RUNNING is closed, and the run's own facts (set
 versions, state) are kept on its context.
 """
 
+import contextlib
 import datetime
 import errno
 import json
@@ -15,7 +16,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ml_metadata.proto import metadata_store_pb2
@@ -98,9 +99,6 @@ def run(
     begun = time.monotonic() if begun is None else begun
     upkeep.put_right(workspace)
     view.phase("data")
-    # The judge's cache of reference statistics is no parameter: where it lies decides nothing.
-    if not os.environ.get(reference.CACHE_VARIABLE):
-        os.environ[reference.CACHE_VARIABLE] = str(workspace.cache)
     if settings.training.base_model:
         if not _blessed_before(workspace):
             raise ValueError(NO_BASE_MODEL)
@@ -143,7 +141,10 @@ def run(
     state, stopped = "FAILED", False
     with _Signals() as signals:
         try:
-            with cache.exact(workspace.root, full=verify_cache):
+            with (
+                _reference_cache(workspace.cache),
+                cache.exact(workspace.root, full=verify_cache),
+            ):
                 runner.run(pipeline)
             state = "COMPLETE"
         except NodeFailedError as error:
@@ -169,6 +170,22 @@ def run(
     reader = store.connect(workspace.metadata)
     run_context = reader.get_context_by_type_and_name(store.RUN_CONTEXT, run_id)
     return store.describe_run(reader, workspace, run_context)
+
+
+@contextlib.contextmanager
+def _reference_cache(folder: pathlib.Path) -> Iterator[None]:
+    """Where the judge keeps its reference during this run, unless the user said where.
+
+    It is no parameter of the node: where something is cached decides nothing.
+    """
+    if os.environ.get(reference.CACHE_VARIABLE):
+        yield
+        return
+    os.environ[reference.CACHE_VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[reference.CACHE_VARIABLE]
 
 
 class ObservedDagRunner(local_dag_runner.LocalDagRunner):

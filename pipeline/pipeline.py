@@ -13,7 +13,6 @@ With the setting `base_model`, BaseModel looks up the latest blessed generator f
 """
 
 import dataclasses
-import hashlib
 import pathlib
 from collections.abc import Sequence
 
@@ -26,7 +25,7 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
-from common.files import folder_digest
+from common.files import combined_digest, file_digest, folder_digest
 from common.workspace import PIPELINE_NAME
 from components.data_gate.component import DataGate
 from components.evaluator.baseline import LatestOtherBlessedModelStrategy
@@ -37,7 +36,7 @@ from components.generator_validator.component import GeneratorValidator
 from components.mnist_example_gen.component import MnistExampleGen
 from components.pusher.executor import Executor as PusherExecutor
 from datasets.source import DataSource
-from metrics.features import PINNED
+from metrics.features import EYES
 from pipeline import provenance
 from pipeline.configs import Settings
 
@@ -182,7 +181,7 @@ def create_pipeline(
         judge_config=settings.judge,
         seed=settings.seed,
         preset=settings.preset,
-        extractor_digest=_digest(settings.judge.extractor or PINNED),
+        extractor_digest=_extractors_digest(settings.judge.extractor),
         force_bless=force_bless,
         source_hash=provenance.source_hash("components.evaluator.executor"),
     )
@@ -232,9 +231,14 @@ def _content(data: DataSource) -> dict:
     return {**facts, "fingerprint": data.fingerprint}
 
 
-def _digest(path: str | pathlib.Path) -> str:
-    """SHA-256 of the weights of a feature extractor, a file or a folder."""
-    path = pathlib.Path(path)
-    if path.is_dir():
-        return folder_digest(path)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _extractors_digest(given: str | None) -> str:
+    """SHA-256 of the weights of all feature extractors; `given` is a file or a folder."""
+    paths = {name: str(path) for name, path in EYES.items()}
+    if given:
+        paths["given"] = given
+    return combined_digest(
+        {
+            name: folder_digest(path) if pathlib.Path(path).is_dir() else file_digest(path)
+            for name, path in paths.items()
+        }
+    )

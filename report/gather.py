@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from common.images import DATA_SAMPLES_FILE
 from common.transform_counts import VALUE_BINS, read_counts
 from common.workspace import Workspace
+from judge.registry import BY_KEY, HEADLINES
+from judge.registry import rows as metric_rows
 from lineage import documents, render
 from lineage.graph import Artifact, Store
 from report import drawing
@@ -40,25 +42,6 @@ _LOSSES = {
 # What is measured now and then while training; names go on with how many images, and which split.
 _DURING = {"fid_": "FID", "accuracy_": "accuracy on the class asked for"}
 _GRADIENTS = {"d_gradient_norm": "discriminator", "g_gradient_norm": "generator"}
-_BETTER = {  # whether less (-1) or more (+1) of it is better
-    "fid": -1,
-    "fid_ratio": -1,
-    "fid_trace_share": -1,
-    "kid": -1,
-    "cas": 1,
-    "accuracy": 1,
-    "worst_class_accuracy": 1,
-    "precision": 1,
-    "recall": 1,
-    "density": 1,
-    "coverage": 1,
-    "class_share": 1,
-    "class_kl": -1,
-    "copies": -1,
-    "copies_features": -1,
-    "pixel_mse": -1,
-    "pixel_kld": -1,
-}
 
 
 class MissingError(LookupError):
@@ -142,7 +125,6 @@ def picture(path: pathlib.Path, caption: str) -> dict:
 def verdict(subject: Subject, workspace: Workspace) -> dict:
     """What came out, on one screen."""
     row, found = subject.row, subject.evaluation
-    metrics = subject.metrics
     served = versions.latest(workspace.serving)
     samples = None
     for kind in ("ModelEvaluation", "ModelBlessing"):
@@ -161,7 +143,7 @@ def verdict(subject: Subject, workspace: Workspace) -> dict:
         "pushed_version": row["pushed_version"],
         "served": served,
         "preset": row["preset"],
-        "figures": _figures(metrics, found),
+        "figures": _figures(found),
         "protocol": found.get("protocol"),
         "num_fakes": found.get("num_fakes"),
         "num_reference": found.get("num_reference"),
@@ -172,28 +154,12 @@ def verdict(subject: Subject, workspace: Workspace) -> dict:
     }
 
 
-def _figures(metrics: Mapping[str, float], found: Mapping) -> list[dict]:
-    figures = []
-    floor = metrics.get("fid_floor")
-    interval = (found.get("metrics") or {}).get("fid_interval")
-    if "fid_ratio" in metrics:
-        note = ""
-        if interval and floor:
-            note = f"{interval[0] / floor:.4g} to {interval[1] / floor:.4g}"
-        figures.append({"name": "FID over the floor", "value": metrics["fid_ratio"], "note": note})
-    if "fid" in metrics:
-        note = f"{interval[0]:.4g} to {interval[1]:.4g}" if interval else ""
-        figures.append({"name": "FID", "value": metrics["fid"], "note": note})
-    if floor is not None:
-        figures.append({"name": "Floor", "value": floor, "note": "FID of real training images"})
-    for key, name, note in (
-        ("cas", "CAS", "trained on generated, tested on real"),
-        ("accuracy", "Asked-for class", "share that the classifier agrees with"),
-        ("coverage", "Coverage", "of the real images"),
-    ):
-        if key in metrics:
-            figures.append({"name": name, "value": metrics[key], "note": note, "share": True})
-    return figures
+def _figures(found: Mapping) -> list[dict]:
+    return [
+        {"name": row.metric.title.strip(), "value": row.value, "text": row.text, "note": row.beside}
+        for row in metric_rows(found)
+        if row.metric.key in HEADLINES or row.metric.key in ("fid", "coverage")
+    ]
 
 
 def _data_line(subject: Subject) -> str:
@@ -214,12 +180,12 @@ def _splits(by_split: Mapping) -> list[str]:
 def history(rows: list[dict]) -> dict:
     """All runs, oldest first in the drawings and newest first in the table."""
     charts = []
-    for key, name, factor in (("fid_ratio", "FID over the floor", 1), ("cas", "CAS, %,", 100)):
+    for key, name, factor in (("relative_fid", "relative FID", 1), ("cas", "CAS, %,", 100)):
         drawn = [
             {
                 "name": row["run"],
                 "value": row["metrics"].get(key, 0) * factor,
-                "interval": _ratio_interval(row["metrics"]) if key == "fid_ratio" else None,
+                "interval": _relative_interval(row["metrics"]) if key == "relative_fid" else None,
                 "blessed": row["blessed"],
                 "pushed": row["pushed_version"] is not None,
             }
@@ -229,11 +195,10 @@ def history(rows: list[dict]) -> dict:
     return {"charts": [chart for chart in charts if chart], "rows": rows}
 
 
-def _ratio_interval(metrics: Mapping[str, float]) -> tuple[float, float] | None:
-    """FID's interval over the floor, from the properties of a ModelEvaluation."""
-    ends = (metrics.get("fid_interval_low"), metrics.get("fid_interval_high"))
-    floor = metrics.get("fid_floor")
-    return (ends[0] / floor, ends[1] / floor) if floor and all(ends) else None
+def _relative_interval(metrics: Mapping[str, float]) -> tuple[float, float] | None:
+    """The interval of relative FID, from the properties of a ModelEvaluation."""
+    ends = (metrics.get("relative_fid_interval_low"), metrics.get("relative_fid_interval_high"))
+    return ends if None not in ends else None
 
 
 def lineage(store: Store) -> dict:
@@ -515,7 +480,7 @@ def judge(subject: Subject) -> dict:
 
 
 def class_charts(found: Mapping) -> list:
-    """Bars by class: shares, accuracy, FID."""
+    """Bars by class: shares, accuracy."""
     classes = found.get("classes") or []
     if not classes:
         return []
@@ -532,13 +497,6 @@ def class_charts(found: Mapping) -> list:
             {"real": column("reference_share", 100), "generated": column("share", 100)},
             y_label="share, %",
             x_label="class that the classifier sees",
-        ),
-        drawing.bars(
-            "FID within each class",
-            names,
-            {"real train": column("fid_floor"), "generated": column("fid")},
-            y_label="FID",
-            x_label="class",
         ),
     ]
     accuracy = column("accuracy", 100)
@@ -608,8 +566,9 @@ def comparison(store: Store, a: Subject, b: Subject) -> dict:
     for key in dict.fromkeys([*a.metrics, *b.metrics]):
         pair = [side.metrics.get(key) for side in sides.values()]
         better = None
-        if key in _BETTER and None not in pair and pair[0] != pair[1]:
-            better = "A" if (pair[0] - pair[1]) * _BETTER[key] > 0 else "B"
+        direction = BY_KEY[key].direction if key in BY_KEY else 0
+        if direction and None not in pair and pair[0] != pair[1]:
+            better = "A" if (pair[0] - pair[1]) * direction > 0 else "B"
         rows.append({"name": key, "values": pair, "better": better})
     histories = {}
     for name, side in sides.items():

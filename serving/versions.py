@@ -252,8 +252,8 @@ def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[di
     Returns:
       A row a version: `version`, `current` (a server answers with it where nobody asks for
       another), `rolled_back`, `labels`, and from its papers `pushed_at`, `dataset`, `preset`,
-      `fid`, `fid_ratio`, `blessed`, `forced`, `run` and `digest`, null where they say nothing, and
-      `path`.
+      `fid`, `relative_fid`, `blessed`, `forced`, `run` and `digest`, null where they say nothing,
+      and `path`.
     """
     served = list_versions(base_path)
     rows = []
@@ -272,7 +272,7 @@ def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[di
                 "dataset": papers["data"].get("dataset"),
                 "preset": version.metadata.get("preset"),
                 "fid": papers["metrics"].get("fid"),
-                "fid_ratio": papers["metrics"].get("fid_ratio"),
+                "relative_fid": papers["metrics"].get("relative_fid"),
                 "blessed": papers["blessing"].get("blessed"),
                 "forced": papers["blessing"].get("forced"),
                 "run": papers["mlmd"].get("pipeline_run_id"),

@@ -24,7 +24,7 @@ from common.images import to_uint8
 from components.evaluator import beam_drawing
 from datasets.examples import Split, read_examples
 from judge import assess, generation, local_generator, measure, pictures, reference
-from judge.judge_config import JudgeConfig, usual_bars
+from judge.judge_config import JudgeConfig
 from judge.plots import digit_grid
 from serving import versions
 
@@ -61,11 +61,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model_dir = _model_dir(model)
         seconds: dict[str, float] = {}
 
+        seen_by = reference.eyes(config.extractor)
         with _timed(seconds, "reference"):
             real = reference.load(
                 _dataset(examples),
                 functools.partial(read_split, examples),
-                *generation.extractors(config.extractor),
+                seen_by,
                 config.num_fakes,
                 _cache_dir(evaluation.uri),
             )
@@ -79,12 +80,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         if baseline_facts and "ignored" not in baseline_facts:
             models["baseline"] = _model_dir(baseline)
         with _timed(seconds, "generation"):
-            fakes = self._draw(config, real, models, exec_properties["seed"], evaluation.uri)
+            fakes = self._draw(real, models, exec_properties["seed"], evaluation.uri)
         contract = _contract(model_dir)
         conditional = contract is None or contract.conditional
         cas = None
         # Without labels there is nothing to train a classifier on.
-        if config.cas_fakes and conditional and fakes["model"].total.kept:
+        if config.cas_fakes and conditional and len(fakes["model"].images):
             with _timed(seconds, "cas"):
                 cas = measure.classification_score(
                     lambda seeds, asked: local_generator.load(model_dir).draw(seeds, asked),
@@ -93,10 +94,11 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     exec_properties["seed"],
                 )
         with _timed(seconds, "measuring"):
-            document, neighbours = assess.judge(
+            document, measured = assess.judge(
                 real,
                 fakes["model"],
                 config,
+                seen_by,
                 conditional=conditional,
                 baseline=fakes.get("baseline"),
                 baseline_facts=baseline_facts,
@@ -105,16 +107,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )
         folder = pathlib.Path(evaluation.uri)
         with _timed(seconds, "pictures"):
-            shown = "difference" in (document["baseline"] or {})
-            pictures.draw(
-                folder,
-                document,
-                real,
-                fakes["model"],
-                neighbours,
-                conditional=conditional,
-                baseline=fakes["baseline"] if shown else None,
-            )
+            pictures.draw(folder, real, fakes["model"], measured)
             _draw_samples(folder, model_dir)
         document |= {
             "preset": exec_properties.get("preset") or None,
@@ -128,7 +121,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     def _draw(
         self,
-        config: JudgeConfig,
         real: reference.Reference,
         models: dict[str, str],
         seed: int,
@@ -137,19 +129,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         counts = reference.apportion(real.class_counts(), real.num_fakes)
         task = generation.Task(
             models=models,
-            extractor=config.extractor,
             labels=generation.ordered_labels(counts, seed),
             first_seed=generation.first_seed(seed),
             image_shape=real.images.shape[1:],
-            num_classes=real.data.num_classes,
         )
         # In the artifact's folder, because workers elsewhere can write there too.
         os.makedirs(folder, exist_ok=True)
         path = os.path.join(folder, ".fakes.pickle")
-        beam_drawing.run(self._make_beam_pipeline(), task, path)
-        fakes = beam_drawing.read(path)
-        os.remove(path)
-        return fakes
+        return beam_drawing.run(self._make_beam_pipeline(), task, path)
 
 
 def _write(
@@ -197,8 +184,8 @@ def _write(
         artifact.set_int_custom_property("forced", int(document["forced"]))
         if document["forced"]:
             artifact.set_string_custom_property("force_reason", document["force_reason"])
-        bars = {name: document["bars"][name] for name in usual_bars("standard", "")}
-        artifact.set_string_custom_property("bars", json.dumps(bars, sort_keys=True))
+        thresholds = json.dumps(document["thresholds"], sort_keys=True)
+        artifact.set_string_custom_property("thresholds", thresholds)
         missed = [check["name"] for check in document["checks"] if not check["passed"]]
         artifact.set_string_custom_property("missed", json.dumps(missed))
         if "ignored" in (document["baseline"] or {}):

@@ -8,7 +8,7 @@ from common.contract import GeneratorContract
 SCHEMA_VERSION = 1
 SMOKE_LINE = (
     "> **Not a model to use:** the preset `smoke` trains for seconds, to exercise the pipeline. "
-    "Its bars let nearly anything through."
+    "It has no thresholds."
 )
 
 
@@ -54,7 +54,15 @@ def metadata(
         },
         "blessing": {
             key: evaluation.get(key)
-            for key in ("blessed", "forced", "force_reason", "reason", "bars", "checks", "baseline")
+            for key in (
+                "blessed",
+                "forced",
+                "force_reason",
+                "reason",
+                "thresholds",
+                "checks",
+                "baseline",
+            )
         },
         "mlmd": mlmd,
     }
@@ -88,25 +96,26 @@ def model_card(record: dict) -> str:
         "",
     ]
     if blessing["checks"]:
-        lines += ["| check | value | bar | |", "| --- | --- | --- | --- |"]
+        lines += ["| check | value | threshold | |", "| --- | --- | --- | --- |"]
         lines += [
-            f"| {check['name']} | {_number(check['value'])} | {_number(check['bar'])} | "
+            f"| {check['name']} | {_number(check['value'])} | "
+            f"{_number(check.get('threshold', check.get('bar')))} | "
             f"{'passed' if check['passed'] else '**missed**'} |"
             for check in blessing["checks"]
         ]
         lines += [""]
     measured = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
     if measured:
-        lines += ["## Figures", ""]
+        lines += ["## Metrics", ""]
         if metrics["protocol"]:
             extractor = metrics["extractor"] or {}
             lines += [
                 f"Protocol `{metrics['protocol']}` on the features of `{extractor.get('name')}` "
-                f"({str(extractor.get('digest'))[:12]}). Such figures compare only with others of "
+                f"({str(extractor.get('digest'))[:12]}). Such numbers compare only with others of "
                 "the same protocol and extractor, never with published Inception figures.",
                 "",
             ]
-        lines += ["| figure | value |", "| --- | --- |"]
+        lines += ["| metric | value |", "| --- | --- |"]
         lines += [f"| {key} | {_number(value)} |" for key, value in measured.items()]
         lines += [""]
     lines += ["## Where it comes from", "", "| | |", "| --- | --- |"]

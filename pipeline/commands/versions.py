@@ -51,7 +51,7 @@ def list_(workspace, as_json) -> None:
             "▶" if row["current"] else "",
             f"{row['version']}{' (rolled back)' if row['rolled_back'] else ''}",
             row["pushed_at"] or "",
-            *("" if row[key] is None else f"{row[key]:.4g}" for key in ("fid", "fid_ratio")),
+            *("" if row[key] is None else f"{row[key]:.4g}" for key in ("fid", "relative_fid")),
             "by force" if row["forced"] else {True: "yes", False: "no", None: ""}[row["blessed"]],
             escape(", ".join(row["labels"])),
             row["run"] or "",

@@ -20,14 +20,14 @@ EVALUATION = {
     "protocol": "fid_10k_test",
     "extractor": {"name": "mnist_classifier", "digest": "d1"},
     "data": {"dataset": "mnist", "dataset_version": "3.0.1", "fingerprint": "f1"},
-    "metrics": {"fid": 1.25, "fid_ratio": 2.5},
+    "metrics": {"fid": 1.25, "relative_fid": 2.5},
     "blessed": True,
     "forced": False,
     "force_reason": None,
     "reason": "Blessed: FID over the floor is 2.5, within the bar of 15.",
-    "bars": {"max_fid_ratio": 15},
+    "thresholds": {"max_relative_fid": 15},
     "checks": [
-        {"name": "fid_ratio", "value": 2.5, "bar": 15, "passed": True, "sentence": "..."},
+        {"name": "relative_fid", "value": 2.5, "threshold": 15, "passed": True, "sentence": "..."},
     ],
     "baseline": None,
 }

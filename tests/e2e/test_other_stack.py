@@ -83,7 +83,7 @@ def test_the_same_seeds_give_the_same_digits(ours, own_folder, name):
 def test_the_same_generator_is_judged_the_same(ours, theirs):
     here, there = ours["evaluation"]["metrics"], theirs["evaluation"]["metrics"]
     assert here.keys() == there.keys()
-    for name in ("fid", "fid_floor"):
+    for name in ("fid", "real_fid"):
         assert here[name] == pytest.approx(there[name], rel=1e-3), name
     for name in ("accuracy", "precision", "recall", "coverage"):
         assert here[name] == pytest.approx(there[name], abs=5e-3), name

@@ -257,7 +257,7 @@ def test_an_edit_of_the_judge_runs_the_judge_and_what_lies_behind_it(first, work
 
 
 def test_a_model_that_misses_its_bar_is_not_pushed_and_the_reason_is_kept(first, workspace):
-    rejected = run(workspace, "--set", "max_fid_ratio=1e-6")
+    rejected = run(workspace, "--set", "max_relative_fid=1e-6")
     assert rejected.exit_code == 1
     assert rejected.document["state"] == "COMPLETE"
     assert rejected.document["blessed"] is False

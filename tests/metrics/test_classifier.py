@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metrics import cas, classifier, train_classifier
+from metrics import cas, classifier, train_extractors
 from metrics.features import ClassifierExtractor, ClassifierWeights, load_extractor
 
 
@@ -116,7 +116,7 @@ def test_a_class_that_no_fake_shows_is_never_read(digits):
 
 def test_the_score_refuses_test_pictures_that_do_not_fit(digits):
     images, labels = digits[0][:300], digits[1][:300]
-    with pytest.raises(ValueError, match="test_images must hold at least one picture"):
+    with pytest.raises(ValueError, match="test_images must hold at least one image"):
         cas.classification_accuracy_score(images, labels, images[:0], labels[:0], 10)
     with pytest.raises(ValueError, match="test_labels must be integers"):
         cas.classification_accuracy_score(images, labels, images, labels[:5], 10)
@@ -132,10 +132,10 @@ def test_the_script_writes_weights_digest_and_card_that_load(digits, tmp_path, m
         "test": (images[550:], labels[550:]),
     }
     monkeypatch.setattr(
-        train_classifier, "load_splits", lambda *_: (splits, "four:1.0.0", list("abcd"))
+        train_extractors, "load_splits", lambda *_: (splits, "four:1.0.0", list("abcd"))
     )
     out = tmp_path / "four.npz"
-    train_classifier.main(["--dataset", "four", "--out", str(out), "--epochs", "2"])
+    train_extractors.main(["classifier", "--dataset", "four", "--out", str(out), "--epochs", "2"])
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "four.md",
         "four.npz",
@@ -153,7 +153,7 @@ def test_the_script_writes_weights_digest_and_card_that_load(digits, tmp_path, m
 
 @pytest.mark.e2e
 def test_the_script_reads_the_pipelines_own_slices_of_mnist(mnist_dir, tmp_path):
-    splits, version, names = train_classifier.load_splits("mnist:3.0.1", str(mnist_dir), None)
+    splits, version, names = train_extractors.load_splits("mnist:3.0.1", str(mnist_dir), None)
     assert {name: len(labels) for name, (_, labels) in splits.items()} == {
         "train": 50_000,
         "eval": 10_000,

@@ -11,10 +11,6 @@ from metrics.frechet import (
     frechet_distance,
     frechet_distance_between,
     frechet_distance_from_features,
-    frechet_interval,
-    frechet_share,
-    group_of,
-    grouped,
 )
 
 
@@ -194,29 +190,6 @@ def test_a_refused_piece_leaves_the_statistics_as_they_were():
     np.testing.assert_allclose(stats.mean, np.full(3, 1 / 3), rtol=1e-12)
 
 
-def test_saved_statistics_come_back_bit_for_bit(tmp_path):
-    stats = FeatureStats.of(np.random.default_rng(0).normal(size=(20, 5)))
-    stats.save(tmp_path / "folder" / "stats.npz")
-    loaded = FeatureStats.load(tmp_path / "folder" / "stats.npz")
-    assert loaded.n == stats.n
-    np.testing.assert_array_equal(loaded.mean, stats.mean)
-    np.testing.assert_array_equal(loaded.cov, stats.cov)
-    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["stats.npz"]
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"no zip"])
-def test_a_broken_file_of_statistics_is_named(tmp_path, content):
-    path = tmp_path / "broken.npz"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"broken\.npz holds no feature statistics"):
-        FeatureStats.load(path)
-
-
-def test_a_missing_file_of_statistics_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"nothing\.npz holds no feature statistics"):
-        FeatureStats.load(tmp_path / "nothing.npz")
-
-
 def test_too_few_rows_are_refused():
     with pytest.raises(ValueError, match="at least 1 rows"):
         _ = FeatureStats().mean
@@ -284,75 +257,3 @@ def test_the_bias_foretells_the_distance_between_draws_of_one_gaussian():
         for _ in range(60)
     ]
     assert np.mean(draws) == pytest.approx(frechet_bias(np.diag(scales**2), 1500, 900), rel=0.1)
-
-
-def test_the_share_is_of_the_references_trace():
-    assert frechet_share(3.0, np.diag([4.0, 8.0])) == 0.25
-    assert math.isnan(frechet_share(3.0, np.zeros((2, 2))))
-
-
-def test_groups_hold_equal_parts_of_every_class_when_labels_go_round():
-    index = np.arange(60_000)
-    for group in range(40):
-        members = index[group_of(index, 40) == group]
-        counts = np.bincount(members % 10, minlength=10)
-        assert 1350 < len(members) < 1650
-        assert counts.min() > 100
-
-
-def test_the_group_of_a_number_never_changes():
-    assert group_of(np.arange(6), 64).tolist() == [47, 1, 14, 45, 10, 26]
-    assert group_of(np.array([5]), 64)[0] == 26
-
-
-def test_the_interval_is_as_wide_as_fresh_samples_spread():
-    random = np.random.default_rng(5)
-    reference = FeatureStats.of(random.normal(size=(4000, 6)))
-
-    def fakes():
-        return random.normal(size=(2000, 6)) * 1.1 + 0.1
-
-    fresh = [frechet_distance_between(FeatureStats.of(fakes()), reference) for _ in range(150)]
-    intervals = [frechet_interval(grouped(fakes()), reference, seed=i) for i in range(30)]
-    assert np.mean([i.standard_error for i in intervals]) == pytest.approx(np.std(fresh), rel=0.2)
-    hits = [i.low <= np.mean(fresh) <= i.high for i in intervals]
-    assert sum(hits) >= 25
-
-
-def test_the_estimate_is_the_distance_of_all_rows():
-    random = np.random.default_rng(0)
-    fakes, reference = random.normal(size=(1000, 4)), FeatureStats.of(random.normal(size=(500, 4)))
-    interval = frechet_interval(grouped(fakes, 16), reference)
-    expected = frechet_distance_between(FeatureStats.of(fakes), reference)
-    assert interval.estimate == pytest.approx(expected, rel=1e-9)
-    assert interval.low < interval.estimate < interval.high
-    assert interval.level == 0.95
-    assert interval == frechet_interval(grouped(fakes, 16), reference)
-
-
-def test_pairing_makes_the_interval_of_a_difference_narrow():
-    random = np.random.default_rng(2)
-    reference = FeatureStats.of(random.normal(size=(4000, 6)))
-    fakes = random.normal(size=(2000, 6)) * 1.2
-    worse = fakes + 0.05 * random.normal(size=fakes.shape)
-    groups, worse_groups = grouped(fakes), grouped(worse)
-    paired = frechet_interval(worse_groups, reference, baseline=groups)
-    alone = frechet_interval(worse_groups, reference)
-    assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
-    same = frechet_interval(groups, reference, baseline=groups)
-    assert (same.low, same.estimate, same.high) == (0, 0, 0)
-
-
-def test_intervals_of_too_few_or_unlike_groups_are_refused():
-    rows = np.random.default_rng(0).normal(size=(200, 3))
-    reference = FeatureStats.of(rows)
-    with pytest.raises(ValueError, match="groups must be at least 8, got 4"):
-        frechet_interval(grouped(rows, 4), reference)
-    with pytest.raises(ValueError, match="as many rows in every group"):
-        frechet_interval(grouped(rows, 8), reference, baseline=grouped(rows[:100], 8))
-    with pytest.raises(ValueError, match="groups must have the reference's width 3, got"):
-        frechet_interval(grouped(rows[:, :2], 8), reference)
-    with pytest.raises(ValueError, match="level must lie between"):
-        frechet_interval(grouped(rows, 8), reference, level=1.5)
-    with pytest.raises(ValueError, match="count must be at least 1"):
-        group_of(np.arange(3), 0)

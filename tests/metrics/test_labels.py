@@ -3,16 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from metrics.frechet import FeatureStats, frechet_distance_from_features
 from metrics.labels import (
-    ClassifierScore,
     asked_accuracy,
     class_balance,
-    class_stats,
-    classifier_score,
     confusion,
     label_histogram,
-    per_class_frechet,
 )
 
 
@@ -101,68 +96,3 @@ def test_labels_that_do_not_fit_are_refused_by_name():
         asked_accuracy(np.ones((2, 3)))
     with pytest.raises(ValueError, match="at least one fake"):
         asked_accuracy(np.zeros((2, 2)))
-
-
-def test_per_class_distances_are_those_of_the_rows_of_the_class():
-    random = np.random.default_rng(0)
-    real, fake = random.normal(size=(90, 4)), random.normal(size=(60, 4)) + 1
-    real_labels, fake_labels = np.arange(90) % 3, np.arange(60) % 3
-    found = per_class_frechet(class_stats(real, real_labels, 3), class_stats(fake, fake_labels, 3))
-    assert list(found) == [0, 1, 2]
-    for label, distance in found.items():
-        expected = frechet_distance_from_features(
-            real[real_labels == label], fake[fake_labels == label]
-        )
-        assert distance == pytest.approx(expected, rel=1e-10)
-
-
-def test_classes_missing_on_a_side_are_left_out_or_none():
-    rows = np.random.default_rng(0).normal(size=(10, 3))
-    stats = FeatureStats.of(rows)
-    one = FeatureStats.of(rows[:1])
-    found = per_class_frechet({0: stats, 1: stats, 2: one, 4: stats}, {0: stats, 3: stats, 4: one})
-    assert found == {0: 0.0, 1: None, 4: None}
-
-
-def test_the_score_runs_from_one_to_the_number_of_classes():
-    assert classifier_score(np.full((20, 4), 0.25)) == pytest.approx(1)
-    assert classifier_score(np.eye(4)[[0, 1, 2, 3] * 5]) == pytest.approx(4)
-    assert classifier_score(np.eye(4)[[0, 1] * 5]) == pytest.approx(2)
-    assert classifier_score(np.eye(7)[[3] * 5]) == pytest.approx(1)
-
-
-def test_the_score_of_unsure_rows_by_hand():
-    # p(y) = (0.5, 0.5); both rows are 0.9 ln 1.8 + 0.1 ln 0.2 away from it.
-    expected = math.exp(0.9 * math.log(1.8) + 0.1 * math.log(0.2))
-    assert classifier_score([[0.9, 0.1], [0.1, 0.9]]) == pytest.approx(expected, rel=1e-12)
-
-
-def test_scores_of_parts_merge_to_the_score_of_all():
-    random = np.random.default_rng(0)
-    probabilities = random.dirichlet(np.ones(10), 500).astype(np.float32)
-    parts = ClassifierScore()
-    for part in np.array_split(probabilities, 7):
-        parts.merge(ClassifierScore().update(part))
-    assert parts.n == 500
-    assert parts.score == pytest.approx(classifier_score(probabilities), rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("probabilities", "message"),
-    [
-        ([[0.5, 0.6]], "every row must sum to 1"),
-        ([[1.5, -0.5]], "must not be negative"),
-        ([[np.nan, 1.0]], "probabilities holds 1 values that are NaN"),
-        ([0.5, 0.5], r"probabilities must have shape \[N, D\]"),
-        (np.zeros((0, 3)), "at least one row of probabilities"),
-    ],
-)
-def test_rows_that_are_no_probabilities_are_refused(probabilities, message):
-    with pytest.raises(ValueError, match=message):
-        classifier_score(probabilities)
-
-
-def test_scores_over_different_classes_do_not_merge():
-    score = ClassifierScore().update([[0.5, 0.5]])
-    with pytest.raises(ValueError, match="probabilities must have 2 classes, got 3"):
-        score.update([[0.2, 0.3, 0.5]])

@@ -135,7 +135,7 @@ def test_output_that_can_not_show_a_character_shows_another(workspace_of_runs): 
 
 
 def test_a_bar_that_is_not_a_number_is_refused_before_the_training():
-    for assignment in ("max_fid_ratio=Infinity", "ema_half_life=NaN"):
+    for assignment in ("max_relative_fid=Infinity", "ema_half_life=NaN"):
         assert_refused(call("run", "--set", assignment), assignment.partition("=")[0])
 
 

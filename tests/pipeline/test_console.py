@@ -138,7 +138,7 @@ def test_the_closing_table_names_error_verdict_and_push():
             {"id": "Evaluator", "state": "COMPLETE", "seconds": 3.0, "error": None},
             {"id": "Pusher", "state": "FAILED", "seconds": 1.0, "error": "the disk is full"},
         ],
-        "metrics": {"fid": 0.33271, "fid_ratio": 2.026, "unknown_to_the_table": 1.0},
+        "metrics": {"accuracy": 0.99271, "relative_fid": 2.026, "unknown_to_the_table": 1.0},
         "blessed": True,
         "blessing_reason": "Blessed: all bars are met.",
         "infra_blessed": True,
@@ -150,7 +150,7 @@ def test_the_closing_table_names_error_verdict_and_push():
     text = io.StringIO()
     console.print_run(Console(file=text, width=120), run)
     shown = text.getvalue()
-    for words in ("the disk is full", "0.3327", "2.026", "blessed", "FAILED in 1 min 15 s"):
+    for words in ("the disk is full", "99.27%", "2.03", "blessed", "FAILED in 1 min 15 s"):
         assert words in shown
     assert "unknown" not in shown
 

@@ -25,7 +25,7 @@ def workspace(tmp_path):
         make_model(base / str(number), str(number).encode())
     papers = {
         "pushed_at": "2026-11-22T02:08:00Z",
-        "metrics": {"fid": 0.34449, "fid_ratio": 2.0987},
+        "metrics": {"fid": 0.34449, "relative_fid": 2.0987},
         "blessing": {"blessed": True, "forced": True},
         "mlmd": {"pipeline_run_id": "run-7"},
     }

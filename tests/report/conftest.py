@@ -35,7 +35,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images)[..., np.newaxis], found.target[:300]
 
 
-FID_INTERVAL = {"fid_interval_low": 0.75, "fid_interval_high": 1.25, "fid_floor": 0.5}
+FID_INTERVAL = {"relative_fid_interval_low": 1.5, "relative_fid_interval_high": 2.5}
 
 
 @pytest.fixture
@@ -186,25 +186,26 @@ def write_evaluation(
     plots.digit_grid(folder / "samples.png", images[:100], 10)
     plots.real_above_fake(folder / "real_above_fake.png", images[:40], images[:40], columns=20)
     document = {
-        "schema_version": 1,
+        "schema_version": 2,
         "blessed": True,
         "forced": False,
         "reason": "FID is low enough",
-        "protocol": "fid_1k_test",
+        "protocol": "fid_1k_train",
         "num_fakes": 1000,
         "num_reference": 10_000,
         "checks": [
-            {"name": "fid_ratio", "value": 2.5 - run, "bar": 15.0, "passed": True,
-             "sentence": "FID over the floor is low"},
-            {"name": "recall", "value": 0.2, "bar": 0.5, "passed": False,
+            {"name": "relative_fid", "value": 2.5 - run, "threshold": 15.0, "passed": True,
+             "sentence": "relative FID is low"},
+            {"name": "recall", "value": 0.2, "threshold": 0.5, "passed": False,
              "sentence": "recall is <b>too</b> low"},
         ],
-        "metrics": {"fid": 5.0 - run, "fid_floor": 2.0, "fid_ratio": 2.5 - run / 2,
-                    "fid_interval": [4.0, 6.0], "cas": 0.97, "precision": 0.9, "recall": 0.8,
+        "metrics": {"fid": 5.0 - run, "real_fid": 2.0, "relative_fid": 2.5 - run / 2,
+                    "relative_fid_interval": [2.0, 3.0], "cas": 0.97,
+                    "precision": 0.9, "recall": 0.8,
                     "real_precision": 0.95, "real_recall": 0.94},
         "classes": [
             {"name": str(i), "label": i, "share": 0.1, "reference_share": 0.1,
-             "accuracy": 0.9 + i / 100, "fid": 3.0 + i}
+             "accuracy": 0.9 + i / 100}
             for i in range(CLASSES)
         ],
         "extractor": {"name": "mnist_classifier_penultimate", "digest": "4917" * 16},

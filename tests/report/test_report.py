@@ -47,7 +47,7 @@ def test_the_verdict_comes_first_with_reason_figures_interval_and_data(workspace
     verdict = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section(page, "verdict")))
     assert f"Blessed, version {FIRST_VERSION + 2}" in verdict
     assert "FID is low enough" in verdict
-    assert "2 to 3" in verdict  # the interval of FID, 4 to 6, over the floor of 2
+    assert "2.00 to 3.00" in verdict  # the interval of relative FID
     assert "mnist 3.0.1: 300 train, 30 eval, 30 test" in verdict
     assert f"Served version {FIRST_VERSION + 2}" in verdict
 
@@ -55,8 +55,8 @@ def test_the_verdict_comes_first_with_reason_figures_interval_and_data(workspace
 def test_the_history_shows_every_fid_with_its_interval(workspace):
     history = section(report.build(workspace), "history")
     table = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", history))
-    assert table.count("(0.75 to 1.25)") == 3
-    # In the drawing it is FID over the floor that has it.
+    assert table.count("(1.5 to 2.5)") == 3
+    # The drawing has it too.
     assert "blessed, pushed, interval 1.5 to 2.5" in history
 
 
@@ -141,7 +141,7 @@ def test_two_runs_stand_side_by_side_and_the_better_figure_is_named(workspace):
     text = text_of(page)
     assert page.name == "compare.html"
     assert "A: run-00000" in text and "B: run-00002" in text
-    assert re.search(r"fid_ratio 2\.5 1\.5 B", text)
+    assert re.search(r"relative_fid 2\.5 1\.5 B", text)
     assert re.search(r"seed 0 2", text)
     with pytest.raises(LookupError, match="no run 'nonsense'"):
         report.compare(workspace, "run-00000", "nonsense")

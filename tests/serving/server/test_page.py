@@ -72,7 +72,7 @@ PUSHED = {
     "preset": "standard",
     "pushed_at": "2026-01-02T03:04:05Z",
     "data": {"dataset": "toys"},
-    "metrics": {"fid": 0.34452, "fid_ratio": 2.0985},
+    "metrics": {"fid": 0.34452, "relative_fid": 2.0985},
     "blessing": {"blessed": True, "forced": False, "reason": "It is good enough."},
 }
 

@@ -147,7 +147,7 @@ function showFacts(papers) {
     Version: papers.version,
     "Trained on": data.dataset ?? contract?.training?.data?.name,
     FID: typeof fid === "number" && fid.toPrecision(3),
-    "FID / floor": typeof metrics.fid_ratio === "number" && metrics.fid_ratio.toPrecision(3),
+    "Relative FID": typeof metrics.relative_fid === "number" && metrics.relative_fid.toPrecision(3),
     Blessing: metadata && verdict(blessing),
     Pushed: metadata?.pushed_at?.replace("T", " ").replace("Z", " UTC"),
   };

@@ -1,0 +1,356 @@
+"""Every metric of the judge, one row each. Needs neither TensorFlow nor TFX.
+
+From these rows come `evaluation.json`, the checks of the verdict, the settings, the table of
+`mnist-gan evaluate`, the console, the report and the table in the documentation. To add a metric,
+add a row.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+STRICTNESS = ("smoke", "standard", "quality")
+# What a row's thresholds are for: the two strict presets on MNIST, and other data at either.
+_COLUMNS = ("standard", "quality", "digits", "other data")
+Measured = Any  # judge.measure.Measured, which this module must not import
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+      key: in `evaluation.json` (under `metrics`, with `key_interval` and `real_key` where there
+        is an interval and a value of real images), in ML Metadata and in the names of settings.
+      title: for people.
+      group: heading under which it is listed.
+      direction: -1 lower is better, 1 higher is better, 0 neither.
+      measure: `judge.measure.Measured` -> value, or (value, low, high), or None where the metric
+        does not apply.
+      format: Python's format specification.
+      beside: what `real_key` is: the value of real images that the metric is read against.
+      relative: whether the threshold is for value / real value instead of the value.
+      thresholds: for standard, quality, scikit-learn's digits and other data, None for none;
+        empty: the metric decides nothing. `smoke` has none at all.
+      about: one sentence for the documentation.
+    """
+
+    key: str
+    title: str
+    group: str
+    direction: int
+    measure: Callable[[Measured], Any]
+    format: str = ".3f"
+    beside: str = ""
+    relative: bool = False
+    thresholds: tuple[float | None, ...] = ()
+    about: str = ""
+
+    @property
+    def setting(self) -> str:
+        """Name of the threshold in the settings, such as max_relative_fid."""
+        return f"{'max' if self.direction < 0 else 'min'}_{self.key}"
+
+    def threshold(self, strictness: str, dataset: str) -> float | None:
+        """What a strictness asks for on a data set; None for nothing."""
+        if strictness == "smoke" or not self.thresholds:
+            return None
+        column = strictness if dataset == "mnist" else dataset
+        return self.thresholds[_COLUMNS.index(column if column in _COLUMNS else "other data")]
+
+
+def _eye(name: str, title: str) -> Metric:
+    return Metric(
+        f"relative_fid_{name}", f"  {title}", "distance", -1,
+        lambda m: m.relative_of(name), ".2f",
+        about=f"The same by the features of one extractor: {title}.",
+    )  # fmt: skip
+
+
+def _ink(name: str, title: str, threshold: tuple[float | None, ...] = (), form: str = ".2f"):
+    """Two rows: a statistic's mean, and how well one threshold on it tells fakes from real."""
+    return (
+        Metric(
+            f"mean_{name}", f"{title}, mean", "ink", 0, lambda m: m.ink_mean(name), form,
+            "real train images", about=f"Mean over the images: {title}.",
+        ),
+        Metric(
+            f"tell_{name}", "  one threshold on it tells fake from real", "ink", -1,
+            lambda m: m.ink_tell(name), ".1%", "real against real", thresholds=threshold,
+            about="Accuracy of the best single threshold on it; 50 % is perfect.",
+        ),
+    )  # fmt: skip
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "relative_fid", "relative FID, worst extractor", "distance", -1,
+        lambda m: m.worst_relative, ".2f", thresholds=(8.0, 4.0, 8.0, 10.0),
+        about="FID of fakes to train images over FID of train images to other train images, by "
+        "the extractor on which it is largest; 1 is as good as more training images.",
+    ),
+    _eye("classifier", "pinned classifier"),
+    _eye("given", "extractor of the settings"),
+    _eye("pooled", "classifier with global average pooling"),
+    _eye("autoencoder", "autoencoder's bottleneck"),
+    _eye("random", "untrained network"),
+    Metric(
+        "fid", "FID to train images", "distance", -1, lambda m: m.first_relative.fid, ".4g",
+        "FID_real, train images to others",
+        about="By the first extractor, at equal numbers of images with equal classes.",
+    ),
+    Metric(
+        "fid_test", "FID to test images", "distance", -1, lambda m: m.fid_test, ".4g",
+        "train images to test images",
+        about="Holds the difference of MNIST's train and test sets, which no generator can close.",
+    ),
+    Metric(
+        "kid", "KID to train images", "distance", -1, lambda m: m.kid, ".2g",
+        "train images to others", about="Kernel distance on all images, pinned classifier.",
+    ),
+    Metric(
+        "two_sample", "two-sample classifier, accuracy", "two samples", -1,
+        lambda m: m.two_sample("raw", "accuracy"), ".1%", "real train against real test",
+        thresholds=(0.85, 0.72, 0.95, 0.95),
+        about="A small network trained on half of fakes and train images, asked about the other "
+        "half; 50 % is perfect.",
+    ),
+    Metric(
+        "two_sample_auc", "  area under the ROC curve", "two samples", -1,
+        lambda m: m.two_sample("raw", "auc"), ".3f", "real train against real test",
+        about="How often a fake looks more fake than a real image.",
+    ),
+    Metric(
+        "two_sample_binary", "the same on black and white images", "two samples", -1,
+        lambda m: m.two_sample("binary", "accuracy"), ".1%", "real train against real test",
+        thresholds=(0.68, 0.6, 0.85, 0.9),
+        about="Shape without shading: pixels from grey level 128 on are white, others black.",
+    ),
+    Metric(
+        "two_sample_binary_auc", "  area under the ROC curve", "two samples", -1,
+        lambda m: m.two_sample("binary", "auc"), ".3f", "real train against real test",
+        about="As above, on black and white images.",
+    ),
+    Metric(
+        "grey_levels", "divergence of the grey levels", "ink", -1, lambda m: m.level_divergence,
+        ".2g", "real against real", thresholds=(0.1, 0.08, 0.15, 0.15),
+        about="Jensen-Shannon divergence of the histograms of all pixels, in bits: 0 to 1.",
+    ),
+    Metric(
+        "pixel_shift", "largest shift of a pixel's share of ink", "ink", -1,
+        lambda m: m.pixel_shift, ".3f", "real against real", thresholds=(0.18, 0.14, 0.3, 0.25),
+        about="By how much the share of images with ink at a pixel differs, at the worst pixel.",
+    ),
+    *_ink("near_black", "pixels of level 1 to 5", (0.66, 0.59, 0.9, 0.9), ".1f"),
+    *_ink("saturated", "pixels above level 250", (0.66, 0.59, 0.8, 0.8), ".1f"),
+    *_ink("ink", "grey level", (0.62, 0.58, 0.7, 0.7), ".1f"),
+    *_ink("box", "longer side of the bounding box, pixels"),
+    *_ink("centre_x", "centre of mass, across", (0.7, 0.65, 0.75, 0.75)),
+    *_ink("centre_y", "centre of mass, down", (0.7, 0.65, 0.75, 0.75)),
+    *_ink("stroke", "stroke width, pixels", (0.62, 0.58, 0.7, 0.7)),
+    *_ink("slant", "slant, shear", (0.6, 0.57, 0.7, 0.7)),
+    *_ink("roughness", "roughness", (0.66, 0.6, 0.75, 0.75)),
+    Metric(
+        "pieces", "share of images in more than one piece", "ink", -1, lambda m: m.pieces, ".2%",
+        "real train images", relative=True, thresholds=(3.0, 2.0, 4.0, 3.0),
+        about="Connected parts of the ink, corners connect.",
+    ),
+    Metric(
+        "holes", "images with an unusual number of holes", "ink", -1, lambda m: m.holes, ".2%",
+        "real train images", relative=True, thresholds=(1.5, 1.35, 2.5, 1.6),
+        about="Other than most train images of the class have.",
+    ),
+    Metric(
+        "outliers", "outliers, worst space", "outliers", -1, lambda m: m.outliers, ".2%",
+        "0.1 % of real test images", thresholds=(0.03, 0.02, 0.1, 0.06),
+        about="Share of fakes farther from every train image than 99.9 % of test images are; of "
+        "all extractors' features, blurred pixels and pixels the space where it is largest.",
+    ),
+    Metric(
+        "outliers_ink", "outliers of ink", "outliers", -1, lambda m: m.outliers_ink, ".2%",
+        "0.1 % of real test images", thresholds=(0.03, 0.02, 0.1, 0.06),
+        about="Share of fakes with a more extreme statistic of ink than 99.9 % of test images.",
+    ),
+    Metric(
+        "broken", "broken images", "outliers", -1, lambda m: m.broken, ".2%",
+        thresholds=(0.003, 0.002, 0.02, 0.02),
+        about="Share of fakes with a statistic of ink far outside of all that train images have, "
+        "by half the range of 98 % of them: blank, white, noise.",
+    ),
+    Metric(
+        "outliers_place", "ink where real images have none", "outliers", -1,
+        lambda m: m.outliers_place, ".2%", "0.1 % of real test images",
+        thresholds=(0.018, 0.012, 0.08, 0.08),
+        about="Share of fakes with more ink at places that fewer than two in 10,000 train "
+        "images use than 99.9 % of test images have there.",
+    ),
+    Metric(
+        "copies", "near copies of train images, pixels", "copies", -1, lambda m: m.copies, ".2%",
+        "1 % of real test images", thresholds=(0.04, 0.03, 0.15, 0.12),
+        about="Share of fakes nearer to a train image than 99 % of test images are, the "
+        "pixels that differ most left out.",
+    ),
+    Metric(
+        "copies_blurred", "near copies, blurred", "copies", -1, lambda m: m.copies_in("blurred"),
+        ".2%", "1 % of real test images", thresholds=(0.08, 0.07, 0.2, 0.2),
+        about="The same of images blurred to 4x4 pixels, without places that all fakes share.",
+    ),
+    Metric(
+        "copies_features", "near copies, features", "copies", -1,
+        lambda m: m.copies_in("classifier", "given"), ".2%", "1 % of real test images",
+        thresholds=(0.08, 0.07, 0.2, 0.2), about="The same in the first extractor's features.",
+    ),
+    Metric(
+        "repeats", "fakes that nearly repeat each other", "copies", -1, lambda m: m.repeats,
+        ".2%", "0.1 % of real train images", thresholds=(0.02, 0.015, 0.1, 0.05),
+        about="Share of fakes nearer to another fake, blurred, than 99.9 % of train images are "
+        "to another.",
+    ),
+    Metric(
+        "precision", "precision", "variety", 1, lambda m: m.manifold.precision,
+        beside="real train images", about="Share of fakes within the real manifold (k = 5).",
+    ),
+    Metric(
+        "recall", "recall", "variety", 1, lambda m: m.manifold.recall,
+        beside="real train images", relative=True, thresholds=(0.8, 0.85, 0.5, 0.4),
+        about="Share of real images within the manifold of the fakes (k = 5).",
+    ),
+    Metric(
+        "density", "density", "variety", 1, lambda m: m.manifold.density,
+        beside="real train images", about="How many real neighbourhoods a fake is in, over k.",
+    ),
+    Metric(
+        "coverage", "coverage", "variety", 1, lambda m: m.manifold.coverage,
+        beside="real train images", relative=True, thresholds=(0.9, 0.95, 0.5, 0.5),
+        about="Share of real images with a fake in their neighbourhood (k = 5).",
+    ),
+    Metric(
+        "class_coverage", "coverage of the least covered class", "variety", 1,
+        lambda m: m.class_coverage, beside="real train images", relative=True,
+        thresholds=(0.9, 0.95, 0.5, 0.5), about="Of conditional generators only.",
+    ),
+    Metric(
+        "accuracy", "conditional accuracy", "classes", 1, lambda m: m.accuracy, ".2%",
+        "real test images", relative=True, thresholds=(0.985, 0.99, 0.9, 0.8),
+        about="Share of fakes that the pinned classifier takes for the class asked for.",
+    ),
+    Metric(
+        "worst_class_accuracy", "  of the worst class", "classes", 1,
+        lambda m: m.worst_class_accuracy, ".2%", about="The same of the worst class.",
+    ),
+    Metric(
+        "class_share", "rarest class, share over real share", "classes", 1,
+        lambda m: m.class_share, thresholds=(0.85, 0.88, 0.5, 0.5),
+        about="As the pinned classifier sees them.",
+    ),
+    Metric(
+        "class_kl", "KL divergence of the classes", "classes", -1, lambda m: m.class_kl, ".2g",
+        about="Of the fakes' shares of classes from the real ones, in nats.",
+    ),
+    Metric(
+        "cas", "classification accuracy score", "classes", 1, lambda m: m.cas, ".2%",
+        thresholds=(0.975, 0.98, 0.85, None),
+        about="Accuracy on real test images of a classifier trained on fakes only.",
+    ),
+    Metric(
+        "pixel_mse", "MSE to the nearest real image of the class", "pixels", -1,
+        lambda m: m.pixel_mse, ".4f", about="For comparison with other projects.",
+    ),
+    Metric(
+        "pixel_kld", "KL divergence of the grey levels", "pixels", -1, lambda m: m.pixel_kld,
+        ".2g", about="For comparison with other projects; it hardly counts surplus levels.",
+    ),
+)  # fmt: skip
+
+BY_KEY: dict[str, Metric] = {metric.key: metric for metric in METRICS}
+HEADLINES = ("relative_fid", "two_sample", "two_sample_binary", "accuracy", "cas")
+
+
+def usual_thresholds(strictness: str, dataset: str) -> dict[str, float]:
+    """Setting to threshold, as a strictness asks for on a data set."""
+    return {
+        metric.setting: value
+        for metric in METRICS
+        if (value := metric.threshold(strictness, dataset)) is not None
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table for people.
+
+    Attributes:
+      metric: which.
+      value: as measured.
+      low, high: its interval, None where there is none.
+      real: value of real images, None where there is none.
+      passed: whether it meets its threshold; None where it has none.
+    """
+
+    metric: Metric
+    value: float
+    low: float | None
+    high: float | None
+    real: float | None
+    passed: bool | None
+
+    @property
+    def text(self) -> str:
+        return format(self.value, self.metric.format)
+
+    @property
+    def beside(self) -> str:
+        """The interval and the value of real images, in words."""
+        form = self.metric.format
+        parts = []
+        if self.low is not None and self.high is not None:
+            parts.append(f"{self.low:{form}} to {self.high:{form}}")
+        if self.real is not None:
+            parts.append(f"{self.metric.beside}: {self.real:{form}}")
+        elif self.metric.beside:
+            parts.append(self.metric.beside)
+        return "; ".join(parts)
+
+
+def rows(document: Mapping[str, Any]) -> Iterator[Row]:
+    """What `evaluation.json` holds, in the order of the registry.
+
+    A document of schema version 1 has other metrics: of it, those come whose meaning is unchanged.
+    """
+    old = document.get("schema_version", 1) < 2
+    found = document.get("metrics") or {}
+    passed = {check["name"]: check["passed"] for check in document.get("checks") or ()}
+    for metric in METRICS:
+        value = found.get(metric.key)
+        if value is None or (old and metric.key in _CHANGED):
+            continue
+        interval = found.get(f"{metric.key}_interval") or (None, None)
+        real = found.get(f"real_{metric.key}")
+        yield Row(metric, value, *interval, real, passed.get(metric.key))
+
+
+# In documents of schema version 1 these keys had another meaning: FID was against the test split,
+# near copies were of whole pixels.
+_CHANGED = ("fid", "kid", "copies", "copies_features")
+
+
+def markdown() -> str:
+    """The table of metrics in `docs/reference/evaluation.md`, which a test compares with it."""
+    lines = [
+        "| metric | what | threshold: standard | quality | digits | other data |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for metric in METRICS:
+        cells = [
+            "" if value is None else f"{value:g}" for value in metric.thresholds or (None,) * 4
+        ]
+        if metric.relative:
+            cells = [f"{cell} x real" if cell else "" for cell in cells]
+        lines.append(
+            f"| `{metric.key}` | {metric.title.strip()}. {metric.about} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,173 @@
+"""Images one by one: which fakes lie far from every real image, and which repeat one.
+
+In each of several spaces (features of an extractor, blurred pixels, pixels) the distance of a fake
+to its nearest training image is set beside that of real test images, which were not trained on
+either. Real images decide what is far (farther than 99.9 % of them) and what is near (nearer than
+99 % of them).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from common.images import check_images
+from metrics import checks
+from metrics.distances import nearest
+
+FAR = 0.999
+NEAR = 0.01
+# Of a pair of images the pixels that differ most do not count: a small mark hides no copy.
+TRIMMED = 24
+RARE = 0.0002  # a place is rare if fewer real images have ink there
+_FAINT = 32  # grey level from which on a pixel shows
+
+
+def blurred_rows(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, 28, 28, 1] -> float32 [N, 196] in 0..1: means of 4x4 pixels, every 2 pixels."""
+    values = check_images("images", images)[..., 0].astype(np.float32) / np.float32(255)
+    count = len(values)
+    cells = values.reshape(count, 14, 2, 14, 2).mean(axis=(2, 4))
+    padded = np.pad(cells, [(0, 0), (0, 1), (0, 1)])
+    mean = padded[:, :-1, :-1] + padded[:, 1:, :-1] + padded[:, :-1, 1:] + padded[:, 1:, 1:]
+    return (mean / 4).reshape(count, -1)
+
+
+def pixel_rows(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, 28, 28, 1] -> float32 [N, 784] in 0..1, the rows for distances in pixel space."""
+    images = check_images("images", images)
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def rare_places(images: np.ndarray) -> np.ndarray:
+    """bool [784]: where fewer than RARE of uint8 `images` [N, 28, 28, 1] show anything."""
+    return (check_images("images", images) >= _FAINT).mean(axis=0).ravel() < RARE
+
+
+def rare_ink(images: np.ndarray, rare: np.ndarray) -> np.ndarray:
+    """Grey levels that each image has in `rare_places`, added up: float64 [N]."""
+    images = check_images("images", images)
+    return images.reshape(len(images), -1)[:, rare].sum(axis=1, dtype=np.float64)
+
+
+def share_beyond(values: np.ndarray, real: np.ndarray, quantile: float) -> float:
+    """Share of `values` beyond a quantile of `real`: above it from 0.5 on, else below it."""
+    values, limit = np.asarray(values, np.float64), np.quantile(real, quantile)
+    return float(np.mean(values > limit if quantile >= 0.5 else values < limit))
+
+
+def beyond(statistics: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How far each image is outside of all that real images have, by its worst statistic.
+
+    Args:
+      statistics: name -> [N], one number per image.
+      reference: the same of real images, [M].
+
+    Returns:
+      float64 [N], in units of the range that holds 98 % of the real images; 0 inside of their
+      extremes.
+    """
+    worst = np.zeros(len(next(iter(statistics.values()))))
+    for name, values in statistics.items():
+        real = reference[name]
+        spread = max(float(np.subtract(*np.quantile(real, [0.99, 0.01]))), 1e-9)
+        outside = np.maximum(values - real.max(), real.min() - values)
+        worst = np.maximum(worst, outside / spread)
+    return worst
+
+
+def tail_scores(
+    statistics: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """How unusual the most unusual statistic of each image is.
+
+    Args:
+      statistics: name -> [N], one number per image.
+      reference: the same of real images, [M].
+
+    Returns:
+      float64 [N]: the largest, over the statistics, of -log10 of the share of real images that are
+      at least as extreme on that side. Beyond all M real images it grows with the distance.
+    """
+    worst = np.zeros(len(next(iter(statistics.values()))))
+    for name, values in statistics.items():
+        real = np.sort(reference[name])
+        at_least = len(real) - np.searchsorted(real, values, "left")
+        at_most = np.searchsorted(real, values, "right")
+        share = np.maximum(np.minimum(at_least, at_most), 0.5) / len(real)
+        worst = np.maximum(worst, -np.log10(share))
+    return worst + beyond(statistics, reference)
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbours:
+    """The nearest training images of some images.
+
+    Attributes:
+      distances: space -> float64 [N].
+      indices: space -> int64 [N], rows of the training images.
+      trimmed: float64 [N], root of the sum of squared differences of pixels (0..1) to the most
+        alike of all those training images, the TRIMMED pixels that differ most left out.
+    """
+
+    distances: dict[str, np.ndarray]
+    indices: dict[str, np.ndarray]
+    trimmed: np.ndarray
+
+    @property
+    def closest(self) -> np.ndarray:
+        """int64 [N], the training image to which `trimmed` is."""
+        return self.indices["closest"]
+
+
+def neighbours(
+    features: Mapping[str, np.ndarray],
+    images: np.ndarray,
+    train_features: Mapping[str, np.ndarray],
+    train_images: np.ndarray,
+    places: np.ndarray,
+) -> Neighbours:
+    """Looks up training images in every space.
+
+    Args:
+      features: space -> [N, D].
+      images: uint8 [N, 28, 28, 1].
+      train_features: space -> [M, D].
+      train_images: uint8 [M, 28, 28, 1].
+      places: bool [784], the pixels that count.
+    """
+    pixels, train_pixels = pixel_rows(images), pixel_rows(train_images)
+    spaces = {name: (rows, train_features[name]) for name, rows in features.items()}
+    spaces["blurred"] = blurred_rows(images), blurred_rows(train_images)
+    spaces["pixels"] = pixels[:, places], train_pixels[:, places]
+    distances, indices = {}, {}
+    best = np.full(len(images), np.inf)
+    closest = np.zeros(len(images), np.int64)
+    for name, (rows, points) in spaces.items():
+        distances[name], indices[name] = nearest(rows, points)
+        difference = np.square(pixels - train_pixels[indices[name]])
+        difference.partition(difference.shape[1] - TRIMMED, axis=1)
+        found = np.sqrt(difference[:, :-TRIMMED].sum(axis=1, dtype=np.float64))
+        better = found < best
+        best[better], closest[better] = found[better], indices[name][better]
+    return Neighbours(distances, {**indices, "closest": closest}, best)
+
+
+def telling_places(fake: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """bool [784]: where a pixel says something about a fake and not about all fakes alike.
+
+    Left out are places that are rare among real images, and places that show with another
+    frequency than among real images, by more than 0.2: a mark that all fakes carry.
+    """
+    shares = [
+        (check_images("images", part) >= _FAINT).mean(axis=0).ravel() for part in (fake, real)
+    ]
+    return (shares[1] >= 0.001) & (np.abs(shares[0] - shares[1]) <= 0.2)
+
+
+def repeats(rows: np.ndarray) -> np.ndarray:
+    """Distance of every row of `rows` [N, D] to its nearest other row: float64 [N]."""
+    rows = checks.features("rows", rows, at_least=2)
+    from metrics.manifold import squared_radii
+
+    return np.sqrt(np.maximum(squared_radii(rows, 1), 0.0))

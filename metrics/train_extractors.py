@@ -1,0 +1,341 @@
+"""Trains feature extractors on a data set's train split; writes their weights, digests and cards.
+
+    python -m metrics.train_extractors [EYE ...] --data-dir FOLDER_OF_THE_FOUR_FILES
+
+makes the weights in `metrics/weights/` anew. Another data set of TFDS gets a classifier of its own
+(`classifier --dataset fashion_mnist --out FILE.npz`), which `load_extractor(FILE.npz)` takes.
+
+The slices are the pipeline's: train is the first 50,000 in the order of TFDS, eval the rest of its
+train split, test its test split. Test pictures are looked at once, after the weights are fixed.
+"""
+
+import argparse
+import hashlib
+import os
+import pathlib
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from common.files import atomic_path
+from common.images import IMAGE_SHAPE, check_images
+from metrics.features import EYES, NetworkExtractor, Weights
+
+EVAL_COUNT = 10_000
+FID_COUNT = 10_000
+
+
+def load_splits(
+    dataset: str, data_dir: str | None, tfds_dir: str | None
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], str, list[str]]:
+    """Reads a data set of 28x28x1 pictures through TFDS.
+
+    Args:
+      dataset: its name in TFDS, with or without a version.
+      data_dir: folder of the original files; None: TFDS downloads them.
+      tfds_dir: where TFDS prepares the data set; None: a temporary folder.
+
+    Returns:
+      split name -> (uint8 [N, 28, 28, 1], int64 [N]) for train, eval and test, the data set's
+      name with its version, and the names of its classes.
+    """
+    os.environ.setdefault("NO_GCE_CHECK", "true")
+    import tensorflow_datasets as tfds
+
+    with tempfile.TemporaryDirectory() as scratch:
+        builder = tfds.builder(dataset, data_dir=tfds_dir or scratch)
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=data_dir, try_download_gcs=False
+            )
+        )
+        cut = builder.info.splits["train"].num_examples - EVAL_COUNT
+        splits = {}
+        for name, slices in {
+            "train": f"train[:{cut}]",
+            "eval": f"train[{cut}:]",
+            "test": "test",
+        }.items():
+            rows = list(tfds.as_numpy(builder.as_dataset(split=slices, shuffle_files=False)))
+            splits[name] = (
+                check_images("images", np.stack([row["image"] for row in rows])),
+                np.array([row["label"] for row in rows], np.int64),
+            )
+        version = f"{builder.name}:{builder.version}"
+        return splits, version, list(builder.info.features["label"].names)
+
+
+EPOCHS = {"classifier": 18, "pooled": 6, "autoencoder": 6, "random": 0}
+BOTTLENECK = 32
+HOW = {
+    "classifier": "AdamW, a learning rate falling to zero along a cosine, dropout around the "
+    "feature layer, and images moved by up to 2 pixels, turned by up to 10 degrees, scaled and "
+    "sheared a little.",
+    "pooled": "As the classifier with a flat feature layer, but with global average pooling, "
+    "fewer epochs and no augmentation: it is sensitive to texture.",
+    "autoencoder": "Encoder of an autoencoder, trained for mean squared error without labels: it "
+    "is sensitive to whatever costs squared error, whether it matters to a class or not.",
+    "random": "Not trained: 5x5 and 3x3 filters drawn from a normal distribution, without their "
+    "mean in half of the first layer; the mean of each map over the image. It has no opinion on "
+    "digits and is sensitive to grey levels and texture.",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m metrics.train_extractors", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("eyes", nargs="*", metavar="EYE", help=f"of {', '.join(EYES)} (all)")
+    parser.add_argument("--dataset", default="mnist:3.0.1", help="name in TFDS")
+    parser.add_argument(
+        "--data-dir", help="folder of the original files, so that no network is used"
+    )
+    parser.add_argument("--tfds-dir", help="where TFDS prepares the data (default: temporary)")
+    parser.add_argument("--out", type=pathlib.Path, help="the .npz to write, for one extractor")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    eyes = options.eyes or list(EYES)
+    if unknown := set(eyes) - set(EYES):
+        parser.error(f"there is no extractor {', '.join(sorted(unknown))}")
+    if options.out and len(eyes) != 1:
+        parser.error("--out takes exactly one extractor")
+
+    splits, dataset, class_names = load_splits(options.dataset, options.data_dir, options.tfds_dir)
+    import keras
+    import tensorflow as tf
+
+    for eye in eyes:
+        started = time.monotonic()
+        epochs = EPOCHS[eye] if options.epochs is None else options.epochs
+        short = dataset.split(":")[0]
+        facts = {
+            "name": f"{short}_{eye}" + ("_penultimate" if eye == "classifier" else ""),
+            "eye": eye,
+            "dataset": short,
+            "dataset_version": dataset,
+            "class_names": class_names if eye in ("classifier", "pooled") else [],
+            "train_examples": len(splits["train"][0]),
+            "epochs": epochs,
+            "seed": options.seed,
+            "versions": {
+                "python": platform.python_version(),
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+            },
+        }
+        if eye == "random":
+            facts |= {"name": "random", "dataset": "", "train_examples": 0}
+        weights = _make(eye, splits["train"], len(class_names), epochs, options.seed, facts)
+        _write(options.out or EYES[eye], weights, splits, facts, (time.monotonic() - started) / 60)
+
+
+def _make(eye: str, train: tuple, num_classes: int, epochs: int, seed: int, facts: dict) -> Weights:
+    from metrics import classifier
+
+    if eye == "random":
+        return random_network(seed, facts)
+    if eye == "autoencoder":
+        return _autoencoder(train[0], epochs, seed, facts)
+    pooled = eye == "pooled"
+    return classifier.train(
+        train[0],
+        train[1],
+        num_classes,
+        epochs=epochs,
+        seed=seed,
+        architecture=classifier.POOLED if pooled else classifier.FLAT,
+        augment=not pooled,
+        dropout=0.0 if pooled else 0.25,
+        facts=facts,
+        on_step=_progress(),
+    )
+
+
+def random_network(seed: int, facts: dict) -> Weights:
+    """An untrained network: 32 filters of 5x5, then 64 of 3x3, and the mean of each of their maps.
+
+    Half of the first filters have mean zero and answer to edges alone; a small negative bias
+    makes them silent on what is even.
+    """
+    random = np.random.default_rng(seed)
+    first = random.normal(0, (2 / 25) ** 0.5, (5, 5, 1, 32))
+    first[..., 16:] -= first[..., 16:].mean(axis=(0, 1))
+    second = random.normal(0, (2 / (9 * 32)) ** 0.5, (3, 3, 32, 64))
+    return Weights(
+        layers=(
+            {"kind": "convolution", "stride": 2, "padding": "SAME"},
+            {"kind": "convolution", "stride": 2, "padding": "SAME", "pool": True, "relu": True},
+        ),
+        kernels=(first.astype(np.float32), second.astype(np.float32)),
+        biases=(np.full(32, -0.01, np.float32), np.zeros(64, np.float32)),
+        facts=facts,
+    )
+
+
+def _autoencoder(images: np.ndarray, epochs: int, seed: int, facts: dict) -> Weights:
+    import keras
+    import tensorflow as tf
+
+    from metrics import classifier
+
+    encoder = []
+
+    def build() -> keras.Model:
+        value = inputs = keras.Input(IMAGE_SHAPE)
+        for filters in (16, 32):
+            value = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(
+                value
+            )
+        value = keras.layers.Dense(BOTTLENECK)(keras.layers.Flatten()(value))
+        encoder.append(keras.Model(inputs, value))
+        value = keras.layers.Dense(7 * 7 * 16, activation="relu")(value)
+        value = keras.layers.Reshape((7, 7, 16))(value)
+        for filters in (16, 1):
+            value = keras.layers.Conv2DTranspose(
+                filters, 4, strides=2, padding="same", activation="relu" if filters > 1 else None
+            )(value)
+        return keras.Model(inputs, value)
+
+    def prepare(index: tf.Tensor, batch: tuple) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels = tf.cast(batch[0], tf.float32) / 255.0
+        return pixels, pixels
+
+    classifier.fit(
+        build,
+        (images,),
+        prepare,
+        keras.losses.MeanSquaredError(),
+        epochs=epochs,
+        seed=seed,
+        batch_size=250,
+        learning_rate=4e-3,
+        on_step=_progress(),
+    )
+    return classifier.fold(encoder[0], facts)
+
+
+def _write(path: pathlib.Path, weights: Weights, splits: dict, facts: dict, minutes: float) -> None:
+    content = weights.to_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    # Measured on what is stored, float16 and all.
+    extractor = NetworkExtractor(Weights.from_bytes(content), digest)
+    card = _card(path.name, extractor, content, splits, minutes)
+    for target, text in (
+        (path, content),
+        (path.with_name(path.name + ".sha256"), f"{digest}  {path.name}\n"),
+        (path.with_suffix(".md"), card),
+    ):
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(text if isinstance(text, bytes) else text.encode())
+    print(card)
+
+
+def _progress() -> Callable[[int, int, float], None]:
+    """Shows steps, loss and time: a bar on a terminal, a line every tenth of the way elsewhere."""
+    if not sys.stderr.isatty():
+
+        def line(done: int, total: int, loss: float) -> None:
+            if done % max(1, total // 10) == 0 or done == total:
+                print(f"step {done}/{total}  loss {loss:.4f}", file=sys.stderr, flush=True)
+
+        return line
+
+    import rich.console
+    import rich.progress
+
+    bar = rich.progress.Progress(
+        *rich.progress.Progress.get_default_columns(),
+        rich.progress.TextColumn("loss {task.fields[loss]:.4f}"),
+        console=rich.console.Console(stderr=True),
+    )
+    task = bar.add_task("training", total=None, loss=0.0)
+    bar.start()
+
+    def update(done: int, total: int, loss: float) -> None:
+        bar.update(task, completed=done, total=total, loss=loss)
+        if done == total:
+            bar.stop()
+
+    return update
+
+
+def fid_of_real(extractor: NetworkExtractor, splits: dict) -> tuple[float, float]:
+    """FID of disjoint folds of the train split, and of train images against the test split.
+
+    All at the same number of images: at most FID_COUNT, at most half of the train split.
+    """
+    from metrics.frechet import frechet_distance_from_features
+
+    images = splits["train"][0]
+    count = min(FID_COUNT, len(images) // 2, len(splits["test"][0]))
+    order = np.random.default_rng(0).permutation(len(images))
+    first, second = (
+        extractor.features(images[np.sort(order[start : start + count])]) for start in (0, count)
+    )
+    test = extractor.features(splits["test"][0][:count])
+    return (
+        frechet_distance_from_features(first, second),
+        frechet_distance_from_features(first, test),
+    )
+
+
+def _card(
+    name: str, extractor: NetworkExtractor, content: bytes, splits: dict, minutes: float
+) -> str:
+    weights, facts, eye = extractor.weights, extractor.weights.facts, extractor.weights.facts["eye"]
+    parameters = sum(array.size for array in weights.kernels + weights.biases)
+    layers = "\n".join(
+        f"| {index} | {layer['kind']} | {' x '.join(map(str, kernel.shape))} | "
+        + (f"stride {layer['stride']}, {layer['padding']}" if "stride" in layer else "")
+        + (", mean over places |" if layer.get("pool") else " |")
+        for index, (layer, kernel) in enumerate(zip(weights.layers, weights.kernels, strict=True))
+    )
+    train, test = fid_of_real(extractor, splits)
+    rows = {
+        "features": f"{extractor.dim}",
+        "input": "uint8 28x28x1, divided by 255",
+        "trained on": f"`{facts['dataset_version']}`, the first {facts['train_examples']:,} of "
+        "the train split in the order of TFDS, and nothing else"
+        if facts["train_examples"]
+        else "nothing",
+        "FID of real images": f"train folds {train:.4f}, train against test {test:.4f}, at "
+        f"{min(FID_COUNT, len(splits['test'][0])):,} images",
+        "size": f"{parameters:,} parameters as float16, {len(content):,} bytes",
+        "sha256": f"`{extractor.digest}`",
+        "made by": f"`python -m metrics.train_extractors {eye} --dataset "
+        f"{facts['dataset_version']} --epochs "
+        f"{facts['epochs']} --seed {facts['seed']}`, {minutes:.1f} minutes on two cores",
+        "with": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
+    }
+    if extractor.num_classes:
+        rows["accuracy"] = ", ".join(
+            f"{split} {extractor.accuracy(*splits[split]):.2%}"
+            for split in ("train", "eval", "test")
+        )
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"""# `{name}`: {facts["name"]}
+
+One of the networks by whose features generators are judged.
+
+| | |
+| --- | --- |
+{table}
+
+Batch normalisation is folded into the kernels; each layer but the last ends in a ReLU.
+
+| layer | kind | kernel | |
+| --- | --- | --- | --- |
+{layers}
+
+{HOW[eye]} Numbers made with other weights (another digest) are on another scale.
+"""
+
+
+if __name__ == "__main__":
+    main()

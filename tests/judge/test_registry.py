@@ -1,0 +1,80 @@
+"""The registry: one row per metric, from which settings, checks and tables come."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from judge import registry
+from judge.judge_config import PRESETS, JudgeConfig
+from judge.registry import BY_KEY, METRICS, usual_thresholds
+
+DATASETS = ("mnist", "digits", "emnist/letters")
+
+
+def test_keys_are_unique_and_headlines_are_rows():
+    assert len(BY_KEY) == len(METRICS)
+    assert set(registry.HEADLINES) <= set(BY_KEY)
+
+
+def test_it_is_read_without_tensorflow_or_tfx():
+    code = (
+        "import sys; import judge.registry, judge.judge_config; "
+        "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'tfx', 'keras')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_quality_is_nowhere_laxer_than_standard_and_smoke_asks_for_nothing(dataset):
+    standard, quality = (usual_thresholds(s, dataset) for s in ("standard", "quality"))
+    assert set(standard) == set(quality) and standard
+    for name in standard:
+        sign = 1 if name.startswith("min_") else -1
+        assert sign * quality[name] >= sign * standard[name], name
+    assert usual_thresholds("smoke", dataset) == {}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("strictness", registry.STRICTNESS)
+def test_the_users_threshold_wins_and_the_rest_are_the_usual_ones(dataset, strictness):
+    config = JudgeConfig(strictness=strictness, max_copies=0.123).for_data(dataset)
+    expected = usual_thresholds(strictness, dataset) | {"max_copies": 0.123}
+    assert config.thresholds == expected
+
+
+def test_presets_are_settings_of_the_judge():
+    for preset in PRESETS.values():
+        JudgeConfig(**preset)
+
+
+def test_rows_of_a_document_have_value_interval_real_value_and_outcome():
+    document = {
+        "schema_version": 2,
+        "metrics": {
+            "relative_fid": 1.5,
+            "relative_fid_interval": [1.4, 1.6],
+            "fid": 0.11,
+            "real_fid": 0.0735,
+            "accuracy": 0.99,
+            "real_accuracy": 0.995,
+        },
+        "checks": [{"name": "relative_fid", "passed": True}],
+    }
+    rows = {row.metric.key: row for row in registry.rows(document)}
+    assert list(rows) == ["relative_fid", "fid", "accuracy"]
+    assert rows["relative_fid"].passed and rows["relative_fid"].beside == "1.40 to 1.60"
+    assert rows["accuracy"].text == "99.00%" and rows["accuracy"].passed is None
+    assert "0.0735" in rows["fid"].beside
+
+
+def test_of_a_document_of_schema_version_1_what_has_changed_its_meaning_is_left_out():
+    document = {"schema_version": 1, "metrics": {"fid": 0.2, "recall": 0.9, "fid_ratio": 1.3}}
+    assert [row.metric.key for row in registry.rows(document)] == ["recall"]
+
+
+def test_the_documentation_has_the_table_of_all_rows():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "reference" / "evaluation.md"
+    assert registry.markdown() in page.read_text(), "run python -m judge.registry, paste its output"
