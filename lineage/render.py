@@ -212,7 +212,7 @@ def verify(document: dict) -> Iterator[str]:
     for key, words in (
         ("unrecorded", "have no recorded digest: only their presence was checked"),
         ("elsewhere", "lie on no disk of this machine and were not checked"),
-        ("abandoned", "were found altered by a run, which made them anew"),
+        ("abandoned", "found altered by a run, which made them anew"),
     ):
         if document[key]:
             names = ", ".join(f"{what['type']} {what['id']}" for what in document[key][:6])
