@@ -416,8 +416,8 @@ class _Cache:
 @functools.lru_cache(maxsize=1)
 def _source() -> str:
     """Digest of the code that the reference is made by: an edit makes it anew."""
-    folders = [pathlib.Path(frechet.__file__).parent, pathlib.Path(__file__).parent]
     digest = hashlib.sha256()
-    for path in [p for folder in folders for p in sorted(folder.glob("*.py"))]:
+    metrics = pathlib.Path(frechet.__file__).parent
+    for path in (*sorted(metrics.glob("*.py")), pathlib.Path(__file__)):
         digest.update(path.read_bytes())
     return digest.hexdigest()
