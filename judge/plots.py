@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from common.files import atomic_path
 from common.images import IMAGE_SHAPE, check_images, tile
 
-_PAPER, _INK, _GRID = (255, 255, 255), (40, 40, 40), "#dddddd"
+# Nothing for paper and a middle grey for ink: legible on light pages and on dark ones.
+_PAPER, _INK, _GRID = (255, 255, 255, 0), (118, 118, 118, 255), "#dddddd"
 _REAL, _FAKE = "#4c6a92", "#d1702f"
 _COLORS = (_REAL, _FAKE, "#6a8f3f", "#8a5a96")
 
@@ -317,7 +318,7 @@ def _labelled(
     feet = [18 if captions else 0] * len(sheets)
     top = 8 + (24 if title else 0) + 20 * len(below) + (18 if column_names else 0)
     height = top + sum(heads) + sum(feet) + sum(sheet.shape[0] for _, sheet in sheets) + 10
-    page = Image.new("RGB", (width, height), _PAPER)
+    page = Image.new("RGBA", (width, height), _PAPER)
     draw = ImageDraw.Draw(page)
     if title:
         draw.text((10, 8), title, _INK, font)
@@ -329,7 +330,7 @@ def _labelled(
         if name:
             draw.text((left, top + 3), name, _INK, small)
         top += heads[index]
-        page.paste(Image.fromarray(sheet).convert("RGB"), (left, top))
+        page.paste(Image.fromarray(sheet).convert("RGBA"), (left, top))
         for row, row_name in enumerate(row_names):
             middle = top + (row + 0.5) * sheet.shape[0] / len(row_names)
             draw.text((left - 6, middle), row_name, _INK, small, anchor="rm")
@@ -360,7 +361,11 @@ def _figure(width: float, height: float):
 
 
 def _save(figure, path: str | os.PathLike, title: str) -> None:
+    from matplotlib.text import Text
+
     if title:
         figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    for text in figure.findobj(Text):
+        text.set_color([part / 255 for part in _INK])
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        figure.savefig(file, format="png", dpi=110, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=110, transparent=True, metadata={"Software": None})

@@ -8,9 +8,12 @@ import base64
 import functools
 import json
 import math
+import os
 import pathlib
+import urllib.parse
 from collections.abc import Mapping
 
+from common.contract import ASSETS_EXTRA
 from common.images import DATA_SAMPLES_FILE
 from common.transform_counts import VALUE_BINS, read_counts
 from common.workspace import Workspace
@@ -18,6 +21,7 @@ from judge.registry import BY_KEY, HEADLINES
 from judge.registry import rows as metric_rows
 from lineage import documents, render
 from lineage.graph import Artifact, Store
+from report import charts as draw
 from report import drawing
 from report.architecture import draw_network
 from serving import versions
@@ -40,7 +44,7 @@ _LOSSES = {
     "d_loss_fake": "on generated",
 }
 # What is measured now and then while training; names go on with how many images, and which split.
-_DURING = {"fid_": "FID", "accuracy_": "accuracy on the class asked for"}
+_DURING = {"fid_": "FID", "accuracy_": "conditional accuracy"}
 _GRADIENTS = {"d_gradient_norm": "discriminator", "g_gradient_norm": "generator"}
 
 
@@ -56,8 +60,8 @@ class Subject:
         self.row = row
         run = store.run_named(row["run"])
         self.facts = run.properties
-        self._executions = store.executions_of_run(run)
-        events = store.events_of_executions([execution.id for execution in self._executions])
+        self.executions = store.executions_of_run(run)
+        events = store.events_of_executions([execution.id for execution in self.executions])
         made = store.artifacts({e.artifact for e in events if e.kind == "output"})
         self._made = sorted(made.values(), key=lambda artifact: artifact.id, reverse=True)
 
@@ -84,7 +88,7 @@ class Subject:
 
     def parameters(self, node: str) -> dict:
         """What a node of the run was told; {} if the run did not come to it."""
-        for execution in self._executions:
+        for execution in self.executions:
             if self.store.place_of(execution.id)[0] == node:
                 return execution.parameters
         return {}
@@ -99,7 +103,7 @@ class Subject:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The judge's figures."""
+        """The judge's metrics."""
         measured = self.evaluation.get("metrics") or self.row["metrics"]
         return {k: v for k, v in measured.items() if isinstance(v, int | float)}
 
@@ -177,21 +181,30 @@ def _splits(by_split: Mapping) -> list[str]:
     return sorted(by_split, key=lambda s: (_SPLITS.index(s) if s in _SPLITS else len(_SPLITS), s))
 
 
-def history(rows: list[dict]) -> dict:
+def history(rows: list[dict], subject: Subject) -> dict:
     """All runs, oldest first in the drawings and newest first in the table."""
     charts = []
+    thresholds = subject.evaluation.get("thresholds") or {}
     for key, name, factor in (("relative_fid", "relative FID", 1), ("cas", "CAS, %,", 100)):
         drawn = [
             {
                 "name": row["run"],
-                "value": row["metrics"].get(key, 0) * factor,
+                "value": row["metrics"][key] * factor if key in row["metrics"] else None,
                 "interval": _relative_interval(row["metrics"]) if key == "relative_fid" else None,
                 "blessed": row["blessed"],
                 "pushed": row["pushed_version"] is not None,
             }
             for row in reversed(rows)
         ]
-        charts.append(drawing.history(f"{name} of each run", drawn, y_label=name.partition(",")[0]))
+        threshold = thresholds.get(BY_KEY[key].setting)
+        charts.append(
+            draw.history(
+                f"{name} of each run",
+                drawn,
+                y_label=name.partition(",")[0],
+                threshold=None if threshold is None else threshold * factor,
+            )
+        )
     return {"charts": [chart for chart in charts if chart], "rows": rows}
 
 
@@ -201,12 +214,29 @@ def _relative_interval(metrics: Mapping[str, float]) -> tuple[float, float] | No
     return ends if None not in ends else None
 
 
+def timeline(subject: Subject) -> dict:
+    """When each node of the run worked."""
+    spans = [
+        (subject.store.place_of(execution.id)[0], execution)
+        for execution in sorted(subject.executions, key=lambda execution: execution.started)
+        if not execution.is_resolver and execution.seconds is not None
+    ]
+    if not spans:
+        raise MissingError("no node of the run has ended")
+    begun = spans[0][1].started
+    rows = [
+        (name, (execution.started - begun) / 1000, execution.seconds, execution.state)
+        for name, execution in spans
+    ]
+    return {"chart": draw.timeline("When each node ran", rows), "rows": rows}
+
+
 def lineage(store: Store) -> dict:
-    """The newest version's way, drawn."""
+    """How the newest version came to be, drawn."""
     try:
         root = documents.find_version(store, "latest")
     except documents.NotFoundError as error:
-        raise MissingError(f"{error}, so there is no way to draw") from None
+        raise MissingError(f"{error}, so there is no lineage to draw") from None
     document = documents.trace(store, [root.id])
     nodes = {}
     for kind, items in (("artifact", document["artifacts"]), ("execution", document["executions"])):
@@ -299,7 +329,7 @@ def data(subject: Subject) -> dict:
 
 
 def _anomalies(subject: Subject) -> list[str] | None:
-    """One sentence an anomaly; None where nobody looked."""
+    """One sentence per anomaly; None where ExampleValidator did not run."""
     from tensorflow_metadata.proto.v0 import anomalies_pb2
 
     try:
@@ -334,7 +364,7 @@ def _label_chart(subject: Subject, names: list[str]) -> dict:
         total = sum(by_split[split].values()) or 1
         series[split] = [100 * by_split[split].get(str(i), 0) / total for i in labels]
     return {
-        "chart": drawing.bars(
+        "chart": draw.bars(
             "Share of each class in each split, in per cent",
             shown,
             series,
@@ -350,7 +380,7 @@ def _label_chart(subject: Subject, names: list[str]) -> dict:
 
 
 def _pixel_charts(subject: Subject) -> dict:
-    """Grey levels before the Transform, and what it makes of them."""
+    """Grey levels before Transform and values after it, as Transform counted them."""
     counts = read_counts(subject.folder("TransformGraph"))
     bins: dict[int, int] = dict.fromkeys(range(0, 256, 8), 0)
     for level, count in counts.levels.items():
@@ -358,18 +388,15 @@ def _pixel_charts(subject: Subject) -> dict:
     width = 2 / VALUE_BINS
     after = {-1 + number * width: counts.values.get(number, 0) for number in range(VALUE_BINS)}
     return {
-        "before": drawing.area(
-            "Pixels by grey level, before the Transform",
-            bins,
-            x_label="grey level",
-            y_label="pixels",
+        "before": draw.histogram(
+            "Pixels by grey level, before Transform", bins, x_label="grey level", y_label="pixels"
         ),
-        "after": drawing.area(
-            "Pixels by value, after the Transform",
+        "after": draw.histogram(
+            "Pixels by value, after Transform",
             after,
             x_label="value",
             y_label="pixels",
-            kind="third",
+            colour="third",
         ),
         "mean": counts.pixel_mean,
         "deviation": counts.pixel_standard_deviation,
@@ -443,7 +470,7 @@ def _curves(records: list[dict], names: Mapping[str, str], title: str, y_label: 
         for key, label in names.items()
         if any(key in record for record in records)
     }
-    return drawing.lines(title, series, x_label="step", y_label=y_label, log_y=True)
+    return draw.lines(title, series, x_label="step", y_label=y_label, log_y=True)
 
 
 def _value(value: object) -> float:
@@ -469,7 +496,7 @@ def judge(subject: Subject) -> dict:
             pictures.append(picture(folder / name, caption))
     return {
         "pictures": pictures,
-        "charts": class_charts(found) + _plane_charts(found),
+        "charts": class_charts(found) + _variety_chart(found),
         "metrics": found.get("metrics") or {},
         "baseline": found.get("baseline"),
         "extractor": found.get("extractor") or {},
@@ -491,7 +518,7 @@ def class_charts(found: Mapping) -> list:
         return [None if v is None or not math.isfinite(v) else v * factor for v in values]
 
     charts = [
-        drawing.bars(
+        draw.bars(
             "Share of each class, in per cent",
             names,
             {"real": column("reference_share", 100), "generated": column("share", 100)},
@@ -500,39 +527,42 @@ def class_charts(found: Mapping) -> list:
         ),
     ]
     accuracy = column("accuracy", 100)
-    if any(value is not None for value in accuracy):  # else it takes no wishes
+    if any(value is not None for value in accuracy):  # else it is unconditional
         charts.insert(
             1,
-            drawing.bars(
-                "Accuracy by class asked for, in per cent",
+            draw.bars(
+                "Conditional accuracy by class, in per cent",
                 names,
                 {"real": column("reference_accuracy", 100), "generated": accuracy},
-                y_label="as asked, %",
-                x_label="class asked for",
+                y_label="conditional accuracy, %",
+                x_label="class",
             ),
         )
     return charts
 
 
-def _plane_charts(found: Mapping) -> list:
+def _variety_chart(found: Mapping) -> list:
+    """Precision, recall, density and coverage beside those of real images."""
     metrics = found.get("metrics") or {}
-    charts = []
-    for y, x in (("precision", "recall"), ("density", "coverage")):
-        points = {}
-        for name, prefix, kind in (("generated", "", "fake"), ("real train", "real_", "real")):
-            pair = metrics.get(prefix + x), metrics.get(prefix + y)
-            if all(isinstance(value, int | float) for value in pair):
-                points[name] = (*pair, kind)
-        if points:
-            charts.append(
-                drawing.plane(
-                    f"{y.capitalize()} and {x} of generated and real images",
-                    points,
-                    x_label=f"{x} (variety)",
-                    y_label=f"{y} (fidelity)",
-                )
-            )
-    return charts
+    names = [
+        n for n in ("precision", "recall", "density", "coverage") if _is_number(metrics.get(n))
+    ]
+    if not names:
+        return []
+    real = [metrics.get(f"real_{name}") for name in names]
+    series = {"real train": [value if _is_number(value) else None for value in real]}
+    return [
+        draw.bars(
+            "Fidelity and variety, generated and real images",
+            names,
+            {**series, "generated": [metrics[name] for name in names]},
+            y_label="value",
+        )
+    ]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def serving(workspace: Workspace) -> dict:
@@ -544,7 +574,7 @@ def serving(workspace: Workspace) -> dict:
     model = newest.metadata.get("model", {})
     return {
         "version": newest.number,
-        "path": str(newest.path),
+        "card": _link(newest.path / ASSETS_EXTRA / "model_card.md", workspace.report.parent),
         "base": str(workspace.serving),
         "name": workspace.serving.name,
         "workspace": str(workspace.root),
@@ -553,6 +583,13 @@ def serving(workspace: Workspace) -> dict:
         "labels": (model.get("conditional", True) and model.get("classes_present")) or [-1],
         "metrics": newest.metadata.get("metrics", {}),
     }
+
+
+def _link(path: pathlib.Path, folder: pathlib.Path) -> str | None:
+    """Address of a file for a page in `folder`; None where the file is not there."""
+    if not path.is_file():
+        return None
+    return urllib.parse.quote(pathlib.PurePath(os.path.relpath(path, folder)).as_posix())
 
 
 # ---------------------------------------------------------------------------------------------
@@ -567,7 +604,8 @@ def comparison(store: Store, a: Subject, b: Subject) -> dict:
         pair = [side.metrics.get(key) for side in sides.values()]
         better = None
         direction = BY_KEY[key].direction if key in BY_KEY else 0
-        if direction and None not in pair and pair[0] != pair[1]:
+        spans = [side.evaluation.get("metrics", {}).get(f"{key}_interval") for side in (a, b)]
+        if direction and None not in pair and not _overlap(pair, spans):
             better = "A" if (pair[0] - pair[1]) * direction > 0 else "B"
         rows.append({"name": key, "values": pair, "better": better})
     histories = {}
@@ -587,9 +625,7 @@ def comparison(store: Store, a: Subject, b: Subject) -> dict:
             for name, records in histories.items()
         }
         charts.append(
-            drawing.lines(
-                f"{title} of both runs", series, x_label="step", y_label=title, log_y=True
-            )
+            draw.lines(f"{title} of both runs", series, x_label="step", y_label=title, log_y=True)
         )
     charts += _class_comparison(a.evaluation, b.evaluation)
     return {
@@ -599,17 +635,29 @@ def comparison(store: Store, a: Subject, b: Subject) -> dict:
     }
 
 
+def _overlap(pair: list, intervals: list) -> bool:
+    """Whether two values can't be told apart: their intervals meet, or they are equal."""
+    (low, high), (other_low, other_high) = (
+        (value, value) if interval is None else interval
+        for value, interval in zip(pair, intervals, strict=True)
+    )
+    return low <= other_high and other_low <= high
+
+
 def _class_comparison(a: Mapping, b: Mapping) -> list:
     charts = []
     classes = [{str(c["name"]): c for c in found.get("classes") or []} for found in (a, b)]
     names = list(dict.fromkeys([*classes[0], *classes[1]]))
-    for key, factor, label in (("accuracy", 100, "as asked, %"), ("fid", 1, "FID within class")):
+    for key, factor, label in (
+        ("accuracy", 100, "conditional accuracy, %"),
+        ("fid", 1, "FID within class"),
+    ):
         series = {}
         for side, found in zip("AB", classes, strict=True):
             values = [found.get(name, {}).get(key) for name in names]
             series[side] = [None if v is None else v * factor for v in values]
         if any(v is not None for values in series.values() for v in values):
             charts.append(
-                drawing.bars(f"{label}, by class", names, series, y_label=label, x_label="class")
+                draw.bars(f"{label}, by class", names, series, y_label=label, x_label="class")
             )
     return charts

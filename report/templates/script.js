@@ -56,6 +56,28 @@ for (const player of document.querySelectorAll(".player")) {
   show(pictures.length - 1);
 }
 
+// Commands can be copied.
+for (const block of document.querySelectorAll("pre")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(block.querySelector("code").textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(block.querySelector("code"));
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+  const frame = document.createElement("div");
+  frame.className = "command";
+  block.replaceWith(frame);
+  frame.append(block, button);
+}
+
 // Paper can't be opened: all is printed open but the graph's panels and what only repeats them.
 let opened = [];
 window.addEventListener("beforeprint", () => {

@@ -14,7 +14,8 @@ import report
 from benchmarks.lineage import FIRST_VERSION
 from pipeline.commands.report import report as command
 from tests.conftest import contrast
-from tests.report.conftest import fail_last_run
+from tests.lineage.conftest import writer
+from tests.report.conftest import RUNS, fail_last_run
 
 SECTIONS = ["verdict", "history", "lineage", "data", "networks", "training", "judge", "serving"]
 
@@ -64,14 +65,16 @@ def test_what_was_measured_while_training_is_drawn(workspace):
     training = section(report.build(workspace), "training")
     assert "FID while training (fid_2000_eval)" in training
     assert "nearest real image of the batch" in training
-    assert "accuracy on the class asked for" not in training  # it was not measured
+    assert "conditional accuracy" not in training  # it was not measured
 
 
 def test_nothing_is_loaded_from_elsewhere(workspace):
     content = report.build(workspace).read_text()
-    addresses = re.findall(r'(?:src|href)="([^"]*)"', content)
-    assert addresses
-    assert all(a.startswith(("data:", "#")) for a in addresses)
+    loaded = re.findall(r'src="([^"]*)"', content)
+    assert loaded
+    assert all(address.startswith("data:") for address in loaded)
+    links = set(re.findall(r'href="([^"#]+)"', content)) - {"data:,"}
+    assert links <= {"http://127.0.0.1:8501/", "http://127.0.0.1:6006/"}
     assert "default-src 'none'" in content
 
 
@@ -208,8 +211,45 @@ def test_it_renders_at_every_width_and_in_both_schemes(open_page, scheme, width)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_can_be_read_in_both_schemes(open_page, scheme):
     page = open_page(color_scheme=scheme)
-    for selector in ("body", ".soft", "nav a", ".good-text", ".bad-text", "svg .tick"):
+    for selector in ("body", ".soft", "nav a", ".good-text", ".bad-text", "svg.graph .tick"):
         assert contrast(page, selector) >= 4.5, selector
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_text_of_a_chart_is_cut_off(open_page, width):
+    page = open_page(viewport={"width": width, "height": 900})
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("svg.chart")].flatMap((svg) => {
+          const frame = svg.getBoundingClientRect();
+          return [...svg.querySelectorAll("text")].filter((text) => {
+            const box = text.getBoundingClientRect();
+            return box.left < frame.left - 1 || box.right > frame.right + 1
+                || box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+          }).map((text) => text.textContent);
+        })"""
+    )
+    assert cut == []
+
+
+def test_a_table_fits_its_column_and_a_command_can_be_copied(open_page):
+    page = open_page(viewport={"width": 1440, "height": 900}, permissions=["clipboard-write"])
+    assert page.evaluate(
+        "[...document.querySelectorAll('#history .scroll')].every("
+        "(e) => e.scrollWidth <= e.clientWidth + 1)"
+    )
+    assert page.locator("button.copy").count() == page.locator("pre").count() > 3
+    page.locator("button.copy").first.click()
+    page.locator("button.copy", has_text=re.compile("Copied|Selected")).first.wait_for()
+
+
+def test_a_smoke_run_is_not_praised(workspace):
+    client = writer(workspace)
+    [run] = [c for c in client.get_contexts() if c.name == f"run-{RUNS - 1:05d}"]
+    run.custom_properties["preset"].string_value = "smoke"
+    client.put_contexts([run])
+    verdict = section(report.build(workspace), "verdict")
+    assert "Smoke test passed, not for use" in verdict
+    assert 'class="good-text">Smoke' not in verdict
 
 
 def test_a_node_of_the_graph_opens_its_properties(open_page):
