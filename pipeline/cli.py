@@ -101,9 +101,9 @@ def run(
             if as_json:
                 out.print_json(json.dumps(document))
             elif not document["stopped"]:
-                console.print_run(out, document)
-                if workspace.report.is_file():
-                    out.print(f"\nreport  {workspace.report}", markup=False, highlight=False)
+                console.print_run(out, document, nodes=False)
+                report = workspace.report if workspace.report.is_file() else None
+                console.print_next(out, document, report)
                 if document["state"] == "FAILED":
                     out.print(f"the full log: {log}", markup=False, highlight=False)
     except WorkspaceError as error:

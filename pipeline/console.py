@@ -91,10 +91,11 @@ class RunView(logging.Handler):
     def __init__(self, console: Console):
         super().__init__()
         self._console = console
+        self._wide = console.width >= 100
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<18}"),
-            BarColumn(bar_width=28),
+            BarColumn(bar_width=28 if self._wide else 8),
             TextColumn("{task.fields[detail]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
@@ -160,7 +161,7 @@ class RunView(logging.Handler):
                 self._task,
                 total=facts.get("total"),
                 completed=facts.get("step", 0),
-                detail=_detail(facts),
+                detail=_detail(facts if self._wide else {**facts, "metrics": {}}),
             )
         elif not self._console.is_terminal and time.monotonic() - self._plain_at > 15:
             self._plain_at = time.monotonic()
@@ -186,18 +187,16 @@ def _detail(facts: dict) -> str:
     return "  ".join(parts)
 
 
-def print_run(console: Console, run: dict) -> None:
-    """The closing table of a run: the document of `store.describe_run` for people."""
-    table = Table(title=f"run {run['run_id']}", title_justify="left", box=None, pad_edge=False)
-    for column, justify in (("", "left"), ("node", "left"), ("state", "left"), ("s", "right")):
-        table.add_column(column, justify=justify)
-    for node in run["nodes"]:
-        seconds = "" if node["seconds"] is None else f"{node['seconds']:.1f}"
-        table.add_row(_MARKS.get(node["state"], "?"), node["id"], node["state"].lower(), seconds)
-    console.print(table)
-    for node in run["nodes"]:
-        if node["error"]:
-            console.print(f"\n{node['id']}: {node['error']}", style="red", markup=False)
+def print_run(console: Console, run: dict, *, nodes: bool = True) -> None:
+    """The document of `store.describe_run` for people.
+
+    Args:
+      console: where to.
+      run: the document.
+      nodes: whether to list the nodes; at the end of a run each has had its line.
+    """
+    if nodes:
+        _print_nodes(console, run)
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_row("data set", escape(f"{run['dataset']} {run['dataset_note'] or ''}"))
     facts.add_row("preset", str(run["preset"]))
@@ -208,6 +207,8 @@ def print_run(console: Console, run: dict) -> None:
         facts.add_row(metric.title, f"{metrics[metric.key]:{metric.format}}")
     if run["blessed"] is not None:
         word = "[green]blessed[/]" if run["blessed"] else "[red]not blessed[/]"
+        if run["blessed"] and run["preset"] == "smoke":
+            word = "smoke test passed, not for use"
         facts.add_row("verdict", word)
         facts.add_row("", escape(run["blessing_reason"] or ""))
     if run["infra_blessed"] is not None:
@@ -223,6 +224,33 @@ def print_run(console: Console, run: dict) -> None:
         facts.add_row("pushed", escape(run["push_reason"]))
     console.print()
     console.print(facts, highlight=False)
+
+
+def _print_nodes(console: Console, run: dict) -> None:
+    table = Table(title=f"run {run['run_id']}", title_justify="left", box=None, pad_edge=False)
+    for column, justify in (("", "left"), ("node", "left"), ("state", "left"), ("s", "right")):
+        table.add_column(column, justify=justify)
+    for node in run["nodes"]:
+        seconds = "" if node["seconds"] is None else f"{node['seconds']:.1f}"
+        table.add_row(_MARKS.get(node["state"], "?"), node["id"], node["state"].lower(), seconds)
+    console.print(table)
+    for node in run["nodes"]:
+        if node["error"]:
+            console.print(f"\n{node['id']}: {node['error']}", style="red", markup=False)
+
+
+def print_next(console: Console, run: dict, report: pathlib.Path | None) -> None:
+    """Where to go from here: the report, and commands for what was pushed."""
+    steps = [("report", str(report))] if report else []
+    if run["pushed_version"] is not None:
+        steps += [
+            ("draw", "mnist-gan generate --out digits.png"),
+            ("serve", "mnist-gan serve   # and a playground on http://127.0.0.1:8501/"),
+        ]
+    if steps:
+        console.print("\nNext")
+    for name, step in steps:
+        console.print(f"  {name:<8} {step}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_evaluation(

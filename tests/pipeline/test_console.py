@@ -131,7 +131,7 @@ def test_the_closing_table_names_error_verdict_and_push():
         "run_id": "r1",
         "dataset": "mnist",
         "dataset_note": None,
-        "preset": "smoke",
+        "preset": "standard",
         "state": "FAILED",
         "seconds": 75.0,
         "nodes": [
@@ -191,3 +191,34 @@ def test_an_evaluation_names_what_it_is_of_and_counts_what_was_left_out():
     assert "left out, 25 of 275:" in shown and "19.png: no image" in shown
     assert "20.png" not in shown and "and 5 more; --json names all" in shown
     assert "judged/" in shown
+
+
+def test_the_end_of_a_run_says_where_to_go_from_here_and_lists_no_node_twice(tmp_path):
+    text = io.StringIO()
+    out = Console(file=text, width=80)
+    run = {
+        **{"run_id": "r1", "dataset": "mnist", "dataset_note": None, "preset": "smoke"},
+        **{"state": "COMPLETE", "seconds": 9.0, "metrics": {}, "rolled_back": False},
+        **{"nodes": [{"id": "Trainer", "state": "COMPLETE", "seconds": 3.0, "error": None}]},
+        **{"blessed": True, "blessing_reason": "", "infra_blessed": True},
+        **{"pushed_version": 7, "pushed_path": "serving/7"},
+    }
+    console.print_run(out, run, nodes=False)
+    console.print_next(out, run, tmp_path / "report" / "index.html")
+    assert "Trainer" not in text.getvalue()
+    assert "smoke test passed, not for use" in text.getvalue()
+    assert f"report   {tmp_path}/report/index.html" in text.getvalue()
+    assert "mnist-gan serve" in text.getvalue()
+
+
+def test_at_80_columns_the_bar_keeps_step_speed_and_time():
+    text = io.StringIO()
+    logger = logging.getLogger(console.PROGRESS_LOGGER)
+    with console.RunView(Console(file=text, width=80, force_terminal=True)) as shown:
+        shown.node_started("GeneratorValidator")
+        facts = {"step": 4000, "total": 48000, "rate": 3400.0, "unit": "images/s"}
+        logger.info("step", extra={"progress": {**facts, "metrics": {"d_loss": 0.62}}})
+        shown._progress.refresh()
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
+    assert "4,000/48,000  3,400 images/s" in plain
+    assert "…" not in plain
