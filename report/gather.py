@@ -645,19 +645,13 @@ def _overlap(pair: list, intervals: list) -> bool:
 
 
 def _class_comparison(a: Mapping, b: Mapping) -> list:
-    charts = []
     classes = [{str(c["name"]): c for c in found.get("classes") or []} for found in (a, b)]
     names = list(dict.fromkeys([*classes[0], *classes[1]]))
-    for key, factor, label in (
-        ("accuracy", 100, "conditional accuracy, %"),
-        ("fid", 1, "FID within class"),
-    ):
-        series = {}
-        for side, found in zip("AB", classes, strict=True):
-            values = [found.get(name, {}).get(key) for name in names]
-            series[side] = [None if v is None else v * factor for v in values]
-        if any(v is not None for values in series.values() for v in values):
-            charts.append(
-                draw.bars(f"{label}, by class", names, series, y_label=label, x_label="class")
-            )
-    return charts
+    series = {}
+    for side, found in zip("AB", classes, strict=True):
+        values = [found.get(name, {}).get("accuracy") for name in names]
+        series[side] = [None if v is None else 100 * v for v in values]
+    if all(v is None for values in series.values() for v in values):
+        return []
+    label = "conditional accuracy, %"
+    return [draw.bars(f"{label}, by class", names, series, y_label=label, x_label="class")]
