@@ -71,7 +71,7 @@ def statistics(images: np.ndarray) -> dict[str, np.ndarray]:
         "near_black": ((pixels > 0) & ~shade).sum(axis=(1, 2)).astype(np.float64),
         "saturated": (pixels > 250).sum(axis=(1, 2)).astype(np.float64),
         "ink": values.mean(axis=(1, 2), dtype=np.float64),
-        "box": np.maximum(_extent(shade.any(axis=1)), _extent(shade.any(axis=2))),
+        "box": np.maximum(_extent(np.any(shade, axis=1)), _extent(np.any(shade, axis=2))),
         "centre_x": centre_x,
         "centre_y": centre_y,
         "stroke": 2.0 * area / np.maximum(edge, 1),
