@@ -10,6 +10,7 @@ import re
 import click
 from mkdocs.structure.files import File, Files
 
+from judge.registry import METRICS
 from pipeline import configs
 from pipeline.cli import main
 from trainer.training_config import MODEL_DEFAULTS
@@ -24,11 +25,17 @@ def on_files(files: Files, config) -> Files:
     return files
 
 
+def on_page_markdown(markdown: str, **_) -> str:
+    """MkDocs' event: a link to the document that a page is made from becomes one to the page."""
+    return re.sub(r"\(((?:\.\./)*)\.\./benchmarks/README\.md", r"(\1figures.md", markdown)
+
+
 def pages() -> dict[str, str]:
     """Path below docs/ to Markdown, for every generated page."""
     return {
         "reference/command-line.md": command_line(),
         "reference/settings.md": settings(),
+        "reference/metrics.md": metrics(),
         "figures.md": _document("benchmarks/README.md"),
         "changelog.md": _document("CHANGELOG.md"),
         "contributing.md": _document("CONTRIBUTING.md"),
@@ -116,6 +123,30 @@ def _table(rows: list[dict], by_preset: dict[str, dict]) -> str:
         cells = [f"`{row['name']}`", row["takes"], default, row["description"]]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def metrics() -> str:
+    """Every metric of the judge with its thresholds."""
+    lines = [
+        "# Metrics",
+        "",
+        'A threshold is the most, or the least, that is accepted; "x real" means: of the value '
+        "over that of real images. Each is a setting, `max_KEY` or `min_KEY` "
+        "(`--set max_relative_fid=3`). `smoke` has none. Those of `digits` and of other data are "
+        "wide, because they were set by judgement. Where the classifier does not know the classes "
+        "of the data, and for unconditional generators, metrics of classes are left out.",
+        "",
+        "| metric | what | standard | quality | digits | other data |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for metric in METRICS:
+        thresholds = [
+            "" if value is None else f"{value:g}" + (" x real" if metric.relative else "")
+            for value in metric.thresholds or (None,) * 4
+        ]
+        what = f"{metric.title.strip()}. {metric.about}"
+        lines.append(f"| `{metric.key}` | {what} | {' | '.join(thresholds)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _document(path: str) -> str:

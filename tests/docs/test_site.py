@@ -7,6 +7,7 @@ import sys
 import click
 import pytest
 
+from judge.registry import METRICS
 from pipeline import cli, configs
 from tests.conftest import REPOSITORY
 
@@ -49,6 +50,12 @@ def test_every_setting_is_in_the_reference(site, model):
     html = (site / "reference" / "settings.html").read_text()
     for row in configs.describe(configs.load("standard", {"model": model})):
         assert f"<code>{row['name']}</code>" in html
+
+
+def test_every_metric_is_in_the_reference(site):
+    html = (site / "reference" / "metrics.html").read_text()
+    for metric in METRICS:
+        assert f"<code>{metric.key}</code>" in html
 
 
 def test_no_page_loads_anything_from_elsewhere(site):
