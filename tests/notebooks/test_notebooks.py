@@ -185,7 +185,7 @@ fid = grades["FID"]
 assert fid["noise"] > fid["collapsed GAN"] > fid["GAN"] > fid["real"]
 assert fid["half the classes"] > 2 * fid["real"] and fid["blurred"] > fid["real"]
 assert fid["wrong labels"] == fid["real"] and fid["learnt by heart"] < 1.5 * fid["real"]
-assert grades.loc["wrong labels", "asked digit drawn"] < 0.5
+assert grades.loc["wrong labels", "conditional accuracy"] < 0.5
 assert grades.loc["learnt by heart", "distance to training"] == 0
 assert found == sorted(found, reverse=True)
 """
