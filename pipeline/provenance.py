@@ -31,6 +31,7 @@ PACKAGES = (
     "apache-beam",
     "ml-metadata",
     "numpy",
+    "scipy",
 )
 
 # What each node computes with, apart from the two that all nodes use.
@@ -45,7 +46,7 @@ _NODE_PACKAGES = {
     "Transform": ("tensorflow-transform", "apache-beam", "tensorflow"),
     "Trainer": ("tensorflow", "keras", "tensorflow-transform", "numpy"),
     "GeneratorValidator": ("tensorflow", "numpy"),
-    "Evaluator": ("tensorflow", "apache-beam", "numpy"),
+    "Evaluator": ("tensorflow", "apache-beam", "numpy", "scipy"),
     "Pusher": (),
 }
 
