@@ -332,25 +332,3 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
 # In documents of schema version 1 these keys had another meaning: FID was against the test split,
 # near copies were of whole pixels.
 _CHANGED = ("fid", "kid", "copies", "copies_features")
-
-
-def markdown() -> str:
-    """The table of metrics in `docs/reference/evaluation.md`, which a test compares with it."""
-    lines = [
-        "| metric | what | threshold: standard | quality | digits | other data |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for metric in METRICS:
-        cells = [
-            "" if value is None else f"{value:g}" for value in metric.thresholds or (None,) * 4
-        ]
-        if metric.relative:
-            cells = [f"{cell} x real" if cell else "" for cell in cells]
-        lines.append(
-            f"| `{metric.key}` | {metric.title.strip()}. {metric.about} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")
