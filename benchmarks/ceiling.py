@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from trainer import losses
 from trainer.train_loop import GanLoop
-from trainer.training_config import TrainingConfig, preset, resolve_precision
+from trainer.training_config import make_config, preset, resolve_precision
 
 ROUNDS = 7
 SECONDS = 0.15  # that each function is timed in a round
@@ -218,7 +218,7 @@ def main(*, processor_time: bool = False) -> None:
     tf.config.experimental.enable_op_determinism()  # as `train` does
     random = np.random.default_rng(0)
     images = random.integers(0, 256, [5000, 28, 28, 1], dtype=np.uint8)
-    config = TrainingConfig(**preset("standard"))
+    config = make_config(**preset("standard"))
     loop = GanLoop(images, random.integers(0, 10, 5000), config, 10, 0)
     steps = 16  # a whole round of gradient penalties
     rest = rest_of(loop)

@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.pipeline import run
 from benchmarks.readme_images import artifacts, digits_of
 from common.workspace import Workspace
-from trainer.training_config import MODEL_DEFAULTS, TrainingConfig, preset
+from trainer.training_config import MODELS, TrainingConfig, make_config, preset
 
 COLUMNS = (
     "parameters G, D",
@@ -60,7 +60,7 @@ def strip(samples: pathlib.Path) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--preset", default="standard")
-    parser.add_argument("--models", nargs="+", choices=MODEL_DEFAULTS, default=[*MODEL_DEFAULTS])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=[*MODELS])
     parser.add_argument("--cas-fakes", type=int, default=60_000, help="0 leaves CAS out")
     parser.add_argument("--keep", type=pathlib.Path, help="keep the workspaces in this folder")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs/models"))
@@ -78,7 +78,7 @@ def main() -> None:
             document = run(workspace, options.preset, assignments)
             records = artifacts(Workspace.at(workspace))["ModelRun"]
             strip(records / "samples").save(options.out / f"{model}.png", optimize=True)
-            config = TrainingConfig(**{"model": model, **preset(options.preset, model)})
+            config = make_config(**{"model": model, **preset(options.preset, model)})
             cells = row(config, document, records)
             print(f"| `{model}` | {' | '.join(cells)} |", flush=True)
 

@@ -406,9 +406,9 @@ def fresh_generator(folder: pathlib.Path, seed: int) -> pathlib.Path:
     from common.contract import GeneratorContract
     from trainer.export import export_generator
     from trainer.models import float32_generator
-    from trainer.training_config import TrainingConfig
+    from trainer.training_config import make_config
 
-    config = TrainingConfig()
+    config = make_config()
     keras.utils.set_random_seed(seed)
     contract = GeneratorContract(
         model="cdcgan",

@@ -133,9 +133,9 @@ class Ours:
 
     def _new_loop(self, steps: int) -> None:
         from trainer.training import LOOPS
-        from trainer.training_config import TrainingConfig
+        from trainer.training_config import make_config
 
-        config = TrainingConfig(**{**self._settings, "steps": steps})
+        config = make_config(**{**self._settings, "steps": steps})
         self._loop = LOOPS[config.model](*self._data, config, 10, self._seed)
         self.generator, self.discriminator = self._loop.generator, self._loop.discriminator
 

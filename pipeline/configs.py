@@ -1,6 +1,6 @@
-"""Settings of a run: typed, validated, composed from the rooms that use them.
+"""Settings of a run: typed, validated, composed from the modules that use them.
 
-Each room owns its settings (`DataConfig`, `TrainingConfig` and so on); a preset is a named set
+Each module owns its settings (`DataConfig`, `TrainingConfig` and so on); a preset is a named set
 of values for them. On the command line every field is reached by its name: `--set steps=500`.
 Needs neither TensorFlow nor TFX.
 """
@@ -35,7 +35,7 @@ class Settings(pydantic.BaseModel):
         default=0, ge=0, lt=2**31, description="the one number that all randomness comes from"
     )
     data: data_config.DataConfig
-    training: training_config.TrainingConfig
+    training: training_config.AnyTrainingConfig
     judge: judge_config.JudgeConfig
     validation: validator_config.ValidatorConfig
 
@@ -57,10 +57,10 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
     """
     if preset not in PRESETS:
         raise SettingsError(f"there is no preset {preset!r}{_nearest(preset, PRESETS)}")
-    model = _value((overrides or {}).get("model", "cdcgan"))
+    model = _value((overrides or {}).get("model", training_config.DEFAULT_MODEL))
     values: dict[str, dict] = {
         "data": {},
-        "training": training_config.preset(preset, model),
+        "training": {"model": model, **training_config.preset(preset, model)},
         "judge": dict(judge_config.PRESETS[preset]),
         "validation": {},
     }
@@ -120,7 +120,11 @@ def _row(section: str, name: str, field: pydantic.fields.FieldInfo, value: objec
     }
 
 
-def _fields(section: str) -> Iterable[str]:
+def _fields(section: str) -> dict[str, pydantic.fields.FieldInfo]:
+    """The settings of a section by name; of the training, those of every model."""
+    if section == "training":
+        models = training_config.MODELS.values()
+        return {name: field for model in models for name, field in model.model_fields.items()}
     return Settings.model_fields[section].annotation.model_fields
 
 
@@ -154,18 +158,29 @@ def _kind(annotation: object) -> str:
 
 
 def _explain(error: dict) -> str:
-    where = [str(part) for part in error["loc"]]
-    owner, name = (Settings.model_fields, where[-1])
-    if where[0] in _SECTIONS and len(where) > 1:
-        owner, name = Settings.model_fields[where[0]].annotation.model_fields, where[1]
-    if name not in owner:
-        return f"the settings do not fit together: {error['msg']}"
-    if error["type"] == "unused_setting":
-        return f"setting {name!r} {error['msg']}"
-    value = error["input"]
-    near = difflib.get_close_matches(str(value), _takes(owner[name]).split(" or "), n=1)
+    section, *rest = (str(part) for part in error["loc"])
+    owner, value = Settings.model_fields, error["input"]
+    name, takes = rest[0] if rest else section, ""
+    if error["type"].startswith("union_tag"):
+        name, value, takes = "model", value["model"], " or ".join(training_config.MODELS)
+    elif section == "training" and rest:
+        model, name = rest[:2]
+        owner = training_config.MODELS[model].model_fields
+        if name not in owner:
+            users = [m for m, c in training_config.MODELS.items() if name in c.model_fields]
+            return (
+                f"setting {name!r} is not used by model {model!r}, only by "
+                f"{' and '.join(users)}; {model} takes {', '.join(owner)}"
+            )
+    elif rest:
+        owner = _fields(section)
+    if not takes:
+        if name not in owner:
+            return f"the settings do not fit together: {error['msg']}"
+        takes = _takes(owner[name])
+    near = difflib.get_close_matches(str(value), takes.split(" or "), n=1)
     hint = f"did you mean {near[0]!r}?" if near else error["msg"]
-    return f"setting {name!r} takes {_takes(owner[name])}, not {value!r} ({hint})"
+    return f"setting {name!r} takes {takes}, not {value!r} ({hint})"
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:

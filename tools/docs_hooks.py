@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 from judge.registry import METRICS
 from pipeline import configs
 from pipeline.cli import main
-from trainer.training_config import MODEL_DEFAULTS
+from trainer.training_config import MODELS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -88,7 +88,7 @@ def settings() -> str:
     for section, title in titles.items():
         rows = [row for row in by_preset["standard"].values() if row["section"] == section]
         parts += [f"## {title}", _table(rows, by_preset)]
-    for model in MODEL_DEFAULTS:
+    for model in MODELS:
         if model == "cdcgan":
             continue
         mine = {preset: _rows(preset, model) for preset in configs.PRESETS}

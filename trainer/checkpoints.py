@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ import numpy as np
 from common.files import write_atomically
 
 progress = logging.getLogger("mnist_gan.progress")  # its warnings are shown to people
+
+KEEP_RUNS = 5  # folders of so many runs stay, the newest; an interrupted one can be resumed
 
 
 class TrainingInterrupted(RuntimeError):
@@ -39,6 +42,8 @@ class Checkpoint:
 class CheckpointStore:
     """The newest checkpoints of one training run, in a folder of its own.
 
+    The folders of all but the KEEP_RUNS newest runs are deleted.
+
     Args:
       root: folder of the checkpoints of all runs; outside of TFX's artifacts, which are deleted
         when a node fails.
@@ -54,6 +59,10 @@ class CheckpointStore:
         self._keep = keep
         self.directory = pathlib.Path(root, fingerprint[:24])
         self.directory.mkdir(parents=True, exist_ok=True)
+        os.utime(self.directory)  # the newest of all, whichever run comes next
+        runs = sorted(self.directory.parent.glob("*/"), key=lambda run: run.stat().st_mtime)
+        for old in runs[:-KEEP_RUNS]:
+            shutil.rmtree(old, ignore_errors=True)
         for unfinished in self.directory.glob(".tmp-*"):  # of a process killed while writing
             unfinished.unlink(missing_ok=True)
 

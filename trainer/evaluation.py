@@ -34,7 +34,7 @@ def make_evaluation(
       labels: int64 [N]; the fakes get the same classes.
       dataset: name of the data set; the pinned classifier judges labels of its own only.
       config: says how many fakes are drawn (at most N) and how long their latents are.
-      architecture: says where latents come from, and whether there is a class to ask for.
+      architecture: says where latents come from, and whether labels are an input.
       seed: of the latents, the same at every call.
 
     Returns:
@@ -43,7 +43,7 @@ def make_evaluation(
       `accuracy_<count>_eval`.
     """
     count = min(config.eval_samples, len(images))
-    asked = np.resize(labels, count)
+    wanted = np.resize(labels, count)
     latents = draw_latents(
         [count, config.latent_dim], tf.constant([seed, 1]), architecture.latent_distribution
     ).numpy()
@@ -52,12 +52,12 @@ def make_evaluation(
 
     def evaluate(generate: Generate) -> Mapping[str, float]:
         fakes = np.concatenate(
-            [generate(latents[i : i + 500], asked[i : i + 500]) for i in range(0, count, 500)]
+            [generate(latents[i : i + 500], wanted[i : i + 500]) for i in range(0, count, 500)]
         )
         features, probabilities = extractor.features_and_probabilities(to_uint8(fakes))
         found = {f"fid_{count}_eval": frechet_distance_from_features(features, reference)}
         if architecture.conditional and extractor.dataset == dataset:
-            found[f"accuracy_{count}_eval"] = float(np.mean(probabilities.argmax(1) == asked))
+            found[f"accuracy_{count}_eval"] = float(np.mean(probabilities.argmax(1) == wanted))
         return found
 
     return evaluate

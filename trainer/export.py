@@ -7,7 +7,7 @@ Four signatures, every input and output with an open first dimension:
   describe(seed int64 [N])                                 -> contract string [N], as JSON
 
 Label -1 asks for any class, which the seed chooses. An unconditional generator takes no other label
-than -1, in all three: whoever asks it for a seven is told so, instead of getting what comes.
+than -1 in all three, so that a request for a seven fails instead of returning any digit.
 """
 
 import dataclasses
@@ -55,7 +55,7 @@ class ExportedGenerator(tf.Module):
                 message = f"label must lie in {lowest}..{highest}, got:"
             else:
                 lowest = highest = ANY_LABEL
-                message = f"label must be {ANY_LABEL}: this generator takes no wishes, got:"
+                message = f"label must be {ANY_LABEL}: this generator is unconditional, got:"
             inside = tf.reduce_all((label >= lowest) & (label <= highest))
             with tf.control_dependencies([tf.debugging.Assert(inside, [message, label])]):
                 return tf.identity(label)

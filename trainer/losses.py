@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 class GanLoss(NamedTuple):
-    """The three terms of a GAN's game."""
+    """The losses of a GAN as three functions of logits."""
 
     real: Callable[[tf.Tensor], tf.Tensor]  # discriminator, on logits of real images
     fake: Callable[[tf.Tensor], tf.Tensor]  # discriminator, on logits of fakes

@@ -16,7 +16,13 @@ from keras.initializers import RandomNormal
 
 from common.images import IMAGE_SHAPE
 from trainer.latents import Distribution
-from trainer.layers import FusedBatchNormalization, LeakyReLU, PixelShuffle, PixelUnshuffle
+from trainer.layers import (
+    FusedBatchNormalization,
+    GreyLevels,
+    LeakyReLU,
+    PixelShuffle,
+    PixelUnshuffle,
+)
 from trainer.training_config import TrainingConfig
 
 FEATURES = 256  # length of the vector on which the discriminator decides
@@ -45,7 +51,8 @@ def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
     x = layers.ReLU(name="relu_14x14")(x)
     x = layers.Conv2D(4, 3, padding="same", name="to_blocks")(x)
     x = PixelShuffle(name="up_28x28")(x)
-    image = layers.Activation("tanh", dtype="float32", name="image")(x)
+    x = layers.Activation("tanh", dtype="float32", name="tanh")(x)
+    image = GreyLevels(dtype="float32", name="image")(x, latent)
     return keras.Model([latent, label], image, name="generator")
 
 
@@ -88,7 +95,7 @@ class Architecture:
         conditional of [N] int64 labels, to [N, 28, 28, 1] float32 in [-1, 1].
       build_discriminator: (config, num_classes) -> network of such images, and where conditional
         of labels, to [N, 1] float32 logits.
-      conditional: whether both networks are told the label.
+      conditional: whether the label is an input of both networks.
       latent_distribution: where latents come from.
     """
 
@@ -98,7 +105,7 @@ class Architecture:
     latent_distribution: Distribution
 
     def inputs(self, first: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
-        """What a network is called with: latents or images, and labels if it is told them."""
+        """The inputs of a network: latents or images, and labels if it is conditional."""
         return [first, labels] if self.conditional else [first]
 
 
@@ -109,7 +116,7 @@ CDCGAN = Architecture(
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """Both players."""
+    """Generator and discriminator."""
 
     generator: keras.Model
     discriminator: keras.Model

@@ -1,4 +1,4 @@
-"""TFX's door to the training: Examples and a transform graph in, a SavedModel out."""
+"""TFX Trainer entry point: Examples and a transform graph in, a SavedModel out."""
 
 import hashlib
 import io
@@ -18,14 +18,14 @@ from common.images import IMAGE_SHAPE, to_uint8
 from trainer.evaluation import make_evaluation
 from trainer.export import export_generator
 from trainer.training import LOOPS, OtherNetworksError, train
-from trainer.training_config import NO_BASE_MODEL, TrainingConfig, resolve_precision
+from trainer.training_config import NO_BASE_MODEL, make_config, resolve_precision
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
 
 logger = logging.getLogger(__name__)
 
-# Weights of both players, beside the SavedModel but not in it: serving needs half of them only.
+# Weights of both networks, beside the SavedModel: serving needs the generator only.
 WARM_START_FILE = "Training/weights.npz"
 PARSE_BATCH = 500
 
@@ -38,7 +38,7 @@ def run_fn(fn_args: "FnArgs") -> None:
     `source_hash`, `preset` and `versions`.
     """
     custom = fn_args.custom_config
-    config = TrainingConfig.model_validate_json(custom["training"])
+    config = make_config(**json.loads(custom["training"]))
     architecture = LOOPS[config.model].architecture
     data, seed = custom["data"], int(custom["seed"])
     images, labels = read_split(fn_args.train_files, fn_args.transform_output)

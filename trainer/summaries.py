@@ -1,4 +1,4 @@
-"""What a training run leaves to look at: history, samples, pictures of the networks, TensorBoard.
+"""Records of a training run: history, samples, tables of the networks, TensorBoard.
 
 Everything is first written beside the checkpoints, where a kill can't take it, and copied to the
 artifact when training is done.
@@ -167,9 +167,9 @@ def _start_session(log_dir: pathlib.Path, first: int) -> None:
 
 
 def write_animation(frames: Sequence[pathlib.Path], path: pathlib.Path) -> None:
-    """Joins pictures of equal size to a GIF that rests on the last one; nothing if none."""
+    """Joins images of equal size to a GIF that pauses on the last one; writes nothing if none."""
     if not frames:
         return
-    pictures = [Image.open(frame).convert("L") for frame in frames]
-    durations = [200] * (len(pictures) - 1) + [2000]  # milliseconds
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    images = [Image.open(frame).convert("L") for frame in frames]
+    durations = [200] * (len(images) - 1) + [2000]  # milliseconds
+    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)

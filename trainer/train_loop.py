@@ -1,7 +1,7 @@
 """The GAN's training loop, written out: discriminator step, generator step, average, repeat.
 
 Everything random is a function of (seed, step): which images, which latents. So the state of a run
-is its weights, its optimisers' slots and its step; `trainer/training.py` keeps it.
+is its weights, its optimizers' slots and its step; `trainer/training.py` saves it.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,10 @@ from common.images import to_floats
 from trainer import losses, models
 from trainer.augmentation import shift_some
 from trainer.latents import draw_latents
+from trainer.layers import GreyLevels
 from trainer.training_config import TrainingConfig, resolve_precision
+
+GREY_LEVEL_FAKES = 5000  # to which the last layer of the generator is fitted
 
 
 class GanLoop:
@@ -53,7 +56,6 @@ class GanLoop:
         self.config = config
         self.images = tf.constant(images, tf.uint8)
         self.labels = tf.constant(labels, tf.int64)
-        self.loss = losses.LOSSES[config.loss]
 
         keras.utils.set_random_seed(seed % 2**32)
         precision = resolve_precision(config.precision)
@@ -65,7 +67,7 @@ class GanLoop:
         rate = config.learning_rate
         self.generator_optimizer = self.make_optimizer(rate)
         self.generator_optimizer.build(self.generator.trainable_variables)
-        self.discriminator_optimizer = self.make_optimizer(rate * config.discriminator_rate_ratio)
+        self.discriminator_optimizer = self.make_optimizer(rate * self.discriminator_rate_ratio)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
         self.seed = tf.constant([seed % 2**63, 0], tf.int64)
         self.step = tf.Variable(0, dtype=tf.int64)
@@ -75,25 +77,33 @@ class GanLoop:
         self._stopping = tf.Variable(False)
 
     def make_optimizer(self, rate: float) -> keras.optimizers.Optimizer:
-        """Adam, its learning rate falling linearly from `rate`."""
+        """Adam, its learning rate falling linearly from `rate` to 0."""
         config = self.config
         return keras.optimizers.Adam(
-            keras.optimizers.schedules.PolynomialDecay(
-                rate, config.steps, rate * config.final_rate_share
-            ),
+            keras.optimizers.schedules.PolynomialDecay(rate, config.steps, 0.0),
             beta_1=config.beta_1,
             beta_2=config.beta_2,
         )
 
     @property
-    def reals_a_step(self) -> int:
+    def discriminator_rate_ratio(self) -> float:
+        """The discriminator's learning rate over the generator's."""
+        return self.config.discriminator_rate_ratio
+
+    @property
+    def loss(self) -> losses.GanLoss:
+        """The losses of both networks."""
+        return losses.LOSSES[self.config.loss]
+
+    @property
+    def real_batch_size(self) -> int:
         """Real images that the discriminator sees in one step."""
         return self.config.batch_size
 
     @property
     def steps_per_epoch(self) -> int:
         """Steps after which every real image was seen."""
-        return -(-self.images.shape[0] // self.reals_a_step)
+        return -(-self.images.shape[0] // self.real_batch_size)
 
     @property
     def sample_interval(self) -> int:
@@ -156,7 +166,7 @@ class GanLoop:
             fake = self.generator(self.architecture.inputs(latent, labels), training=True)
         measured = self.discriminator_step(real, fake, labels)
         with tape:  # the same fakes, seen by the discriminator that has just learnt from them
-            g_loss = self.loss.generator(self.logits(self.shown(fake, 2), labels))
+            g_loss = self.loss.generator(self.logits(self.augment(fake, 2), labels))
         gradients = tape.gradient(g_loss, self.generator.trainable_variables)
         self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
         self.update_average()
@@ -166,9 +176,18 @@ class GanLoop:
     def discriminator_step(
         self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Teaches the discriminator; returns its losses, the penalty and the gradient's norm."""
+        """Updates the discriminator.
+
+        Args:
+          real: float32 [R, 28, 28, 1] in [-1, 1].
+          fake: float32 [N, 28, 28, 1] in [-1, 1].
+          labels: int64 [N], of both.
+
+        Returns:
+          Scalars by name: its losses, the penalty and the norm of its gradient.
+        """
         config = self.config
-        real, fake = self.shown(real, 0), self.shown(fake, 1)
+        real, fake = self.augment(real, 0), self.augment(fake, 1)
         with tf.GradientTape() as tape:
             logits = self.logits(tf.concat([real, fake], 0), tf.concat([labels, labels], 0))
             real_logits, fake_logits = tf.split(logits, 2)
@@ -188,8 +207,8 @@ class GanLoop:
             "d_gradient_norm": tf.linalg.global_norm(gradients),
         }
 
-    def shown(self, images: tf.Tensor, stream: int) -> tf.Tensor:
-        """What the discriminator sees of the images; `stream` tells apart those of one step."""
+    def augment(self, images: tf.Tensor, stream: int) -> tf.Tensor:
+        """Some of the images shifted; each `stream` of a step has random numbers of its own."""
         config = self.config
         if config.augment_share == 0:
             return images
@@ -198,7 +217,7 @@ class GanLoop:
         return shift_some(images, key, config.augment_share, config.augment_shift)
 
     def logits(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The discriminator's opinion, float32 [N]."""
+        """The discriminator's logits of images in [-1, 1], float32 [N, 28, 28, 1] to [N]."""
         inputs = self.architecture.inputs(images, labels)
         return self.discriminator(inputs, training=True)[:, 0]
 
@@ -208,7 +227,7 @@ class GanLoop:
         Each epoch visits every image once, in an order of its own. The order is a cipher
         of the position, computed for the positions asked for, so there is nothing to store.
         """
-        count, batch = self.images.shape[0], self.reals_a_step
+        count, batch = self.images.shape[0], self.real_batch_size
         position = self.step * batch + tf.range(batch, dtype=tf.int64)
         epoch = position // count
         # The raw op, since `index_shuffle` pads a matrix of seeds on both sides (TF 2.16).
@@ -242,6 +261,21 @@ class GanLoop:
                 average.assign_add(rate * (weight - average))
             else:
                 average.assign(weight)
+
+    def fit_grey_levels(self) -> None:
+        """Fits the last layer of the averaged generator, if it is a `GreyLevels`, to its fakes."""
+        layer = self.average.layers[-1]
+        if not isinstance(layer, GreyLevels):
+            return
+        count = min(GREY_LEVEL_FAKES, self.images.shape[0])
+        shape = [count, self.config.latent_dim]
+        latents = draw_latents(shape, self.seed + 2, self.architecture.latent_distribution)
+        before = keras.Model(self.average.inputs, layer.input[0])
+        fakes = [
+            before([latents[i : i + 500], self.labels[i : min(i + 500, count)]], training=False)
+            for i in range(0, count, 500)
+        ]
+        layer.fit(tf.concat(fakes, 0).numpy(), self.images.numpy())
 
     def generate(self, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The averaged generator's images, float32 [N, 28, 28, 1] in [-1, 1]."""

@@ -134,7 +134,7 @@ def train(
 
 
 def _graph(loop: GanLoop) -> tf.Graph:
-    """The averaged generator and the discriminator behind it, for people to look at."""
+    """The averaged generator followed by the discriminator, for TensorBoard."""
     inputs = loop.architecture.inputs
 
     def networks(latent: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
@@ -199,6 +199,8 @@ def _run_to_the_end(
                 recorder.scalars(step, {**_mean_metrics(loop), "images_per_second": rate})
                 loop.metric_sums.assign(tf.zeros_like(loop.metric_sums))
                 interval_start = (step, trained)
+            if ends:
+                loop.fit_grey_levels()
             if evaluations and (step % evaluations == 0 or ends):
                 recorder.scalars(step, evaluate(loop.generate))
             if step % loop.sample_interval == 0 or ends:
@@ -277,7 +279,7 @@ def _mean_metrics(loop: GanLoop) -> dict[str, float]:
 
 
 def _report(loop: GanLoop, step: int, steps_a_second: float) -> None:
-    """Tells whoever looks on where the training is."""
+    """Logs the progress."""
     config, means = loop.config, _mean_metrics(loop)
     rate = steps_a_second * config.batch_size
     progress.info(

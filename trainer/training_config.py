@@ -1,88 +1,19 @@
 """Every setting of the Trainer, typed and checked, and its presets. Needs no TensorFlow."""
 
 import pathlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import pydantic
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-# Settings that every model takes, and those that only some of the ancestors take.
-_COMMON = (
-    "model",
-    "base_model",
-    "steps",
-    "batch_size",
-    "latent_dim",
-    "learning_rate",
-    "ema_half_life",
-    "ema_ramp_up",
-    "precision",
-    "log_interval",
-    "checkpoint_interval",
-    "keep_checkpoints",
-    "eval_interval",
-    "eval_samples",
+DEFAULT_MODEL = "cdcgan"
+MODEL = Field(
+    description="both networks and how they are trained; `--set model=... --settings` lists the "
+    "settings of each"
 )
-_ANCESTORS_ONLY = (
-    "normalization",
-    "activation",
-    "initializer",
-    "optimizer",
-    "sample_epochs",
-    "model_epochs",
-)
-
-# What the ancestors change, and which settings beyond the common ones they take. The fields of
-# TrainingConfig have the values of `cdcgan`.
-MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "cdcgan": {},
-    "dcgan": {
-        "steps": 2000,
-        "batch_size": 256,
-        "latent_dim": 100,
-        "learning_rate": 2e-4,
-        "beta_1": 0.5,
-        "beta_2": 0.999,
-        "ema_half_life": 0.0,
-        "sample_interval": 100,
-    },
-    "blocks5": {
-        "steps": 10_000,
-        "batch_size": 32,
-        "latent_dim": 196,
-        "learning_rate": 1e-3,
-        "ema_half_life": 0.0,
-        "sample_interval": 500,
-        "normalization": "batch",
-        "activation": "leaky_relu",
-        "initializer": "normal",
-        "optimizer": "adam",
-    },
-    "gaussian_mlp": {
-        "steps": 20_000,
-        "batch_size": 128,
-        "latent_dim": 100,
-        "learning_rate": 2e-4,
-        "beta_1": 0.5,
-        "beta_2": 0.999,
-        "ema_half_life": 0.0,
-        "sample_epochs": 1,
-        "model_epochs": 10,
-    },
-}
-NO_BASE_MODEL = (
-    "base_model=latest: no generator was blessed yet that training could start from; "
-    "train one without it first"
-)
-LEARNING_RATES = {"blocks5": (0.001, 0.0001)}  # where a model takes certain ones only
 
 
 class TrainingConfig(BaseModel):
-    """How a generator is trained; `seed` and data come from outside.
-
-    One class for all models: a setting that is left out has its model's default, one that its
-    model does not use is refused and absent from `model_dump`.
+    """What all models take; each has a class of its own with its own defaults.
 
     A value out of range or an unknown name raises pydantic's ValidationError, which names the
     field and what it takes.
@@ -90,55 +21,17 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model: Literal["cdcgan", "dcgan", "blocks5", "gaussian_mlp"] = Field(
-        "cdcgan",
-        description="both networks and how they play; `--set model=... --settings` lists the "
-        "settings of each",
-    )
+    model: str
     base_model: Literal["latest"] | None = Field(
         None,
         description="start from the weights of the latest blessed generator; null starts afresh",
     )
-    steps: int = Field(5000, ge=1, description="updates of each network")
-    batch_size: int = Field(128, ge=2, le=4096, description="real images, and fakes, a step")
-    latent_dim: int = Field(64, ge=1, le=4096, description="length of a latent vector")
-    generator_channels: int = Field(
-        64, ge=1, le=1024, description="channels of the generator at 14x14; twice that at 7x7"
-    )
-    discriminator_channels: int = Field(
-        32, ge=1, le=1024, description="channels of the discriminator at 14x14; twice that at 7x7"
-    )
-    loss: Literal["non_saturating", "hinge"] = Field("non_saturating", description="GAN loss")
-    learning_rate: float = Field(
-        2e-3, gt=0, le=1, description="the generator's learning rate at the first step"
-    )
-    discriminator_rate_ratio: float = Field(
-        1.0, gt=0, le=100, description="the discriminator's learning rate over the generator's"
-    )
-    final_rate_share: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="learning rate at the last step as a share of the first; linear between them",
-    )
-    beta_1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the first moment")
-    beta_2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")
-    r1_weight: float = Field(
-        0.6, ge=0, description="weight of the gradient penalty on real images; 0 is without"
-    )
-    r1_interval: int = Field(16, ge=1, description="steps from one gradient penalty to the next")
-    augment_share: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="share of images, real and fake, that the discriminator sees shifted; "
-        "against learning them by heart in a long training",
-    )
-    augment_shift: int = Field(
-        2, ge=1, le=14, description="pixels that such an image is shifted by, at most, each way"
-    )
+    steps: int = Field(ge=1, description="updates of each network")
+    batch_size: int = Field(128, ge=2, le=4096, description="real images, and fakes, per step")
+    latent_dim: int = Field(100, ge=1, le=4096, description="length of a latent vector")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="Adam's, for both networks")
     ema_half_life: float = Field(
-        10_000.0,
+        0.0,
         ge=0,
         description="steps after which an update counts half in the averaged generator; "
         "0 is no average",
@@ -152,86 +45,132 @@ class TrainingConfig(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="arithmetic of training; auto is bfloat16 where the CPU computes it"
     )
-    log_interval: int = Field(50, ge=1, description="steps from one line of history to the next")
-    sample_interval: int = Field(250, ge=1, description="steps from one sample grid to the next")
-    checkpoint_interval: int = Field(500, ge=1, description="steps from checkpoint to checkpoint")
-    keep_checkpoints: int = Field(3, ge=1, le=100, description="newest checkpoints that are kept")
+    log_interval: int = Field(50, ge=1, description="steps between two lines of the history")
+    checkpoint_interval: int = Field(500, ge=1, description="steps between two checkpoints")
+    keep_checkpoints: int = Field(3, ge=1, le=100, description="newest checkpoints that stay")
     eval_interval: int = Field(
-        0, ge=0, description="steps from one FID on the eval split to the next; 0 is never"
+        0, ge=0, description="steps between two measurements of FID on the eval split; 0 is never"
     )
     eval_samples: int = Field(2000, ge=100, description="images generated for such an FID")
+
+
+class CdcganConfig(TrainingConfig):
+    """The default: a class-conditional DCGAN with a projection discriminator."""
+
+    model: Literal["cdcgan"] = MODEL
+    steps: int = Field(5000, ge=1, description="updates of each network")
+    latent_dim: int = Field(64, ge=1, le=4096, description="length of a latent vector")
+    generator_channels: int = Field(
+        64, ge=1, le=1024, description="channels of the generator at 14x14; twice that at 7x7"
+    )
+    discriminator_channels: int = Field(
+        32, ge=1, le=1024, description="channels of the discriminator at 14x14; twice that at 7x7"
+    )
+    loss: Literal["non_saturating", "hinge"] = Field("non_saturating", description="GAN loss")
+    learning_rate: float = Field(
+        2e-3,
+        gt=0,
+        le=1,
+        description="the generator's learning rate at the first step; falls linearly to 0",
+    )
+    discriminator_rate_ratio: float = Field(
+        1.0, gt=0, le=100, description="the discriminator's learning rate over the generator's"
+    )
+    beta_1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the first moment")
+    beta_2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")
+    r1_weight: float = Field(
+        0.6, ge=0, description="weight of the gradient penalty on real images; 0 is none"
+    )
+    r1_interval: int = Field(16, ge=1, description="steps between two gradient penalties")
+    augment_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of images, real and fake, that are shifted before the discriminator "
+        "sees them; against memorising them in a long training",
+    )
+    augment_shift: int = Field(
+        2, ge=1, le=14, description="largest shift of such an image in pixels, each way"
+    )
+    ema_half_life: float = Field(
+        10_000.0,
+        ge=0,
+        description="steps after which an update counts half in the averaged generator; "
+        "0 is no average",
+    )
+    sample_interval: int = Field(250, ge=1, description="steps between two sample grids")
+
+
+class DcganConfig(TrainingConfig):
+    """The deep convolutional GAN, without labels."""
+
+    model: Literal["dcgan"] = MODEL
+    steps: int = Field(2000, ge=1, description="updates of each network")
+    batch_size: int = Field(256, ge=2, le=4096, description="real images, and fakes, per step")
+    beta_1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
+    beta_2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment")
+    sample_interval: int = Field(100, ge=1, description="steps between two sample grids")
+
+
+class Blocks5Config(TrainingConfig):
+    """Five blocks of convolution, normalisation and activation on each side, without labels."""
+
+    model: Literal["blocks5"] = MODEL
+    steps: int = Field(10_000, ge=1, description="updates of each network")
+    batch_size: int = Field(32, ge=2, le=4096, description="real images, and fakes, per step")
+    latent_dim: int = Field(196, ge=1, le=4096, description="length of a latent vector")
+    learning_rate: Literal[0.001, 0.0001] = Field(0.001, description="of both networks")
     normalization: Literal["batch", "group"] = Field(
-        "batch", description="blocks5: what each block normalises over"
+        "batch", description="what each block normalises over"
     )
     activation: Literal["relu", "leaky_relu"] = Field(
-        "leaky_relu", description="blocks5: what each block ends with"
+        "leaky_relu", description="what each block ends with"
     )
     initializer: Literal["normal", "xavier"] = Field(
-        "normal", description="blocks5: first weights, normal(0, 0.02) or Glorot's uniform ones"
+        "normal", description="first weights: normal(0, 0.02) or Glorot's uniform ones"
     )
-    optimizer: Literal["adam", "sgd"] = Field("adam", description="blocks5: of both networks")
-    sample_epochs: int = Field(
-        1, ge=1, description="gaussian_mlp: epochs from one sample grid to the next"
+    optimizer: Literal["adam", "sgd"] = Field("adam", description="of both networks")
+    sample_interval: int = Field(500, ge=1, description="steps between two sample grids")
+
+
+class GaussianMlpConfig(TrainingConfig):
+    """Dense networks, without labels."""
+
+    model: Literal["gaussian_mlp"] = MODEL
+    steps: int = Field(20_000, ge=1, description="updates of each network")
+    batch_size: int = Field(
+        128, ge=2, le=4096, multiple_of=2, description="images per step, half of them real"
     )
-    model_epochs: int = Field(
-        10, ge=1, description="gaussian_mlp: epochs from one saved generator to the next"
-    )
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _with_the_defaults_of_the_model(cls, values: Any) -> Any:
-        model = values.get("model", "cdcgan") if isinstance(values, dict) else None
-        defaults = MODEL_DEFAULTS.get(model, {}) if isinstance(model, str) else {}
-        return {**defaults, **values} if defaults else values
-
-    @pydantic.field_validator("*", mode="before")
-    @classmethod
-    def _used_by_the_model(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        model = info.data.get("model")  # missing where it is itself refused
-        if model and info.field_name not in settings_of(model):
-            users = [name for name in MODEL_DEFAULTS if info.field_name in settings_of(name)]
-            raise PydanticCustomError(
-                "unused_setting",
-                "is not used by model '{model}', only by {users}; {model} takes {settings}",
-                {
-                    "model": model,
-                    "users": " and ".join(users),
-                    "settings": ", ".join(settings_of(model)),
-                },
-            )
-        return value
-
-    @pydantic.field_validator("learning_rate")
-    @classmethod
-    def _one_of_the_models_rates(cls, value: float, info: pydantic.ValidationInfo) -> float:
-        rates = LEARNING_RATES.get(info.data.get("model", ""))
-        if rates and value not in rates:
-            raise PydanticCustomError(
-                "learning_rate",
-                "model '{model}' takes {rates}",
-                {"model": info.data["model"], "rates": " or ".join(map(str, rates))},
-            )
-        return value
-
-    @pydantic.field_validator("batch_size")
-    @classmethod
-    def _halves_of_a_batch(cls, value: int, info: pydantic.ValidationInfo) -> int:
-        if info.data.get("model") == "gaussian_mlp" and value % 2:
-            raise PydanticCustomError("odd_batch", "half of its images are real: an even number")
-        return value
-
-    @pydantic.model_serializer(mode="wrap")
-    def _used_settings(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        used = settings_of(self.model)
-        return {name: value for name, value in handler(self).items() if name in used}
+    beta_1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
+    beta_2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment")
+    sample_epochs: int = Field(1, ge=1, description="epochs between two sample grids")
+    model_epochs: int = Field(10, ge=1, description="epochs between two saved generators")
 
 
-def settings_of(model: str) -> tuple[str, ...]:
-    """Names of the settings that `model` uses."""
-    if model == "cdcgan":
-        return tuple(name for name in TrainingConfig.model_fields if name not in _ANCESTORS_ONLY)
-    mine = {*_COMMON, *MODEL_DEFAULTS[model]}
-    return tuple(name for name in TrainingConfig.model_fields if name in mine)
+MODELS: dict[str, type[TrainingConfig]] = {
+    "cdcgan": CdcganConfig,
+    "dcgan": DcganConfig,
+    "blocks5": Blocks5Config,
+    "gaussian_mlp": GaussianMlpConfig,
+}
+# Where a field must be one of them: `model` says which.
+AnyTrainingConfig = Annotated[
+    CdcganConfig | DcganConfig | Blocks5Config | GaussianMlpConfig,
+    Field(discriminator="model"),
+]
+NO_BASE_MODEL = (
+    "base_model=latest: no generator was blessed yet that training could start from; "
+    "train one without it first"
+)
+
+
+def make_config(**values: Any) -> TrainingConfig:
+    """Checked settings of the model that `values["model"]` names, the default where it does not.
+
+    Raises:
+      pydantic.ValidationError: it has no such setting, or does not take this value.
+    """
+    return TypeAdapter(AnyTrainingConfig).validate_python({"model": DEFAULT_MODEL, **values})
 
 
 # By preset and model: what they change.

@@ -9,7 +9,7 @@ from benchmarks import ceiling, training
 from benchmarks.contenders import CONTENDERS
 from tests.trainer.conftest import TINY
 from trainer.train_loop import GanLoop
-from trainer.training_config import TrainingConfig
+from trainer.training_config import make_config
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_the_naive_recipe_has_the_size_that_it_was_measured_with(data):
 
 
 def test_the_ceiling_counts_every_kernel_of_a_step(data):
-    loop = GanLoop(*data, TrainingConfig(**TINY), 4, 0)  # 8 images a batch, 8 channels
+    loop = GanLoop(*data, make_config(**TINY), 4, 0)  # 8 images a batch, 8 channels
     works = {work.name: work for work in ceiling.works_of(loop)}
     up = works["G, up_14x14"]
     assert up.passes == ceiling.PASSES
@@ -116,7 +116,7 @@ def test_the_ceiling_counts_every_kernel_of_a_step(data):
 def test_each_kernel_gives_what_its_layer_or_gradient_has_the_shape_of(data, which):
     import tensorflow as tf
 
-    loop = GanLoop(*data, TrainingConfig(**TINY), 4, 0)
+    loop = GanLoop(*data, make_config(**TINY), 4, 0)
     for work in ceiling.works_of(loop):
         operation, arguments = work.kernel(which, tf.float32)
         expected = {

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from trainer.training_config import TrainingConfig
+from trainer.training_config import TrainingConfig, make_config
 
 TINY = {
     "steps": 10,
@@ -36,7 +36,7 @@ TINY_OF = {
 
 @pytest.fixture(scope="session")
 def tiny_config() -> TrainingConfig:
-    return TrainingConfig(**TINY)
+    return make_config(**TINY)
 
 
 @pytest.fixture(scope="session")

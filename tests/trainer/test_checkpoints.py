@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.files import write_atomically
-from trainer.checkpoints import CheckpointStore, stop_on_signals
+from trainer.checkpoints import KEEP_RUNS, CheckpointStore, stop_on_signals
 
 
 def arrays(value: float) -> dict[str, np.ndarray]:
@@ -29,6 +29,16 @@ def test_only_the_newest_are_kept(tmp_path):
     for step in (8, 9, 10, 11):
         store.save(step, arrays(step))
     assert [path.name for path in store.paths()] == ["step-0000000010.ckpt", "step-0000000011.ckpt"]
+
+
+def test_folders_of_old_runs_are_deleted_and_a_resumed_run_is_new_again(tmp_path):
+    runs = [f"run{number}" for number in range(KEEP_RUNS + 1)]
+    for hour, run in enumerate(runs[:-1]):
+        CheckpointStore(tmp_path, run).save(1, arrays(1))
+        os.utime(tmp_path / run, (3600 * hour, 3600 * hour))
+    assert CheckpointStore(tmp_path, runs[0]).latest()
+    CheckpointStore(tmp_path, runs[-1])
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [runs[0], *runs[2:]]
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from trainer import models
-from trainer.training_config import TrainingConfig
+from trainer.training_config import make_config
 
 
 @pytest.mark.parametrize("num_classes", [2, 345])
@@ -40,6 +40,6 @@ def test_building_leaves_the_global_policy_as_it_was(tiny_config):
 
 
 def test_width_is_a_setting(tiny_config):
-    wide = TrainingConfig(**{**tiny_config.model_dump(), "generator_channels": 16})
+    wide = make_config(**{**tiny_config.model_dump(), "generator_channels": 16})
     narrow_parameters = models.float32_generator(tiny_config, 4).count_params()
     assert models.float32_generator(wide, 4).count_params() > narrow_parameters

@@ -36,7 +36,8 @@ def test_a_table_counts_every_parameter_and_says_which_are_trained(tables):
         assert len(table["layers"]) == len(network.layers)
     generator = tables["generator"][1]
     untrained = generator["parameters"] - generator["trainable_parameters"]
-    assert untrained == 2 * (16 + 8)  # mean and variance of two batch normalisations
+    # Mean and variance of two batch normalisations; the curve and the white of the grey levels.
+    assert untrained == 2 * (16 + 8) + 1021 + 2 * 256
 
 
 def test_a_table_says_what_each_layer_is_fed_with(tables):

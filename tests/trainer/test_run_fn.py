@@ -16,7 +16,7 @@ from common.contract import GeneratorContract
 from components.transform.preprocessing import preprocessing_fn
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
 from trainer.run_fn import read_split, run_fn
-from trainer.training_config import TrainingConfig
+from trainer.training_config import make_config
 
 SPEC = {
     "image": tf.io.FixedLenFeature([], tf.string),
@@ -73,7 +73,7 @@ def fn_args(tiny_data, transform_output, tmp_path):
         model_run_dir=str(tmp_path / "model_run"),
         base_model=None,
         custom_config={
-            "training": TrainingConfig(**{**TINY, "steps": 3}).model_dump_json(),
+            "training": make_config(**{**TINY, "steps": 3}).model_dump_json(),
             "seed": 7,
             "data": {"name": "tiny", "num_classes": CLASSES, "class_names": list("abcd")},
             "checkpoint_root": str(tmp_path / "checkpoints"),
@@ -117,8 +117,8 @@ def test_run_fn_leaves_a_model_its_contract_and_the_records(fn_args, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["dcgan", "blocks5", "gaussian_mlp"])
-def test_the_ancestors_go_the_same_way(fn_args, model, tmp_path):
-    settings = TrainingConfig(**{**TINY_OF[model], "steps": 2, "eval_interval": 1})
+def test_the_variants_go_the_same_way(fn_args, model, tmp_path):
+    settings = make_config(**{**TINY_OF[model], "steps": 2, "eval_interval": 1})
     fn_args.custom_config = {**fn_args.custom_config, "training": settings.model_dump_json()}
     run_fn(fn_args)
     contract = GeneratorContract.load(fn_args.serving_model_dir)
@@ -148,7 +148,7 @@ def test_a_base_model_is_where_training_starts(fn_args, tmp_path):
     fn_args.base_model = fn_args.serving_model_dir
     fn_args.serving_model_dir = str(tmp_path / "second" / "Format-Serving")
     settings = json.loads(fn_args.custom_config["training"])
-    frozen = TrainingConfig(**{**settings, "steps": 1, "learning_rate": 1e-12})
+    frozen = make_config(**{**settings, "steps": 1, "learning_rate": 1e-12})
     fn_args.custom_config = {**fn_args.custom_config, "training": frozen.model_dump_json()}
     run_fn(fn_args)
     with np.load(tmp_path / "model" / "Training" / "weights.npz") as first:
@@ -169,7 +169,7 @@ def test_a_base_model_of_other_networks_is_refused_and_both_are_named(fn_args, t
     fn_args.base_model = fn_args.serving_model_dir
     fn_args.serving_model_dir = str(tmp_path / "second" / "Format-Serving")
     for changes in ({**TINY, "generator_channels": 9}, TINY_OF["dcgan"]):
-        settings = TrainingConfig(**changes).model_dump_json()
+        settings = make_config(**changes).model_dump_json()
         fn_args.custom_config = {**fn_args.custom_config, "training": settings}
         model = changes.get("model", "cdcgan")
         with pytest.raises(ValueError, match=f"can.t start from .*is a cdcgan.*trains a {model}"):
@@ -177,7 +177,7 @@ def test_a_base_model_of_other_networks_is_refused_and_both_are_named(fn_args, t
 
 
 def test_a_base_model_that_there_is_not_is_refused(fn_args):
-    settings = TrainingConfig(**TINY, base_model="latest").model_dump_json()
+    settings = make_config(**TINY, base_model="latest").model_dump_json()
     fn_args.custom_config = {**fn_args.custom_config, "training": settings}
     with pytest.raises(ValueError, match="no generator was blessed yet"):
         run_fn(fn_args)
@@ -188,7 +188,7 @@ def test_the_eval_split_is_looked_at_each_interval_and_changes_no_weight(fn_args
     with np.load(tmp_path / "model" / "Training" / "weights.npz") as archive:
         unwatched = dict(archive)
     settings = json.loads(fn_args.custom_config["training"])
-    watched = TrainingConfig(**{**settings, "eval_interval": 2, "eval_samples": 100})
+    watched = make_config(**{**settings, "eval_interval": 2, "eval_samples": 100})
     fn_args.custom_config = {**fn_args.custom_config, "training": watched.model_dump_json()}
     run_fn(fn_args)
     records = map(json.loads, (tmp_path / "model_run" / "history.jsonl").read_text().splitlines())

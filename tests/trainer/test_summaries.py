@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
 from trainer.summaries import TAGS, RunRecorder
 from trainer.training import train
-from trainer.training_config import TrainingConfig
+from trainer.training_config import make_config
 
 
 def read(folder) -> EventAccumulator:
@@ -62,9 +62,9 @@ def test_hyperparameters_are_those_of_the_run_and_it_says_that_it_ended(events):
 
     found = content("session_start_info").session_start_info.hparams
     assert found["model"].string_value == "cdcgan"
-    assert found["learning_rate"].number_value == TrainingConfig(**TINY).learning_rate
+    assert found["learning_rate"].number_value == make_config(**TINY).learning_rate
     assert found["seed"].number_value == 7
-    assert set(found) == {*TrainingConfig(**TINY).model_dump(), "seed"}
+    assert set(found) == {*make_config(**TINY).model_dump(), "seed"}
     assert content("session_end_info").session_end_info.status == 1  # success
 
 
@@ -79,7 +79,7 @@ def test_quality_and_reconstruction_are_logged_where_they_are_measured(tiny_data
     values = iter([3.5, 2.5])
     train(
         *tiny_data,
-        TrainingConfig(**{**TINY_OF["blocks5"], "steps": 4, "eval_interval": 2}),
+        make_config(**{**TINY_OF["blocks5"], "steps": 4, "eval_interval": 2}),
         CLASSES,
         0,
         checkpoint_dir=tmp_path,

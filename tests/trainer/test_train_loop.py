@@ -32,11 +32,11 @@ def test_the_average_follows_weights_and_batchnorm_statistics(tiny_data, tiny_co
         np.testing.assert_allclose(new.numpy(), old + rate, atol=1e-6)
 
 
-def test_the_discriminator_sees_only_what_it_is_shown(tiny_data, tiny_config):
+def test_the_discriminator_sees_augmented_images_only(tiny_data, tiny_config):
     seen = []
 
     class Blindfolded(GanLoop):
-        def shown(self, images, stream):
+        def augment(self, images, stream):
             return 0.0 * images + float(stream)
 
         def logits(self, images, labels):
@@ -50,9 +50,9 @@ def test_the_discriminator_sees_only_what_it_is_shown(tiny_data, tiny_config):
 def test_what_is_shown_is_shifted_anew_for_each_stream_and_step(tiny_data, tiny_config):
     loop = GanLoop(*tiny_data, tiny_config, CLASSES, 3)
     images, _ = loop.real_batch()
-    first, again, fakes = (loop.shown(images, stream).numpy() for stream in (0, 0, 1))
+    first, again, fakes = (loop.augment(images, stream).numpy() for stream in (0, 0, 1))
     loop.step.assign_add(1)
-    later = loop.shown(images, 0).numpy()
+    later = loop.augment(images, 0).numpy()
     np.testing.assert_array_equal(first, again)
     for other in (images.numpy(), fakes, later):
         assert np.any(first != other)

@@ -18,7 +18,7 @@ from trainer import training
 from trainer.checkpoints import CheckpointStore, TrainingInterrupted
 from trainer.train_loop import GanLoop
 from trainer.training import NonFiniteLossError, train
-from trainer.training_config import TrainingConfig
+from trainer.training_config import make_config
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -32,7 +32,7 @@ def assert_same_weights(a, b):
 def run(data, folder, seed=7, model="cdcgan", **changes):
     return train(
         *data,
-        TrainingConfig(**{**TINY_OF[model], **changes}),
+        make_config(**{**TINY_OF[model], **changes}),
         CLASSES,
         seed,
         checkpoint_dir=folder / "checkpoints",
@@ -234,7 +234,7 @@ def test_the_records_of_a_run_are_complete(tiny_run):
 
 
 def test_gaussian_mlp_saves_images_every_epoch_and_the_generator_every_tenth(tiny_data, tmp_path):
-    defaults = TrainingConfig(model="gaussian_mlp")
+    defaults = make_config(model="gaussian_mlp")
     assert (defaults.sample_epochs, defaults.model_epochs) == (1, 10)
     # Half of each batch of 24 is real: 60 images are an epoch of 5 steps.
     result = run(tiny_data, tmp_path, model="gaussian_mlp", batch_size=24, steps=20, model_epochs=2)
@@ -258,7 +258,7 @@ def test_what_evaluate_returns_enters_the_history(tiny_data, tmp_path, tiny_conf
 
     result = train(
         *tiny_data,
-        TrainingConfig(**{**TINY, "steps": 4, "eval_interval": 2}),
+        make_config(**{**TINY, "steps": 4, "eval_interval": 2}),
         CLASSES,
         0,
         checkpoint_dir=tmp_path,
@@ -271,12 +271,12 @@ def test_what_evaluate_returns_enters_the_history(tiny_data, tmp_path, tiny_conf
 def test_initial_weights_are_where_a_run_starts(tiny_run, tiny_data, tiny_config, tmp_path):
     result, _, _ = tiny_run
     kwargs = {"checkpoint_dir": tmp_path / "c", "output_dir": tmp_path / "o"}
-    config = TrainingConfig(**{**TINY, "steps": 1, "learning_rate": 1e-12})
+    config = make_config(**{**TINY, "steps": 1, "learning_rate": 1e-12})
     started = train(*tiny_data, config, CLASSES, 9, initial_weights=result.weights, **kwargs)
     for name, weight in result.weights.items():
         if name.startswith("discriminator/"):
             np.testing.assert_allclose(started.weights[name], weight, atol=1e-6)
-    wide = TrainingConfig(**{**TINY, "generator_channels": 9})
+    wide = make_config(**{**TINY, "generator_channels": 9})
     kwargs["checkpoint_dir"] = tmp_path / "d"
     with pytest.raises(ValueError, match="belong to other networks"):
         train(*tiny_data, wide, CLASSES, 9, initial_weights=result.weights, **kwargs)

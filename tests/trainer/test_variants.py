@@ -10,19 +10,19 @@ import tensorflow as tf
 from tests.trainer.conftest import TINY_OF
 from trainer import models
 from trainer.training import LOOPS
-from trainer.training_config import TrainingConfig
+from trainer.training_config import make_config
 from trainer.variants import blocks5
 
-ANCESTORS = ("dcgan", "blocks5", "gaussian_mlp")
+VARIANTS = ("dcgan", "blocks5", "gaussian_mlp")
 
 
 def loop_of(tiny_data, model, **changes):
-    config = TrainingConfig(**{**TINY_OF[model], **changes})
+    config = make_config(**{**TINY_OF[model], **changes})
     return LOOPS[model](*tiny_data, config, 4, 3)
 
 
 def networks_of(model, precision="float32", **settings):
-    config = TrainingConfig(model=model, **settings)
+    config = make_config(model=model, **settings)
     architecture = LOOPS[model].architecture
     return config, models.build_networks(config, 10, precision, architecture)
 
@@ -32,7 +32,7 @@ def trained(network) -> int:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("model", ANCESTORS)
+@pytest.mark.parametrize("model", VARIANTS)
 def test_networks_map_latents_to_images_and_images_to_one_logit_without_labels(model, precision):
     config, networks = networks_of(model, precision)
     image = networks.generator([np.zeros([3, config.latent_dim], np.float32)], training=False)
@@ -137,13 +137,13 @@ def test_gaussian_mlp_is_dense_and_its_discriminator_sees_half_real_half_fake(ti
     assert (len(real), len(fake)) == (16, 32)
     seen = []
     loop.logits = lambda images, labels: seen.append(images) or tf.zeros(len(images))
-    real_logits, fake_logits = loop.opinions(real, fake, labels)
+    real_logits, fake_logits = loop.discriminator_logits(real, fake, labels)
     assert (len(real_logits), len(fake_logits)) == (16, 16)
     (batch,) = seen
     np.testing.assert_array_equal(batch, np.concatenate([real, fake[:16]]))
 
 
-@pytest.mark.parametrize("model", ANCESTORS)
+@pytest.mark.parametrize("model", VARIANTS)
 def test_without_an_average_the_generator_itself_is_kept(tiny_data, model):
     loop = loop_of(tiny_data, model)
     loop.run(tf.constant(2, tf.int64))

@@ -57,7 +57,7 @@ def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model
 
 
 class DcganLoop(UnconditionalLoop):
-    """The step is the ancestors' common one; the latents are uniform on [-1, 1]."""
+    """The variants' common step; the latents are uniform on [-1, 1]."""
 
     architecture = Architecture(
         build_generator, build_discriminator, conditional=False, latent_distribution="uniform"

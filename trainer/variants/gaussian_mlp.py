@@ -50,7 +50,7 @@ class GaussianMlpLoop(UnconditionalLoop):
     )
 
     @property
-    def reals_a_step(self) -> int:
+    def real_batch_size(self) -> int:
         return self.config.batch_size // 2
 
     @property
@@ -61,9 +61,9 @@ class GaussianMlpLoop(UnconditionalLoop):
     def model_interval(self) -> int:
         return self.config.model_epochs * self.steps_per_epoch
 
-    def opinions(
+    def discriminator_logits(
         self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Logits of one batch: the real images and as many of the fakes."""
-        logits = self.logits(tf.concat([real, fake[: self.reals_a_step]], 0), labels)
+        logits = self.logits(tf.concat([real, fake[: self.real_batch_size]], 0), labels)
         return tuple(tf.split(logits, 2))

@@ -1,4 +1,4 @@
-"""What the ancestors' training has in common: no labels, no penalty, a steady learning rate."""
+"""What the variants' training has in common: no labels, no penalty, a constant learning rate."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ from trainer.train_loop import GanLoop
 
 
 class UnconditionalLoop(GanLoop):
-    """The game of Goodfellow et al. 2014, with the generator's loss of its section 3.
+    """The training of Goodfellow et al. 2014, with the generator's loss of its section 3.
 
     The discriminator sees real images and fakes in batches of their own, since its batch
     normalisation would mix the two (Radford et al. 2015 and their code).
@@ -16,23 +16,22 @@ class UnconditionalLoop(GanLoop):
 
     metrics = ("d_loss_real", "d_loss_fake", "g_loss", "d_gradient_norm", "g_gradient_norm")
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        # Binary cross-entropy for both players. The discriminator ends with a logit and not with a
-        # sigmoid: the logarithm of a sigmoid that has rounded to 0 or 1 is infinite or has no
-        # gradient, the softplus of the logit is the same number and stays finite.
-        self.loss = losses.LOSSES["non_saturating"]
+    # Binary cross-entropy for both networks. The discriminator ends with a logit and not with a
+    # sigmoid: the logarithm of a sigmoid that has rounded to 0 or 1 is infinite or has no
+    # gradient, the softplus of the logit is the same number and stays finite.
+    loss = losses.LOSSES["non_saturating"]
+    discriminator_rate_ratio = 1.0
 
     def make_optimizer(self, rate: float) -> keras.optimizers.Optimizer:
-        """Adam with one learning rate throughout."""
+        """Adam with a constant learning rate."""
         return keras.optimizers.Adam(rate, beta_1=self.config.beta_1, beta_2=self.config.beta_2)
 
     def discriminator_step(
         self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Teaches the discriminator; returns its losses and the gradient's norm."""
+        """Updates the discriminator; returns its losses and the norm of its gradient."""
         with tf.GradientTape() as tape:
-            real_logits, fake_logits = self.opinions(real, fake, labels)
+            real_logits, fake_logits = self.discriminator_logits(real, fake, labels)
             loss_real, loss_fake = self.loss.real(real_logits), self.loss.fake(fake_logits)
             loss = loss_real + loss_fake
         gradients = tape.gradient(loss, self.discriminator.trainable_variables)
@@ -43,8 +42,12 @@ class UnconditionalLoop(GanLoop):
             "d_gradient_norm": tf.linalg.global_norm(gradients),
         }
 
-    def opinions(
+    def discriminator_logits(
         self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The discriminator's logits of real images and of fakes, float32 [N] each."""
         return self.logits(real, labels), self.logits(fake, labels)
+
+    def augment(self, images: tf.Tensor, stream: int) -> tf.Tensor:
+        """The images as they are."""
+        return images

@@ -19,7 +19,7 @@ from serving import versions
 from serving.native import build
 from trainer import models
 from trainer.export import export_generator
-from trainer.training_config import TrainingConfig
+from trainer.training_config import make_config
 
 REASON = next(
     (
@@ -53,7 +53,7 @@ PUSHED = {
 
 def push(workspace, number=5, *, conditional=True, distribution="normal") -> versions.Version:
     """Pushes a generator with loud random weights: its pixels are anything from black to white."""
-    config = TrainingConfig(latent_dim=24, generator_channels=16)
+    config = make_config(latent_dim=24, generator_channels=16)
     keras.utils.set_random_seed(1)
     network = models.float32_generator(config, 4)
     rng = np.random.default_rng(1)

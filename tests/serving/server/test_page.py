@@ -25,7 +25,7 @@ from tests.serving.server import saved_models
 from tests.serving.server.conftest import free_ports
 from trainer import models
 from trainer.export import export_generator
-from trainer.training_config import TrainingConfig
+from trainer.training_config import make_config
 
 LATENT = 12
 SECTIONS = ["draw", "between", "directions", "sheet"]
@@ -36,7 +36,7 @@ CLOTHES = ("T-shirt/top", "trouser", "pullover")
 
 def write_generator(folder, *, seed=0, class_names=DIGITS, conditional=True, metadata=None) -> None:
     """A generator as the trainer exports it, untrained; `metadata` as the Pusher adds it."""
-    config = TrainingConfig(latent_dim=LATENT, generator_channels=4)
+    config = make_config(latent_dim=LATENT, generator_channels=4)
     promises = contract.GeneratorContract(
         model="cdcgan",
         latent_dim=LATENT,
