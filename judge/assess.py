@@ -5,8 +5,9 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
-from judge import measure, verdict
+from judge import measure, replacement, verdict
 from judge.generation import Fakes
 from judge.judge_config import JudgeConfig
 from judge.reference import Eyes, Reference
@@ -24,7 +25,9 @@ def judge(
     baseline: Fakes | None = None,
     baseline_facts: dict | None = None,
     cas: float | None = None,
+    gate: Sequence[verdict.Check] = (),
     force: str = "",
+    replace: str = "",
 ) -> tuple[dict, measure.Measured | None]:
     """Measures and decides.
 
@@ -34,18 +37,20 @@ def judge(
       config: thresholds; those that are None are the usual ones of the data set.
       seen_by: the extractors; those of the reference.
       conditional: whether the generator obeys the label.
-      baseline: fakes of the generator to compare with, from the same seeds and labels.
-      baseline_facts: what is known of the baseline (`uri`, `id`), and under `ignored` why it can't
-        be compared with; None when there is none.
+      baseline: fakes of the version in service, from the same seeds and labels.
+      baseline_facts: what is known of it (`version`, `digest`); None when nothing is in service.
       cas: accuracy on real images of a classifier trained on fakes; None where it was not asked
         for.
+      gate: checks about the version in service (`replacement.checks`).
       force: reason to bless in spite of failed checks.
+      replace: reason to replace the version in service in spite of the checks about it.
 
     Returns:
       The parts of `evaluation.json` that the measuring decides: `protocol`, `num_fakes`,
       `num_reference`, `extractor`, `extractors`, `data`, `metrics`, `classes`, `baseline`,
-      `thresholds`, `checks`, `blessed`, `forced`, `force_reason`, `reason`. Every number in it is
-      finite or None. And what was measured, None where nothing could be.
+      `thresholds`, `checks`, `blessed`, `forced`, `force_reason`, `replaced`,
+      `replace_reason`, `reason`. Every number in it is finite or None. And what was measured, None
+      where nothing could be.
     """
     config = config.for_data(reference.data.dataset)
     checks = [
@@ -60,7 +65,7 @@ def judge(
         measured = measure.Measured(fakes, reference, seen_by, cas=cas, **options)
         found = measured.all()
         checks += verdict.thresholds(config.thresholds, found)
-        if baseline is not None and "ignored" not in baseline_facts:
+        if baseline is not None:
             usable = verdict.works(
                 baseline.problems, baseline.drawn, baseline.not_finite, reference.num_fakes
             )
@@ -70,8 +75,11 @@ def judge(
                 baseline_facts |= comparison
                 checks.append(verdict.against_baseline(config.max_regression, comparison))
             else:
-                baseline_facts["ignored"] = usable.sentence
-    decision = verdict.decide(checks, found, _notes(baseline_facts), force)
+                checks.append(
+                    replacement.comparable(usable.sentence, baseline_facts.get("version"))
+                )
+    checks += gate
+    decision = verdict.decide(checks, found, _notes(baseline_facts), force, replace)
     document = _finite_only(
         {
             "schema_version": SCHEMA_VERSION,
@@ -101,19 +109,14 @@ def judge(
             "checks": [dataclasses.asdict(check) for check in checks],
             **dataclasses.asdict(decision),
             "force_reason": force or None,
+            "replace_reason": replace or None,
         }
     )
     return document, measured
 
 
 def _notes(baseline_facts: dict | None) -> list[str]:
-    if baseline_facts is None:
-        return ["There is no earlier blessed generator to compare with."]
-    if "ignored" in baseline_facts:
-        return [
-            f"The earlier blessed generator was not compared with: {baseline_facts['ignored']}."
-        ]
-    return []
+    return ["Nothing is in service to compare with."] if baseline_facts is None else []
 
 
 def _finite_only(value):

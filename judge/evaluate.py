@@ -124,7 +124,10 @@ def evaluate(
     document, measured = assess.judge(
         real, fakes, config, seen_by, conditional=found.conditional, cas=cas
     )
-    for key in ("blessed", "forced", "force_reason", "reason", "baseline"):
+    for key in (
+        *("blessed", "forced", "force_reason", "replaced", "replace_reason", "reason"),
+        "baseline",
+    ):
         del document[key]
     document["seed"] = seed
     document["target"] = {

@@ -21,6 +21,7 @@ class Check:
       sentence: for people.
       can_force: whether `--force-bless` may overrule it. A generator that does not work can't be
         forced through, one that is merely bad can.
+      can_replace: whether it asks about the version in service, so that `--replace` overrules it.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Check:
     passed: bool
     sentence: str
     can_force: bool = True
+    can_replace: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +39,15 @@ class Verdict:
 
     Attributes:
       blessed: whether it may be pushed.
-      forced: whether that is against the checks.
+      forced: whether that is against the checks of the generator itself.
       reason: one sentence for people.
+      replaced: whether that is against the checks about the version in service.
     """
 
     blessed: bool
     forced: bool
     reason: str
+    replaced: bool = False
 
 
 def works(problems: Sequence[str], drawn: int, not_finite: int, asked: int) -> Check:
@@ -106,46 +110,58 @@ def against_baseline(allowed: float, comparison: Mapping) -> Check:
     """The check that FID is not credibly worse than the baseline's by more than `allowed` of it."""
     baseline, difference = comparison["fid"], comparison["difference"]
     low, high = comparison["difference_interval"]
+    about = {"can_force": False, "can_replace": True}
     known = all(_is_number(v) for v in (baseline, difference, low, high)) and baseline > 0
     share = low / baseline if known else None
     if share is None:
         sentence = "the difference of FID is not a number"
-        return Check("regression", None, allowed, False, sentence)
+        return Check("regression", None, allowed, False, sentence, **about)
     grade = (
         "credibly better than" if high < 0 else "credibly worse than" if low > 0 else "level with"
     )
     sentence = (
-        f"{grade} the blessed generator (FID {baseline + difference:.3g} against {baseline:.3g}, "
+        f"{grade} the version in service (FID {baseline + difference:.3g} against {baseline:.3g}, "
         f"difference {low:.2g} to {high:.2g}, by the extractor {comparison['extractor']})"
     )
-    return Check("regression", share, allowed, share <= allowed, sentence)
+    return Check("regression", share, allowed, share <= allowed, sentence, **about)
 
 
 def decide(
-    checks: Sequence[Check], found: Mapping[str, object], notes: Sequence[str], force: str
+    checks: Sequence[Check],
+    found: Mapping[str, object],
+    notes: Sequence[str],
+    force: str,
+    replace: str = "",
 ) -> Verdict:
     """The decision from all checks.
 
     Args:
       checks: at least one.
       found: metrics, for the sentence.
-      notes: what people should know besides (a baseline that was ignored, and why).
-      force: reason to bless in spite of failed checks, "" for none.
+      notes: what people should know besides.
+      force: reason to bless in spite of what the generator itself misses, "" for none.
+      replace: reason to replace the version in service in spite of the checks about it, "" for
+        none.
     """
-    missed = [check for check in checks if not check.passed]
     if not checks:
         return Verdict(False, False, "Not blessed: nothing was checked.")
+    missed = [check for check in checks if not check.passed]
+    forced = bool(force) and any(check.can_force for check in missed)
+    replaced = bool(replace) and any(check.can_replace for check in missed)
+    left = [c for c in missed if not ((c.can_force and force) or (c.can_replace and replace))]
     also = "".join(f" {note}" for note in notes)
+    if left:
+        causes = "; ".join(check.sentence for check in left)
+        if all(check.can_replace for check in left):
+            causes += '. `--replace "reason"` replaces it all the same'
+        elif force and not all(check.can_force or check.can_replace for check in left):
+            causes += f". Force (“{force}”) can't help a broken model"
+        return Verdict(False, False, f"Not blessed: {causes}.{also}")
     if not missed:
         return Verdict(True, False, f"Blessed: {_praise(checks, found)}.{also}")
+    how = [f"by force (“{force}”)"] * forced + [f"as a replacement (“{replace}”)"] * replaced
     causes = "; ".join(check.sentence for check in missed)
-    if not force:
-        return Verdict(False, False, f"Not blessed: {causes}.{also}")
-    if all(check.can_force for check in missed):
-        return Verdict(True, True, f"Blessed by force (“{force}”), although {causes}.{also}")
-    return Verdict(
-        False, False, f"Not blessed: {causes}. Force (“{force}”) can't help a broken model.{also}"
-    )
+    return Verdict(True, forced, f"Blessed {' and '.join(how)}, although {causes}.{also}", replaced)
 
 
 def _praise(checks: Sequence[Check], found: Mapping[str, object]) -> str:

@@ -58,17 +58,25 @@ def main() -> None:
     "--force-bless", metavar="REASON", help="Push despite failed checks; REASON is recorded."
 )
 @click.option("--verify", is_flag=True, help="Compare the digests of what the cache holds.")
+@click.option(
+    "--replace",
+    metavar="REASON",
+    help="Replace a version in service that is better or was judged more strictly; recorded.",
+)
 @click.option("--settings", "list_settings", is_flag=True, help="List all settings and stop.")
 @click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
 @json_option
 def run(
     workspace, preset, dataset, data_dir, from_node, assignments, beam_args, force_bless,
-    verify, list_settings, verbose, as_json,
+    replace, verify, list_settings, verbose, as_json,
 ) -> None:  # fmt: skip
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
     from pipeline import configs, console
 
     begun = time.monotonic()
+    for option, reason in (("--force-bless", force_bless), ("--replace", replace)):
+        if reason is not None and not reason.strip():
+            raise click.UsageError(f"{option} takes a reason, which is recorded")
     try:
         overrides = configs.parse_assignments(assignments)
         if dataset is not None:
@@ -96,6 +104,7 @@ def run(
                     beam_args=list(beam_args),
                     force_bless=force_bless or "",
                     verify_cache=verify,
+                    replace=replace or "",
                     begun=begun,
                 )
             if as_json:
@@ -110,8 +119,7 @@ def run(
         raise Failure(str(error)) from None
     if document["stopped"]:
         _leave(INTERRUPTED)
-    blessed = document["blessed"] and document["infra_blessed"]
-    if document["state"] != "COMPLETE" or not blessed:
+    if document["state"] != "COMPLETE" or document["pushed_version"] is None:
         sys.exit(FAILED)
 
 

@@ -74,6 +74,7 @@ def run(
     beam_args: Sequence[str] = (),
     force_bless: str = "",
     verify_cache: bool = False,
+    replace: str = "",
     begun: float | None = None,
 ) -> dict:
     """Runs the whole pipeline in `workspace`, which the caller has locked.
@@ -87,6 +88,8 @@ def run(
       beam_args: further flags for Apache Beam.
       force_bless: a reason to push a generator that misses a threshold; it is recorded.
       verify_cache: compare the digests of what is taken from the cache, not names and sizes alone.
+      replace: a reason to replace a version in service that is better, was judged more strictly or
+        on other data; it is recorded.
       begun: `time.monotonic()` of when the user began to wait; default: now.
 
     Returns:
@@ -116,6 +119,7 @@ def run(
         tensorboard_root=workspace.tensorboard,
         beam_args=beam_args,
         force_bless=force_bless,
+        replace=replace,
         model_server=model_server,
     )
     nodes = [c.id for c in pipeline.components if c.id not in pipeline_lib.LOOKUPS]
@@ -283,17 +287,25 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         return None
 
     def _push_is_gone(self) -> bool:
-        """Whether somebody deleted the newest version: TFX's cache looks at its artifacts only."""
+        """Whether somebody deleted the newest version of a model.
+
+        TFX's cache looks at its own artifacts only.
+        """
         with metadata.Metadata(self._connection) as handle:
             pushes = [
                 graph.facts_of(artifact.custom_properties)
                 for artifact in handle.store.get_artifacts_by_type("PushedModel")
             ]
-        destinations = [push["pushed_destination"] for push in pushes if push.get("pushed") == 1]
-        if not destinations or os.path.isdir(destinations[-1]):
-            return False
+        newest: dict[pathlib.Path, pathlib.Path] = {}  # version by model
+        for push in pushes:
+            if push.get("pushed") == 1:
+                path = pathlib.Path(push["pushed_destination"])
+                newest[path.parent] = path
         # What was rolled back was meant to go.
-        return not versions.rolled_back_path(pathlib.Path(destinations[-1])).is_dir()
+        return any(
+            not path.is_dir() and not versions.rolled_back_path(path).is_dir()
+            for path in newest.values()
+        )
 
     def _note_error(self, node: str, message: str) -> None:
         execution = self._execution(node)

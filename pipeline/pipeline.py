@@ -5,7 +5,7 @@
           +---> Transform (behind DataGate) -> Trainer -+-> GeneratorValidator -+-> Pusher
                                                        +-> Evaluator ----------+
                                                               ^
-                                                           Baseline: the latest other blessed one
+                                                           Baseline: the version in service
 
 With the setting `base_model`, BaseModel looks up the latest blessed generator for the Trainer.
 
@@ -20,6 +20,9 @@ import tensorflow_data_validation as tfdv
 from tfx.components import ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
@@ -28,7 +31,7 @@ from tfx.types import Channel, standard_artifacts
 from common.files import combined_digest, file_digest, folder_digest
 from common.workspace import PIPELINE_NAME
 from components.data_gate.component import DataGate
-from components.evaluator.baseline import LatestOtherBlessedModelStrategy
+from components.evaluator.baseline import InServiceStrategy
 from components.evaluator.component import Evaluator
 from components.example_schema import executor as schema_executor
 from components.example_schema.component import ExampleSchema
@@ -63,6 +66,7 @@ def create_pipeline(
     tensorboard_root: pathlib.Path,
     beam_args: Sequence[str] = (),
     force_bless: str = "",
+    replace: str = "",
     model_server: str = "",
 ) -> tfx_pipeline.Pipeline:
     """Puts the nodes together.
@@ -77,6 +81,8 @@ def create_pipeline(
       tensorboard_root: folder of TensorBoard's logs of all runs.
       beam_args: flags for Beam, after the defaults.
       force_bless: a reason to push a generator that fails checks; "" is the rule.
+      replace: a reason to replace a version in service that is better, was judged more strictly or
+        on other data; "" is the rule.
       model_server: the program that the generator is tried on, in place of what the settings
         say; "" leaves it to them.
 
@@ -126,10 +132,9 @@ def create_pipeline(
     base_model = None
     if settings.training.base_model == "latest":
         base_model = Resolver(
-            strategy_class=LatestOtherBlessedModelStrategy,
+            strategy_class=LatestBlessedModelStrategy,
             model=Channel(type=standard_artifacts.Model),
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-            infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
         ).with_id("BaseModel")
 
     trainer = Trainer(
@@ -166,23 +171,23 @@ def create_pipeline(
     )
 
     baseline = Resolver(
-        strategy_class=LatestOtherBlessedModelStrategy,
+        strategy_class=InServiceStrategy,
+        config={"serving_base": str(serving_base)},
         current=trainer.outputs["model"],
         model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
     ).with_id("Baseline")
 
     evaluator = Evaluator(
         examples=examples,
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        baseline_blessing=baseline.outputs["model_blessing"],
+        serving_base=str(serving_base),
         judge_config=settings.judge,
         seed=settings.seed,
         preset=settings.preset,
         extractor_digest=_extractors_digest(settings.judge.extractor),
         force_bless=force_bless,
+        replace=replace,
         source_hash=provenance.source_hash("components.evaluator.executor"),
     )
 

@@ -95,6 +95,31 @@ def latest(base_path: str | os.PathLike) -> Version | None:
     return versions[-1] if versions else None
 
 
+def in_service(
+    base_path: str | os.PathLike, other_than: str | None = None
+) -> tuple[Version, str | None] | None:
+    """The newest version that is not rolled back, and the digest of its files as they are now.
+
+    Args:
+      base_path: TF Serving's base path of the model.
+      other_than: versions that hold the model of this digest are passed over.
+
+    Returns:
+      The version and its digest, None where its files can't be read. None where there is no such
+      version: a folder without a SavedModel is none, because no server loads it.
+    """
+    for version in reversed(list_versions(base_path)):
+        try:
+            digest = model_digest(version.path)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            digest = None
+        if digest is None or digest != other_than:
+            return version, digest
+    return None
+
+
 def model_digest(model_dir: str | os.PathLike) -> str:
     """SHA-256 (hexadecimal) of what a SavedModel computes: its graph, variables and assets.
 

@@ -1,84 +1,86 @@
-"""Which generator the new one is compared with, or starts from: the latest blessed, servable one.
+"""Which generator the new one is compared with: the version in service.
 
-TFX's `LatestBlessedModelStrategy` returns the very model under judgement when a run is repeated:
-the Evaluator would then get an input that it did not have before and judge again, against itself.
+A resolver and not a component: it names an artifact that exists instead of making one on each run,
+so what was judged against the same version stays in TFX's cache.
 """
 
-import pathlib
-
 import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx.components.evaluator import constants
-from tfx.components.util import model_utils
 from tfx.dsl.components.common import resolver
-from tfx.types import standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from serving import versions
 
+DIGEST_PROPERTY = "model_digest"
 
-class LatestOtherBlessedModelStrategy(resolver.ResolverStrategy):
-    """Resolves the latest blessed Model that is not the current one.
+
+class InServiceStrategy(resolver.ResolverStrategy):
+    """Resolves the newest version that is not rolled back and holds another model.
 
         Resolver(
-            strategy_class=LatestOtherBlessedModelStrategy,
-            current=trainer.outputs["model"],  # may be left out
+            strategy_class=InServiceStrategy,
+            config={"serving_base": "workspace/serving/mnist_gan"},
+            current=trainer.outputs["model"],
             model=Channel(type=standard_artifacts.Model),
-            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-            infra_blessing=Channel(type=standard_artifacts.InfraBlessing),  # may be left out
         )
 
-    Without `current` it is the latest of all: where training starts with `base_model=latest`.
-
-    "Another" means another artifact with other content: training once more to the very same
-    weights does not make a rival. A model that GeneratorValidator found no server to serve was
-    never pushed, so it is none either. The latest is the one that was blessed last. Where there is
-    none, `model` and `model_blessing` resolve to nothing, which the Evaluator takes as "no
-    baseline".
+    "Another" means other content: a model that is in service already is compared with the version
+    before it, as it was when it was pushed. `model` resolves to the Trainer's Model where ML
+    Metadata knows it, else to a Model artifact that is registered at the version's folder, and to
+    nothing where nothing else is in service.
     """
+
+    def __init__(self, serving_base: str) -> None:
+        self._serving_base = serving_base
 
     def resolve_artifacts(
         self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
     ) -> dict[str, list[types.Artifact]]:
         """Picks the baseline; `current` passes through."""
-        del store  # all that is needed is on the artifacts
-        current = input_dict.get("current", [])
-        result = {"model": [], "model_blessing": []}
-        if "current" in input_dict:
-            result["current"] = current
-        servable = {}
-        # Asked anew a model may fare otherwise: the last word counts.
-        for blessing in sorted(input_dict.get("infra_blessing", ()), key=lambda a: a.id):
-            servable[_judged_model(blessing)] = model_utils.is_infra_validated(blessing)
-        if "infra_blessing" in input_dict:
-            result["infra_blessing"] = []
-        models = {model.id: model for model in input_dict["model"]}
-        blessings = sorted(input_dict["model_blessing"], key=lambda a: a.id, reverse=True)
-        own_ids = {model.id for model in current}
-        own_digests = {_digest(model) for model in current} - {None}
-        for blessing in blessings:
-            if blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY) != 1:
-                continue
-            model = models.get(_judged_model(blessing))
-            if model is None or not servable.get(model.id, True):
-                continue
-            if model.id in own_ids or _digest(model) in own_digests:
-                continue
-            result.update(model=[model], model_blessing=[blessing])
-            break
-        return result
+        current = input_dict["current"]
+        own = model_digest(current[0]) if current else None
+        found = versions.in_service(self._serving_base, other_than=own)
+        models = [] if found is None else [_artifact(store, *found, input_dict["model"])]
+        return {"current": current, "model": models}
 
 
-def _judged_model(blessing: types.Artifact) -> int:
-    return blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY)
+def model_dir(model: types.Artifact) -> str:
+    """The folder of the SavedModel in a Model artifact."""
+    return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
 
-def _digest(model: standard_artifacts.Model) -> str | None:
-    """The content's digest; None for a model that can't be read here (the Evaluator says so)."""
-    folder = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
-    if not pathlib.Path(folder).is_dir():
-        return None
+def model_digest(model: types.Artifact) -> str | None:
+    """The digest of the SavedModel in a Model artifact; None where it can't be read."""
     try:
-        return versions.model_digest(folder)
+        return versions.model_digest(model_dir(model))
     except OSError:
         return None
+
+
+def _artifact(
+    store: mlmd.MetadataStore,
+    version: versions.Version,
+    digest: str | None,
+    models: list[types.Artifact],
+) -> types.Artifact:
+    recorded = (version.metadata.get("mlmd") or {}).get("model_id")
+    for model in models:
+        if model.id == recorded and digest is not None and model_digest(model) == digest:
+            return model
+    kind = store.get_artifact_type(standard_artifacts.Model.TYPE_NAME)
+    uri = str(version.path)
+    known = [
+        artifact
+        for artifact in store.get_artifacts_by_uri(uri)
+        if artifact.type_id == kind.id
+        and artifact.custom_properties[DIGEST_PROPERTY].string_value == (digest or "")
+    ]
+    if not known:
+        artifact = metadata_store_pb2.Artifact(
+            type_id=kind.id, uri=uri, state=metadata_store_pb2.Artifact.LIVE
+        )
+        artifact.custom_properties[DIGEST_PROPERTY].string_value = digest or ""
+        known = store.get_artifacts_by_id(store.put_artifacts([artifact]))
+    return artifact_utils.deserialize_artifact(kind, known[-1])

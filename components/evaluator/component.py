@@ -17,9 +17,6 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         "baseline_model": component_spec.ChannelParameter(
             type=standard_artifacts.Model, optional=True
         ),
-        "baseline_blessing": component_spec.ChannelParameter(
-            type=standard_artifacts.ModelBlessing, optional=True
-        ),
     }
     OUTPUTS = {  # noqa: RUF012
         "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
@@ -30,7 +27,9 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         "seed": component_spec.ExecutionParameter(type=int),
         "preset": component_spec.ExecutionParameter(type=str),
         "extractor_digest": component_spec.ExecutionParameter(type=str),
+        "serving_base": component_spec.ExecutionParameter(type=str),
         "force_bless": component_spec.ExecutionParameter(type=str),
+        "replace": component_spec.ExecutionParameter(type=str),
         "source_hash": component_spec.ExecutionParameter(type=str),
     }
 
@@ -54,9 +53,10 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         seed: int,
         preset: str = "",
         baseline_model: types.BaseChannel | None = None,
-        baseline_blessing: types.BaseChannel | None = None,
+        serving_base: str = "",
         extractor_digest: str = "",
         force_bless: str = "",
+        replace: str = "",
         source_hash: str = "",
     ) -> None:
         """Declares the node.
@@ -67,12 +67,16 @@ class Evaluator(base_beam_component.BaseBeamComponent):
           judge_config: what to measure and which bars to ask for.
           seed: where the latents come from; candidate and baseline get the same.
           preset: name of the settings, for the record.
-          baseline_model: the generator to compare with; may resolve to nothing.
-          baseline_blessing: how that one was judged: a baseline judged on other data, features or
-            numbers is ignored.
+          baseline_model: the generator in service (`baseline.InServiceStrategy`); may resolve to
+            nothing. It is drawn and judged anew, by the candidate's protocol.
+          serving_base: the folder of versions that the Pusher pushes to: the version in service
+            there must not be replaced by what was judged less strictly or on other data. "" asks
+            for no more than the comparison with `baseline_model`.
           extractor_digest: digest of the feature extractor's weights, so that other weights judge
             again; "" leaves that to `source_hash`.
           force_bless: a reason to bless the model though it misses a bar; "" is the rule.
+          replace: a reason to bless it though the version in service is better, was judged more
+            strictly or on other data; "" is the rule.
           source_hash: digest of the code that the executor runs.
         """
         super().__init__(
@@ -80,14 +84,15 @@ class Evaluator(base_beam_component.BaseBeamComponent):
                 examples=examples,
                 model=model,
                 baseline_model=baseline_model,
-                baseline_blessing=baseline_blessing,
                 evaluation=types.Channel(type=standard_artifacts.ModelEvaluation),
                 blessing=types.Channel(type=standard_artifacts.ModelBlessing),
                 judge_config=judge_config.model_dump_json(),
                 seed=seed,
                 preset=preset,
                 extractor_digest=extractor_digest,
+                serving_base=serving_base,
                 force_bless=force_bless,
+                replace=replace,
                 source_hash=source_hash,
             )
         )

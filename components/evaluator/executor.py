@@ -16,14 +16,14 @@ from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx.utils import path_utils
 
 from common.contract import ContractError, GeneratorContract
 from common.files import atomic_path
 from common.images import to_uint8
+from components.evaluator import baseline as baseline_lib
 from components.evaluator import beam_drawing
 from datasets.examples import Split, read_examples
-from judge import assess, generation, local_generator, measure, pictures, reference
+from judge import assess, generation, local_generator, measure, pictures, reference, replacement
 from judge.judge_config import JudgeConfig
 from judge.plots import digit_grid
 from serving import versions
@@ -58,7 +58,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model = artifact_utils.get_single_instance(input_dict["model"])
         evaluation = artifact_utils.get_single_instance(output_dict["evaluation"])
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
-        model_dir = _model_dir(model)
+        model_dir = baseline_lib.model_dir(model)
         seconds: dict[str, float] = {}
 
         seen_by = reference.eyes(config.extractor)
@@ -71,14 +71,31 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 _cache_dir(evaluation.uri),
             )
         baseline = _single(input_dict.get("baseline_model"))
-        baseline_facts = None
+        models, baseline_facts, gate = {"model": model_dir}, None, []
         if baseline is not None:
-            baseline_facts = {"uri": baseline.uri, "id": baseline.id} | _incomparable(
-                _single(input_dict.get("baseline_blessing")), real
-            )
-        models = {"model": model_dir}
-        if baseline_facts and "ignored" not in baseline_facts:
-            models["baseline"] = _model_dir(baseline)
+            models["baseline"] = baseline_lib.model_dir(baseline)
+            baseline_facts = {"uri": baseline.uri, "id": baseline.id}
+        digest = _digest(model_dir)
+        if serving_base := exec_properties.get("serving_base"):
+            models, baseline_facts = {"model": model_dir}, None
+            if found := versions.in_service(serving_base, other_than=digest):
+                served, served_digest = found
+                models["baseline"] = str(served.path)
+                baseline_facts = {
+                    "uri": str(served.path),
+                    "id": baseline.id if baseline else None,
+                    "version": served.number,
+                    "digest": served_digest,
+                }
+                gate = replacement.checks(
+                    {
+                        "settings": config.for_data(real.data.dataset).model_dump(),
+                        "num_reference": len(real.labels),
+                        "data": {"dataset": real.data.dataset},
+                    },
+                    served.metadata,
+                    served.number,
+                )
         with _timed(seconds, "generation"):
             fakes = self._draw(real, models, exec_properties["seed"], evaluation.uri)
         contract = _contract(model_dir)
@@ -103,7 +120,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 baseline=fakes.get("baseline"),
                 baseline_facts=baseline_facts,
                 cas=cas,
+                gate=gate,
                 force=exec_properties.get("force_bless") or "",
+                replace=exec_properties.get("replace") or "",
             )
         folder = pathlib.Path(evaluation.uri)
         with _timed(seconds, "pictures"):
@@ -113,10 +132,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             "preset": exec_properties.get("preset") or None,
             "seed": exec_properties["seed"],
             "first_seed": generation.first_seed(exec_properties["seed"]),
-            "model": {"uri": model.uri, "id": model.id, "digest": _digest(model_dir)},
+            # What `baseline` was in service of; the Pusher looks whether it still is.
+            "serving_base": serving_base or None,
+            "model": {"uri": model.uri, "id": model.id, "digest": digest},
             "seconds": seconds | {"total": time.monotonic() - started},
         }
-        _write(document, evaluation, blessing, model, baseline if baseline_facts else None)
+        _write(document, evaluation, blessing, model, baseline)
         _log.info("%s", document["reason"])
 
     def _draw(
@@ -186,10 +207,11 @@ def _write(
             artifact.set_string_custom_property("force_reason", document["force_reason"])
         thresholds = json.dumps(document["thresholds"], sort_keys=True)
         artifact.set_string_custom_property("thresholds", thresholds)
+        artifact.set_int_custom_property("replaced", int(document["replaced"]))
+        if document["replaced"]:
+            artifact.set_string_custom_property("replace_reason", document["replace_reason"])
         missed = [check["name"] for check in document["checks"] if not check["passed"]]
         artifact.set_string_custom_property("missed", json.dumps(missed))
-        if "ignored" in (document["baseline"] or {}):
-            artifact.set_string_custom_property("baseline_ignored", document["baseline"]["ignored"])
         for name, number in _numbers(document).items():
             artifact.set_float_custom_property(name, number)
 
@@ -211,21 +233,6 @@ def _numbers(document: dict) -> dict[str, float]:
             if isinstance(number, float | int)
         }
     return numbers
-
-
-def _incomparable(blessing: types.Artifact | None, real: reference.Reference) -> dict[str, str]:
-    """{"ignored": why} when the baseline was blessed under other circumstances, else {}."""
-    if blessing is None:
-        return {}
-    for name, found, what in (
-        ("fingerprint", real.data.fingerprint, "other data"),
-        ("extractor_digest", real.extractor_digest, "another feature extractor"),
-    ):
-        if blessing.get_string_custom_property(name) != found:
-            return {"ignored": f"it was judged with {what}"}
-    if blessing.get_int_custom_property("num_fakes") != real.num_fakes:
-        return {"ignored": "it was judged on another number of fakes"}
-    return {}
 
 
 def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
@@ -286,10 +293,6 @@ def _digest(model_dir: str) -> str | None:
         return versions.model_digest(model_dir)
     except OSError:
         return None
-
-
-def _model_dir(model: types.Artifact) -> str:
-    return path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
 
 
 def _single(artifacts: list[types.Artifact] | None) -> types.Artifact | None:

@@ -55,15 +55,11 @@ def metadata(
         "blessing": {
             key: evaluation.get(key)
             for key in (
-                "blessed",
-                "forced",
-                "force_reason",
-                "reason",
-                "thresholds",
-                "checks",
-                "baseline",
+                *("blessed", "forced", "force_reason", "replaced", "replace_reason", "reason"),
+                *("thresholds", "checks", "baseline", "num_reference"),
             )
-        },
+        }
+        | {"settings": evaluation.get("settings") or evaluation.get("bars")},
         "mlmd": mlmd,
     }
 
@@ -80,6 +76,13 @@ def model_card(record: dict) -> str:
         lines += [
             f"> **Blessed by force** (“{blessing['force_reason']}”), "
             "against the judge's verdict; see below.",
+            "",
+        ]
+    if blessing["replaced"]:
+        baseline = blessing["baseline"] or {}
+        lines += [
+            f"> **Replaced version {baseline.get('version')} on demand** "
+            f"(“{blessing['replace_reason']}”), against the judge's verdict; see below.",
             "",
         ]
     lines += [

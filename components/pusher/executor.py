@@ -79,6 +79,11 @@ class Executor(tfx_pusher.Executor):
         folders = [pathlib.Path(artifact.uri) for artifact in blessings]
         evaluation = _evaluation(folders)
         _check_unaltered(model_dir, evaluation, blessings)
+        base = destination.filesystem.base_directory
+        if change := _change_since(evaluation, base):
+            pushed.set_string_custom_property("reason", f"not pushed: {change}")
+            self._MarkNotPushed(pushed)
+            return
         samples = _first(folders, SAMPLES_FILE)
         model_artifacts = input_dict.get(standard_component_specs.MODEL_KEY) or []
         mlmd = {
@@ -101,7 +106,7 @@ class Executor(tfx_pusher.Executor):
                 contract,
                 evaluation,
                 model={
-                    "name": pathlib.Path(destination.filesystem.base_directory).name,
+                    "name": pathlib.Path(base).name,
                     "uri": model_artifacts[0].uri if model_artifacts else model_dir,
                     "digest": versions.model_digest(model_dir),
                 },
@@ -116,9 +121,7 @@ class Executor(tfx_pusher.Executor):
                 files[versions.SAMPLES_FILE] = samples
             return files, record
 
-        version, is_new = versions.publish(
-            model_dir, destination.filesystem.base_directory, describe
-        )
+        version, is_new = versions.publish(model_dir, base, describe)
         if version.is_rolled_back:
             pushed.set_string_custom_property(
                 "reason",
@@ -189,6 +192,19 @@ def _check_unaltered(model_dir: str, evaluation: dict, blessings: list[types.Art
                 f"{digest[:12]} now and was {str(then)[:12]} then. Nothing was pushed; "
                 "`mnist-gan run --from Trainer` trains it again"
             )
+
+
+def _change_since(evaluation: dict, base: str) -> str:
+    """What has come into service since the model was judged against it; "" for nothing."""
+    # Judged for no place, or another model's. The workspace may have moved since.
+    if pathlib.Path(evaluation.get("serving_base") or "/").name != pathlib.Path(base).name:
+        return ""
+    found = versions.in_service(base, other_than=evaluation["model"]["digest"])
+    version, digest = found or (None, None)
+    if digest == (evaluation.get("baseline") or {}).get("digest"):
+        return ""
+    now = f"version {version.number} is" if version else "nothing else is"
+    return f"{now} in service since this generator was judged; `mnist-gan run` judges it again"
 
 
 def _refusal(blessings: list[types.Artifact]) -> str:

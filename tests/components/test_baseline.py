@@ -1,7 +1,8 @@
-"""Which blessed generator the new one is compared with, in real runs of a small pipeline."""
+"""Which generator the new one is compared with and may replace, in runs of a small pipeline."""
 
 import json
 import pathlib
+import shutil
 
 import pytest
 from ml_metadata import metadata_store
@@ -15,14 +16,14 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
-from components.evaluator import component
-from components.evaluator.baseline import LatestOtherBlessedModelStrategy
+from components.evaluator import component, executor
+from components.evaluator.baseline import InServiceStrategy, model_digest
 from components.pusher import executor as pusher_executor
-from judge import judge_config
+from judge import judge_config, reference
+from lineage import graph
 from serving import versions
 from tests import fixtures_generators as generators
 from tests.components import artifacts, nodes
-
 
 class Runs:
     """A workspace in which the small pipeline runs; tells what each run executed."""
@@ -33,7 +34,7 @@ class Runs:
         self.serving = folder / "serving"
         self._seen: set[int] = set()
 
-    def run(self, model: pathlib.Path, **evaluator) -> dict[str, str]:
+    def run(self, model: pathlib.Path, settings: dict | None = None, **evaluator) -> dict[str, str]:
         """Runs the pipeline on a Model folder; returns node to state, "COMPLETE" or "CACHED"."""
         properties = {
             key: value
@@ -47,21 +48,20 @@ class Runs:
         )
         trainer = nodes.GiveModel(folder=str(model))
         resolver = Resolver(
-            strategy_class=LatestOtherBlessedModelStrategy,
+            strategy_class=InServiceStrategy,
+            config={"serving_base": str(self.serving)},
             current=trainer.outputs["model"],
             model=types.Channel(type=standard_artifacts.Model),
-            model_blessing=types.Channel(type=standard_artifacts.ModelBlessing),
-            infra_blessing=types.Channel(type=standard_artifacts.InfraBlessing),
         ).with_id("baseline")
         judge = component.Evaluator(
             examples=data.outputs["examples"],
             model=trainer.outputs["model"],
             baseline_model=resolver.outputs["model"],
-            baseline_blessing=resolver.outputs["model_blessing"],
             judge_config=judge_config.JudgeConfig(
-                **{**judge_config.PRESETS["smoke"], "num_fakes": 200}
+                **{**judge_config.PRESETS["smoke"], "num_fakes": 200, **(settings or {})}
             ),
             seed=1,
+            serving_base=str(self.serving),
             **evaluator,
         )
         pusher = Pusher(
@@ -99,13 +99,31 @@ class Runs:
         states = metadata_store_pb2.Execution.State
         return {kinds[e.type_id]: states.Name(e.last_known_state) for e in new}
 
-    def blessings(self) -> list:
-        return sorted(self.store().get_artifacts_by_type("ModelBlessing"), key=lambda a: a.id)
+    def facts(self, kind: str, number: int = -1) -> dict:
+        """Custom properties of an artifact of a type, by default the newest."""
+        found = sorted(self.store().get_artifacts_by_type(kind), key=lambda a: a.id)[number]
+        return {k: graph.value_of(v) for k, v in found.custom_properties.items()}
+
+    def served(self) -> list[int]:
+        return [version.number for version in versions.list_versions(self.serving)]
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def only_what_decides(monkeypatch, cache_dir):
+    """No pictures, and one reference for all tests."""
+    monkeypatch.setenv(reference.CACHE_VARIABLE, str(cache_dir))
+    monkeypatch.setattr(executor.pictures, "draw", lambda *a, **k: None)
+    monkeypatch.setattr(executor, "_draw_samples", lambda *a: None)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """Examples and two Model folders with different contents."""
+    """Examples and three Model folders with different contents."""
     folder = tmp_path_factory.mktemp("prepared")
     images, labels = artifacts.real_digits()
     data = artifacts.examples(
@@ -114,19 +132,19 @@ def prepared(tmp_path_factory):
     )
     generators.export(folder / "first" / "Format-Serving", images[:900], labels[:900])
     generators.export(folder / "second" / "Format-Serving", images[:1000], labels[:1000])
+    generators.export(folder / "third" / "Format-Serving", images[:950], labels[:950])
     return folder, data
 
 
-def test_the_baseline_is_the_latest_other_blessed_model_and_reruns_are_cached(prepared, tmp_path):
+def test_the_baseline_is_the_other_version_in_service_and_reruns_are_cached(prepared, tmp_path):
     folder, data = prepared
     runs = Runs(tmp_path, data)
 
     first = runs.run(folder / "first")
     assert first["Evaluator"] == first["Pusher"] == "COMPLETE"
-    (blessing,) = runs.blessings()
-    assert blessing.custom_properties["blessed"].int_value == 1
-    assert "baseline_model_id" not in blessing.custom_properties
-    assert len(versions.list_versions(runs.serving)) == 1
+    blessing = runs.facts("ModelBlessing")
+    assert blessing["blessed"] == 1 and "baseline_model_id" not in blessing
+    assert len(runs.served()) == 1
 
     again = runs.run(folder / "first")
     assert {k: v for k, v in again.items() if k != "Resolver"} == {
@@ -138,13 +156,81 @@ def test_the_baseline_is_the_latest_other_blessed_model_and_reruns_are_cached(pr
 
     other = runs.run(folder / "second")
     assert other["Evaluator"] == other["Pusher"] == "COMPLETE"
-    latest = runs.blessings()[-1]
-    first_id = blessing.custom_properties["current_model_id"].int_value
-    assert latest.custom_properties["baseline_model_id"].int_value == first_id
-    assert len(versions.list_versions(runs.serving)) == 2
+    assert runs.facts("ModelBlessing")["baseline_model_id"] == blessing["current_model_id"]
+    assert len(runs.served()) == 2
 
     assert runs.run(folder / "second")["Evaluator"] == "CACHED"
-    assert len(versions.list_versions(runs.serving)) == 2
+    assert len(runs.served()) == 2
+
+    # The first one again: what is in service now is the second.
+    assert runs.run(folder / "first")["Evaluator"] == "COMPLETE"
+    assert "baseline_model_id" in runs.facts("ModelBlessing")
+
+
+def test_after_a_rollback_the_baseline_is_what_servers_went_back_to(prepared, tmp_path):
+    folder, data = prepared
+    runs = Runs(tmp_path, data)
+    runs.run(folder / "first")
+    first = runs.facts("ModelBlessing")["current_model_id"]
+    runs.run(folder / "second")
+    versions.roll_back(runs.serving)
+    runs.run(folder / "third")
+    assert runs.facts("ModelBlessing")["baseline_model_id"] == first
+
+
+def test_what_was_judged_less_strictly_never_replaces_and_replace_overrules_it(prepared, tmp_path):
+    folder, data = prepared
+    runs = Runs(tmp_path, data)
+    runs.run(folder / "first", {"strictness": "standard"}, force_bless="to have one")
+    (number,) = runs.served()
+
+    refused = runs.run(folder / "second")
+    assert refused["Evaluator"] == refused["Pusher"] == "COMPLETE"
+    assert runs.served() == [number]
+    reason = runs.facts("PushedModel")["reason"]
+    assert f"judged less strictly than version {number} in service" in reason
+    assert "thresholds of smoke, not those of standard" in reason and "--replace" in reason
+    assert json.loads(runs.facts("ModelEvaluation")["missed"]) == ["as_strict"]
+
+    # Nor does a reason to force help.
+    runs.run(folder / "second", force_bless="it is mine")
+    assert runs.served() == [number]
+
+    runs.run(folder / "second", replace="demo on Friday")
+    assert len(runs.served()) == 2
+    for kind in ("ModelEvaluation", "ModelBlessing"):
+        facts = runs.facts(kind)
+        assert facts["replaced"] == 1 and facts["replace_reason"] == "demo on Friday"
+        assert facts["forced"] == 0
+    newest = versions.latest(runs.serving)
+    assert newest.metadata["blessing"]["replace_reason"] == "demo on Friday"
+    card = (newest.path / versions.CARD_FILE).read_text().splitlines()[0]
+    assert f"Replaced version {number}" in card and "demo on Friday" in card
+
+
+def test_a_version_that_ml_metadata_does_not_know_is_compared_with_all_the_same(prepared, tmp_path):
+    folder, data = prepared
+    runs = Runs(tmp_path, data)
+    shutil.copytree(folder / "first" / "Format-Serving", runs.serving / "7")
+    runs.run(folder / "second", replace="it says not how it was judged")
+    blessing = runs.facts("ModelBlessing")
+    (stranger,) = runs.store().get_artifacts_by_id([blessing["baseline_model_id"]])
+    assert stranger.uri == str(runs.serving / "7")
+    assert "does not say how strictly" in blessing["reason"]
+    assert len(runs.served()) == 2
+    assert runs.run(folder / "second", replace="it says not how it was judged")["Evaluator"] == (
+        "CACHED"
+    )
+
+
+def test_a_version_in_service_that_draws_nothing_is_not_replaced_unasked(prepared, tmp_path):
+    folder, data = prepared
+    runs = Runs(tmp_path, data)
+    (runs.serving / "7").mkdir(parents=True)
+    (runs.serving / "7" / "saved_model.pb").write_bytes(b"no model")
+    runs.run(folder / "second")
+    assert runs.served() == [7]
+    assert "version 7 in service could not be judged" in runs.facts("PushedModel")["reason"]
 
 
 def test_the_same_weights_trained_again_are_no_rival_and_are_not_pushed_again(prepared, tmp_path):
@@ -155,82 +241,21 @@ def test_the_same_weights_trained_again_are_no_rival_and_are_not_pushed_again(pr
     copy.symlink_to(folder / "first")
     again = runs.run(copy)
     assert again["GiveModel"] == "COMPLETE"
-    assert "baseline_model_id" not in runs.blessings()[-1].custom_properties
-    assert len(versions.list_versions(runs.serving)) == 1
-    (pushed, repeated) = sorted(
-        runs.store().get_artifacts_by_type("PushedModel"), key=lambda a: a.id
-    )
-    for artifact in (pushed, repeated):
-        assert artifact.custom_properties["pushed"].int_value == 1
-    version = pushed.custom_properties["pushed_version"].string_value
-    assert repeated.custom_properties["pushed_version"].string_value == version
-    assert repeated.custom_properties["new"].int_value == 0
+    assert "baseline_model_id" not in runs.facts("ModelBlessing")
+    assert len(runs.served()) == 1
+    pushed, repeated = runs.facts("PushedModel", 0), runs.facts("PushedModel", 1)
+    assert pushed["pushed"] == repeated["pushed"] == 1
+    assert repeated["pushed_version"] == pushed["pushed_version"]
+    assert repeated["new"] == 0
 
 
-def test_models_that_were_not_blessed_and_the_current_one_are_passed_over(tmp_path):
-    def model(number: int) -> standard_artifacts.Model:
-        artifact = standard_artifacts.Model()
-        artifact.uri, artifact.id = str(tmp_path / str(number)), number
-        return artifact
-
-    def blessing(number: int, model_id: int, blessed: int) -> standard_artifacts.ModelBlessing:
-        artifact = standard_artifacts.ModelBlessing()
-        artifact.id = number
-        artifact.set_int_custom_property("blessed", blessed)
-        artifact.set_int_custom_property("current_model_id", model_id)
-        return artifact
-
-    def resolve(current, models, blessings):
-        found = LatestOtherBlessedModelStrategy().resolve_artifacts(
-            None, {"current": [current], "model": models, "model_blessing": blessings}
+def test_nothing_in_service_is_no_baseline(tmp_path):
+    current = standard_artifacts.Model()
+    current.uri = str(tmp_path / "model")
+    (tmp_path / "serving" / "3").mkdir(parents=True)  # no SavedModel, so no server loads it
+    for base in ("nowhere", "serving"):
+        found = InServiceStrategy(str(tmp_path / base)).resolve_artifacts(
+            None, {"current": [current], "model": []}
         )
-        assert found["current"] == [current]
-        return [m.id for m in found["model"]], [b.id for b in found["model_blessing"]]
-
-    models = [model(i) for i in (1, 2, 3, 4)]
-    judged = [blessing(11, 1, 1), blessing(12, 2, 1), blessing(13, 3, 0), blessing(14, 4, 1)]
-    assert resolve(models[3], models, judged) == ([2], [12])
-    # Blessed once more, later: that one is the latest.
-    assert resolve(models[3], models, [*judged, blessing(15, 1, 1)]) == ([1], [15])
-    assert resolve(models[0], models[:1], judged[:1]) == ([], [])
-    assert resolve(models[0], models, []) == ([], [])
-
-
-def blessing(kind, number: int, model: types.Artifact, blessed: int) -> types.Artifact:
-    artifact = kind()
-    artifact.id = number
-    artifact.set_int_custom_property("blessed", blessed)
-    artifact.set_int_custom_property("current_model_id", model.id)
-    return artifact
-
-
-@pytest.mark.parametrize(("verdicts", "chosen"), [([0], 1), ([0, 1], 2), ([1, 0], 1), ([], 2)])
-def test_a_model_that_no_server_can_serve_is_no_baseline(verdicts, chosen):
-    models = [standard_artifacts.Model() for _ in range(3)]
-    for number, model in enumerate(models, 1):
-        model.id, model.uri = number, f"/nowhere/{number}"
-    judged = [blessing(standard_artifacts.ModelBlessing, 10 + m.id, m, 1) for m in models]
-    served = [
-        blessing(standard_artifacts.InfraBlessing, 20 + i, models[1], verdict)
-        for i, verdict in enumerate(verdicts)
-    ]
-    inputs = {"current": models[2:], "model": models, "model_blessing": judged}
-    found = LatestOtherBlessedModelStrategy().resolve_artifacts(
-        None, inputs | {"infra_blessing": served[::-1]}
-    )
-    assert [model.id for model in found["model"]] == [chosen]
-    assert set(found) == {*inputs, "infra_blessing"}
-    # Without the channel as before.
-    found = LatestOtherBlessedModelStrategy().resolve_artifacts(None, inputs)
-    assert [model.id for model in found["model"]] == [2]
-    # Nor is it where training starts from: there is no current model then.
-    del inputs["current"]
-    refused = [blessing(standard_artifacts.InfraBlessing, 30, models[2], 0)]
-    found = LatestOtherBlessedModelStrategy().resolve_artifacts(
-        None, inputs | {"infra_blessing": [*served, *refused]}
-    )
-    assert [model.id for model in found["model"]] == [chosen]
-    found = LatestOtherBlessedModelStrategy().resolve_artifacts(
-        None, inputs | {"infra_blessing": served}
-    )
-    assert [model.id for model in found["model"]] == [3]
+        assert found == {"current": [current], "model": []}
+    assert model_digest(current) is None

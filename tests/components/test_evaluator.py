@@ -72,8 +72,8 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
     def run(
         model_uri: str,
         baseline=None,
-        baseline_blessing=None,
         force="",
+        replace="",
         data=None,
         with_pictures=False,
         **settings,
@@ -88,8 +88,6 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
             artifact = standard_artifacts.Model()
             artifact.uri, artifact.id = baseline, 3
             inputs["baseline_model"] = [artifact]
-        if baseline_blessing is not None:
-            inputs["baseline_blessing"] = [baseline_blessing]
         evaluation = standard_artifacts.ModelEvaluation()
         evaluation.uri = str(tmp_path / f"evaluation/{number}")
         blessing = standard_artifacts.ModelBlessing()
@@ -105,6 +103,7 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
                 "seed": SEED,
                 "preset": "standard",
                 "force_bless": force,
+                "replace": replace,
                 "source_hash": "",
                 "extractor_digest": "",
             },
@@ -296,7 +295,7 @@ def test_a_generator_credibly_worse_than_the_blessed_one_is_not_blessed(judge, m
     document, _, blessing = judge(models("worse"), baseline=models("good"), **loose)
     assert not document["blessed"]
     assert [c["name"] for c in document["checks"] if not c["passed"]] == ["regression"]
-    assert "credibly worse than the blessed generator" in document["reason"]
+    assert "credibly worse than the version in service" in document["reason"]
     assert document["baseline"]["difference_interval"][0] > 0
     assert blessing.get_int_custom_property("baseline_model_id") == 3
 
@@ -304,7 +303,7 @@ def test_a_generator_credibly_worse_than_the_blessed_one_is_not_blessed(judge, m
 def test_a_generator_credibly_better_than_the_blessed_one_is_blessed(judge, models):
     document, _, _ = judge(models("good"), baseline=models("worse"))
     assert document["blessed"]
-    assert "credibly better than the blessed generator" in document["reason"]
+    assert "credibly better than the version in service" in document["reason"]
 
 
 def test_the_same_generator_again_is_level_with_itself(judge, models):
@@ -314,29 +313,28 @@ def test_the_same_generator_again_is_level_with_itself(judge, models):
     assert document["baseline"]["difference_interval"] == [0.0, 0.0]
 
 
-def test_a_baseline_that_cannot_be_read_is_ignored_and_the_reason_says_so(judge, models, tmp_path):
-    document, _, _ = judge(models("good"), baseline=str(tmp_path / "gone"))
-    assert document["blessed"]
-    assert "was not compared with" in document["reason"]
-    assert "difference" not in document["baseline"]
+def test_a_baseline_that_cannot_be_read_is_not_replaced_unless_that_is_asked_for(
+    judge, models, tmp_path
+):
+    document, _, blessing = judge(models("good"), baseline=str(tmp_path / "gone"))
+    assert not document["blessed"]
+    assert [c["name"] for c in document["checks"] if not c["passed"]] == ["comparable"]
+    assert "could not be judged for comparison" in document["reason"]
+    assert "--replace" in document["reason"]
+    document, _, blessing = judge(
+        models("good"), baseline=str(tmp_path / "gone"), replace="it is broken"
+    )
+    assert document["blessed"] and document["replaced"] and not document["forced"]
+    assert blessing.get_string_custom_property("replace_reason") == "it is broken"
 
 
-def test_a_baseline_judged_otherwise_is_ignored_and_the_reason_says_so(judge, models, examples):
-    _, _, blessing = judge(models("good"))
-    document, _, _ = judge(models("good"), models("worse"), blessing)
-    assert "ignored" not in document["baseline"]
-    blessing.set_string_custom_property("fingerprint", "other")
-    document, evaluation, _ = judge(models("good"), models("worse"), blessing)
-    assert document["blessed"]
-    assert "other data" in document["baseline"]["ignored"] and "other data" in document["reason"]
-    assert "other data" in evaluation.get_string_custom_property("baseline_ignored")
-    real = load_reference(examples, 400, None)
-    blessing.set_string_custom_property("fingerprint", real.data.fingerprint)
-    assert executor._incomparable(blessing, real) == {}
-    blessing.set_int_custom_property("num_fakes", 100)
-    assert "another number" in executor._incomparable(blessing, real)["ignored"]
-    blessing.set_string_custom_property("extractor_digest", "0")
-    assert "another feature extractor" in executor._incomparable(blessing, real)["ignored"]
+def test_force_does_not_replace_what_is_better(judge, models):
+    loose = {"strictness": "smoke", "min_accuracy": 0.0, "max_regression": 0.05}
+    document, _, _ = judge(models("worse"), baseline=models("good"), force="demo", **loose)
+    assert not document["blessed"]
+    document, _, _ = judge(models("worse"), baseline=models("good"), replace="demo", **loose)
+    assert document["blessed"] and document["replaced"]
+    assert "as a replacement (“demo”), although credibly worse" in document["reason"]
 
 
 def test_fakes_come_in_the_order_of_their_seeds(digits, models, tmp_path):

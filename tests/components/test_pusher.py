@@ -157,6 +157,22 @@ def test_pushing_the_same_model_again_points_at_the_version_that_has_it(push, tm
         assert second.get_string_custom_property(name) == first.get_string_custom_property(name)
 
 
+def test_what_came_into_service_since_the_judgement_is_not_replaced(push, tmp_path):
+    base = tmp_path / "serving/mnist_gan"
+    (base / "1").mkdir(parents=True)
+    (base / "1/saved_model.pb").write_bytes(b"pushed meanwhile")
+    digest = versions.model_digest(base / "1")
+    pushed = push(serving_base=str(base), baseline=None)
+    assert pushed.get_int_custom_property("pushed") == 0
+    assert "version 1 is in service since" in pushed.get_string_custom_property("reason")
+    assert [version.number for version in versions.list_versions(base)] == [1]
+    pushed = push(serving_base=str(base), baseline={"digest": digest, "version": 1})
+    assert pushed.get_int_custom_property("pushed") == 1
+    # Pushing once more compares with what lies beneath it.
+    pushed = push(serving_base=str(base), baseline={"digest": digest, "version": 1})
+    assert pushed.get_int_custom_property("new") == 0
+
+
 def test_a_model_that_was_rolled_back_is_not_pushed_again(push, tmp_path):
     first = push()
     base = tmp_path / "serving/mnist_gan"
