@@ -31,7 +31,7 @@ from scipy import ndimage, stats
 from datasets import source
 from datasets.data_config import DataConfig, default_data_dir
 from datasets.examples import read_prepared
-from judge import evaluate, generation, measure, reference, verdict
+from judge import generation, measure, reference, targets, verdict
 from judge.judge_config import JudgeConfig
 from judge.registry import METRICS
 from metrics import relative
@@ -297,7 +297,7 @@ def _pool(model: str | None, data, real: reference.Reference, size: int):
     if model is None:
         split = read_prepared(data, "eval")
         return split.images, split.labels
-    target = evaluate.open_target(pathlib.Path(model), data.class_names)
+    target = targets.open_target(pathlib.Path(model), data.class_names)
     if target.images is not None:
         return target.images, target.labels
     asked = generation.ordered_labels(reference.apportion(real.class_counts(), size), 0)

@@ -308,10 +308,17 @@ def _write_png(sheet, path: pathlib.Path) -> None:
 @click.option("--dataset", default="auto", show_default=True, help="What it is measured against.")
 @click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option(
+    "--value-range",
+    metavar="LOW,HIGH",
+    help="Black and white of pixels that do not say so: -1,1 or 0,1 or 0,255.",
+)
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the images.")
 @click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
 @json_option
-def evaluate(workspace, target, dataset, data_dir, assignments, out, verbose, as_json) -> None:
+def evaluate(
+    workspace, target, dataset, data_dir, assignments, value_range, out, verbose, as_json
+) -> None:
     """Measure a generator (SavedModel), a folder of images or an .npz as the judge does."""
     from pipeline import configs, console
 
@@ -326,34 +333,46 @@ def evaluate(workspace, target, dataset, data_dir, assignments, out, verbose, as
     try:
         with console.quiet(log, verbose=verbose) as (stdout, stderr):
             with console.RunView(stderr) as view:
-                document, rows = _evaluate(settings, workspace, target, out, view, verbose)
+                document, rows, problem = _evaluate(
+                    settings, workspace, target, value_range, out, view, verbose
+                )
             if as_json:
                 stdout.print_json(json.dumps(document))
             else:
-                console.print_evaluation(stdout, document, rows, out)
+                console.print_evaluation(stdout, document, rows, None if problem else out)
+        if problem:
+            raise Failure(problem, FAILED)
     except WorkspaceError as error:
         raise Failure(str(error)) from None
 
 
-def _evaluate(settings, workspace, target, out, view, verbose) -> tuple[dict, list]:
+def _evaluate(settings, workspace, target, value_range, out, view, verbose) -> tuple:
+    """The document, its rows for people, and why it could not be written (\"\" if it was)."""
     view.phase("starting TensorFlow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         from datasets import source
         from judge import evaluate as evaluation
+        from judge import targets
 
+        values = targets.parse_value_range(value_range) if value_range else None
         view.phase("data")
         data = source.resolve(settings.data, workspace.tfds)
         view.phase("measuring")
-        document = evaluation.evaluate(
-            target,
-            data,
-            settings.judge,
-            seed=settings.seed,
-            output_dir=out,
-            cache_dir=workspace.cache,
-        )
-        return document, evaluation.table(document)
+        problem = ""
+        try:
+            document = evaluation.evaluate(
+                target,
+                data,
+                settings.judge,
+                value_range=values,
+                seed=settings.seed,
+                output_dir=out,
+                cache_dir=workspace.cache,
+            )
+        except evaluation.OutputError as error:
+            document, problem = error.document, str(error)
+        return document, evaluation.table(document), problem
     except ValueError as error:
         if verbose:
             raise

@@ -282,6 +282,8 @@ def print_evaluation(
     for row in rows:
         table.add_row(*row)
     console.print(table, highlight=False)
+    for sentence in target.get("assumed", ()):
+        say(f"assumed: {sentence}")
     unreadable = target["unreadable"]
     if unreadable:
         say(f"\nleft out, {len(unreadable):,} of {given + len(unreadable):,}:", "red")

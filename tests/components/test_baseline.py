@@ -25,6 +25,7 @@ from serving import versions
 from tests import fixtures_generators as generators
 from tests.components import artifacts, nodes
 
+
 class Runs:
     """A workspace in which the small pipeline runs; tells what each run executed."""
 

@@ -1,6 +1,8 @@
 """`mnist-gan evaluate`: the judge's figures for models and images of any origin."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 from datasets import source
 from datasets.data_config import DataConfig
 from datasets.examples import read_prepared
-from judge import evaluate
+from judge import evaluate, targets
 from judge.judge_config import JudgeConfig
 from tests import fixtures_generators as generators
 
@@ -126,21 +128,23 @@ def test_a_foreign_generator_of_latents_is_measured(data, cache, tmp_path):
 
     module = Foreign()
     tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.__call__)
-    target = evaluate.open_target(tmp_path / "model", data.class_names)
+    target = targets.open_target(tmp_path / "model", data.class_names, (0.0, 1.0))
     seeds = np.arange(50)
     images = target.draw(seeds, np.zeros(50, int))
     assert images.shape == (50, 28, 28, 1) and not target.conditional
     assert -1 <= images.min() < -0.5 and 0.5 < images.max() <= 1
     np.testing.assert_array_equal(target.draw(seeds[7:8], np.zeros(1, int))[0], images[7])
-    document = evaluate.evaluate(tmp_path / "model", data, CONFIG, cache_dir=cache)
+    document = evaluate.evaluate(
+        tmp_path / "model", data, CONFIG, cache_dir=cache, value_range=(0.0, 1.0)
+    )
     assert document["metrics"]["relative_fid"] > 10
 
 
 @pytest.mark.parametrize(
     ("arrays", "why"),
     [
-        ({"images": np.zeros((200, 28, 28), np.float32)}, "takes uint8"),
-        ({"images": np.zeros((200, 32, 32), np.uint8)}, r"shape \[200, 32, 32, 1\]"),
+        ({"images": np.zeros((200, 28, 28), np.float32)}, "takes uint8.*--value-range"),
+        ({"images": np.zeros((200, 32, 32), np.uint8)}, r"shape \[200, 32, 32\]"),
         ({"images": np.zeros((20, 28, 28), np.uint8)}, "too few"),
         (
             {"images": np.zeros((200, 28, 28), np.uint8), "labels": np.full(200, 11)},
@@ -172,3 +176,29 @@ def test_a_model_that_breaks_while_drawing_is_named(data, cache, tmp_path, held_
     model = generators.export(tmp_path / "model", *held_out, image_shape=(14, 14, 1))
     with pytest.raises(evaluate.EvaluateError, match="its contract promises"):
         evaluate.evaluate(model, data, CONFIG, cache_dir=cache)
+
+
+def test_a_generator_of_nan_is_refused_and_not_an_empty_table(data, cache, tmp_path, held_out):
+    model = generators.export(tmp_path / "model", *held_out, generators.not_a_number)
+    with pytest.raises(evaluate.EvaluateError, match="values that are not finite"):
+        evaluate.evaluate(model, data, CONFIG, cache_dir=cache)
+
+
+def test_a_disk_that_fills_up_while_writing_loses_no_metrics(data, cache, tmp_path, monkeypatch):
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(evaluate.pictures, "draw", full)
+    images = np.random.default_rng(0).integers(0, 255, (200, 28, 28), np.uint8)
+    np.savez(tmp_path / "a.npz", images=images)
+    with pytest.raises(evaluate.OutputError, match="No space left") as caught:
+        evaluate.evaluate(
+            tmp_path / "a.npz", data, CONFIG, output_dir=tmp_path / "out", cache_dir=cache
+        )
+    assert caught.value.document["metrics"]["fid"] > 0
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_measured(data, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(evaluate.EvaluateError, match=r"out can't be written"):
+        evaluate.evaluate(tmp_path, data, CONFIG, output_dir=tmp_path / "out")

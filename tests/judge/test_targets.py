@@ -1,0 +1,204 @@
+"""What `mnist-gan evaluate` is given: the right pixels, or one message."""
+
+import os
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from judge import local_generator, targets
+
+NAMES = tuple("0123456789")
+
+
+@pytest.fixture
+def digit(digits) -> np.ndarray:
+    """One real digit, uint8 [28, 28]."""
+    return digits[0][0, ..., 0]
+
+
+def read(tmp_path, picture: Image.Image, name: str = "x.png", value_range=None):
+    picture.save(tmp_path / name)
+    image, how = targets.read_image(tmp_path / name, value_range)
+    assert image.shape == (28, 28, 1) and image.dtype == np.uint8
+    return image[..., 0], how
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path, digit):
+    image, how = read(tmp_path, Image.fromarray(digit.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(image, digit)
+    assert "16-bit" in how
+
+
+def test_floats_take_a_range_and_are_refused_without(tmp_path, digit):
+    floats = Image.fromarray(digit.astype(np.float32) / 255.0)
+    with pytest.raises(ValueError, match=r"floats.*--value-range"):
+        read(tmp_path, floats, "x.tif")
+    image, _ = read(tmp_path, floats, "x.tif", (0.0, 1.0))
+    np.testing.assert_array_equal(image, digit)
+    with pytest.raises(ValueError, match="outside the range -1 to 0"):
+        read(tmp_path, floats, "x.tif", (-1.0, 0.0))
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_ink_in_the_alpha_channel_is_ink_whatever_its_colour(tmp_path, digit, colour):
+    pixels = np.full((28, 28, 4), colour, np.uint8)
+    pixels[..., 3] = digit
+    image, how = read(tmp_path, Image.fromarray(pixels))
+    np.testing.assert_array_equal(image, digit)
+    assert "alpha" in how
+
+
+def test_an_alpha_channel_that_says_nothing_is_left_out(tmp_path, digit):
+    opaque = Image.merge("LA", [Image.fromarray(digit), Image.new("L", (28, 28), 255)])
+    np.testing.assert_array_equal(read(tmp_path, opaque)[0], digit)
+    both = Image.merge("LA", [Image.fromarray(digit), Image.fromarray(digit[::-1])])
+    with pytest.raises(ValueError, match="transparency vary"):
+        read(tmp_path, both)
+
+
+def test_a_palette_gives_its_colours(tmp_path, digit):
+    ink = (digit > 127).astype(np.uint8)
+    picture = Image.fromarray(ink, "P")
+    picture.putpalette([255, 255, 255, 0, 0, 0])  # index 1 is black
+    image, _ = read(tmp_path, picture)
+    np.testing.assert_array_equal(image, np.where(ink, 0, 255))
+
+
+def test_a_large_image_is_refused_by_its_header(tmp_path, monkeypatch):
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image.Image, "load", None)  # would fail if it were decoded
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with pytest.raises(ValueError, match="20000x20000 pixels"):
+        targets.read_image(tmp_path / "bomb.png")
+
+
+def test_a_fifo_and_several_frames_are_refused(tmp_path, digit):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ValueError, match="no regular file"):
+        targets.read_image(tmp_path / "pipe.png")
+    frames = [Image.fromarray(digit), Image.fromarray(digit[::-1])]
+    frames[0].save(tmp_path / "two.tif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="2 images in one file"):
+        targets.read_image(tmp_path / "two.tif")
+
+
+@pytest.fixture
+def folder(tmp_path, digits):
+    """200 real digits in folders by class."""
+    root = tmp_path / "digits"
+    for i, (image, label) in enumerate(zip(digits[0][:200], digits[1][:200], strict=True)):
+        place = root / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(place / f"{i}.png")
+    return root
+
+
+def test_a_linked_class_folder_counts_and_a_loop_ends(folder, tmp_path, digits):
+    os.rename(folder / "3", tmp_path / "elsewhere")
+    (folder / "3").symlink_to(tmp_path / "elsewhere")
+    (folder / "4" / "loop").symlink_to(folder)
+    target = targets.open_target(folder, NAMES)
+    expected = np.bincount(digits[1][:200], minlength=10)
+    np.testing.assert_array_equal(np.bincount(target.labels, minlength=10), expected)
+
+
+def test_a_class_folder_that_cannot_be_read_is_an_error(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("/7"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(targets.EvaluateError, match="/7 can't be read: Permission denied"):
+        targets.open_target(folder, NAMES)
+
+
+def test_a_stray_image_is_left_out_by_name_and_the_labels_stay(folder, digit):
+    Image.fromarray(digit).save(folder / "stray.png")
+    target = targets.open_target(folder, NAMES)
+    assert len(target.images) == len(target.labels) == 200 and target.conditional
+    assert set(target.unreadable) == {"stray.png"}
+    assert any("names of the folders" in sentence for sentence in target.assumed)
+
+
+def test_names_that_are_not_utf8_are_told_all_the_same(folder, digit):
+    broken = os.fsencode(folder) + b"/3/\xff\xfe.png"
+    with open(broken, "wb") as file:
+        file.write(b"no image")
+    (name,) = targets.open_target(folder, NAMES).unreadable
+    assert name == "3/\\xff\\xfe.png"
+    name.encode()
+
+
+def test_floats_in_an_npz_take_a_range(tmp_path, digits):
+    floats = digits[0][:150].astype(np.float32) / 127.5 - 1.0
+    np.savez(tmp_path / "a.npz", images=floats)
+    target = targets.open_target(tmp_path / "a.npz", NAMES, (-1.0, 1.0))
+    np.testing.assert_array_equal(target.images, digits[0][:150])
+    with pytest.raises(targets.EvaluateError, match="outside the range 0 to 255"):
+        targets.open_target(tmp_path / "a.npz", NAMES, (0.0, 255.0))
+    floats[0] = np.nan
+    np.savez(tmp_path / "a.npz", images=floats)
+    with pytest.raises(targets.EvaluateError, match="not finite"):
+        targets.open_target(tmp_path / "a.npz", NAMES, (-1.0, 1.0))
+
+
+def test_an_npz_is_refused_by_its_header(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive, archive.open("x.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 28, 28)}
+        )
+    monkeypatch.setattr(np, "load", None)  # would fail if it were decoded
+    with pytest.raises(targets.EvaluateError, match=r"1,000,000,000 images; at most"):
+        targets.open_target(tmp_path / "a.npz", NAMES)
+
+
+class Foreign(tf.Module):
+    """Pixels of a range, flat, from latents; takes `training` as Keras models do."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, 3], tf.float32, name="z"),
+            tf.TensorSpec([], tf.bool, name="training"),
+        ]
+    )
+    def __call__(self, z, training):
+        pixels = tf.sigmoid(4.0 * tf.tile(z, [1, 784 // 3 + 1])[:, :784])
+        spoilt = tf.cast(training, tf.float32) * float("nan")
+        return {"out": self.low + pixels * (self.high - self.low) + tf.where(training, spoilt, 0.0)}
+
+
+def foreign(tmp_path, low: float, high: float, value_range=None) -> targets.Target:
+    module = Foreign(low, high)
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.__call__)
+    return targets.open_target(tmp_path / "model", NAMES, value_range)
+
+
+def test_a_foreign_generator_says_its_range_or_is_asked(tmp_path):
+    seeds, classes = np.arange(50), np.zeros(50, np.int64)
+    target = foreign(tmp_path, -1.0, 1.0)
+    images = target.draw(seeds, classes)
+    assert images.min() < -0.9 and images.max() > 0.9
+    assert "training is False" in target.assumed and "values run from -1 to 1" in target.assumed
+    with pytest.raises(local_generator.GeneratorError, match="--value-range"):
+        foreign(tmp_path, 0.0, 1.0).draw(seeds, classes)
+    same = foreign(tmp_path, 0.0, 255.0, (0.0, 255.0)).draw(seeds, classes)
+    np.testing.assert_allclose(same, images, atol=1e-4)
+    with pytest.raises(local_generator.GeneratorError, match="outside the range 0 to 1"):
+        foreign(tmp_path, 0.0, 255.0, (0.0, 1.0)).draw(seeds, classes)
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,0", "a,b", "0,1,2", "nan,1", "0,inf"])
+def test_a_range_is_two_numbers_in_order(text):
+    with pytest.raises(ValueError, match="LOW,HIGH"):
+        targets.parse_value_range(text)
+    assert targets.parse_value_range("-1,1") == (-1.0, 1.0)
