@@ -110,7 +110,10 @@ def train(
     tf.config.experimental.enable_op_determinism()
     loop = LOOPS[config.model](images, labels, config, num_classes, seed)
     if initial_weights is not None:
-        _restore(loop.network_state(), initial_weights)
+        state = loop.network_state()
+        # Generators of version 0.1 have no grey levels; fresh ones change nothing.
+        levels = {name: state[name].numpy() for name in state if "/image/" in name}
+        _restore(state, {**levels, **initial_weights})
     store = CheckpointStore(checkpoint_dir, fingerprint, config.keep_checkpoints)
     checkpoint = store.latest()
     if checkpoint:
