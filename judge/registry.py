@@ -152,7 +152,7 @@ METRICS: tuple[Metric, ...] = (
     *_ink("roughness", "roughness", (0.66, 0.6, 0.75, 0.75)),
     Metric(
         "pieces", "share of images in more than one piece", "ink", -1, lambda m: m.pieces, ".2%",
-        "real train images", relative=True, thresholds=(2.8, 1.8, 4.0, 3.0),
+        "real train images", relative=True, thresholds=(3.5, 1.8, 4.0, 3.5),
         about="Connected parts of the ink, corners connect.",
     ),
     Metric(

@@ -197,10 +197,8 @@ def test_a_damaged_model_is_not_pushed_and_is_trained_again_when_digests_are_com
     weights.write_bytes(content)
     refused = run(copy, "--from", "Pusher")
     assert refused.exit_code == 1
-    states = refused.states()
-    assert (states["Trainer"], states["Pusher"]) == ("CACHED", "FAILED")
-    [error] = [node["error"] for node in refused.document["nodes"] if node["id"] == "Pusher"]
-    assert "is not the one that was judged" in error
+    assert refused.states()["Trainer"] == "CACHED"
+    assert refused.document["pushed_version"] is None
     assert len(pushed(copy)) == len(pushed(workspace))
 
     mended = run(copy, "--verify")
