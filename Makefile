@@ -14,10 +14,10 @@ run: .venv/.complete  ## the whole pipeline: data, training, judgement, push (AR
 	@$(MNIST_GAN) run $(ARGS)
 
 test: lint  ## style and all tests
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 quick: lint  ## style and the fast tests, what most edits need
-	@$(PYTHON) -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder -m "not e2e and not slow" $(ARGS)
+	@$(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not e2e and not slow" $(ARGS)
 
 run-newest:  ## make run with the newest stack in a Debian 13 root; as root
 	@tools/newest.sh run ARGS="$(ARGS)"

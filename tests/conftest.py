@@ -37,7 +37,7 @@ def find_mnist() -> pathlib.Path | None:
     return None
 
 
-# One process runs these, in one workspace.
+# Each runs whole pipelines, one after the other in one workspace.
 IN_ONE_WORKSPACE = ("e2e/test_pipeline.py", "e2e/test_report.py", "e2e/test_training.py")
 # What trains, runs Beam, or loads servers, browsers and disks: `make quick` leaves it out.
 SLOW = (
@@ -68,18 +68,14 @@ SLOW = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A file's tests stay in one process; the longest chains begin first."""
-    chain = {}
-    for item in items:
-        name = item.path.relative_to(REPOSITORY / "tests").as_posix()
-        chain[item] = "workspace" if name in IN_ONE_WORKSPACE else name
-        item.add_marker(pytest.mark.xdist_group(chain[item]))
+    """The longest files begin first; each file's tests stay in one process."""
+    first = (*IN_ONE_WORKSPACE, "test_make.py")
+    names = {item: item.path.relative_to(REPOSITORY / "tests").as_posix() for item in items}
+    for item, name in names.items():
         if name.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-    first = ("workspace", "test_make.py")
-    items.sort(key=lambda item: first.index(chain[item]) if chain[item] in first else len(first))
+    items.sort(key=lambda i: first.index(names[i]) if names[i] in first else len(first))
 
 
 @pytest.fixture(scope="session")
