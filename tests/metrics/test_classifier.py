@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from metrics import cas, classifier, train_extractors
-from metrics.features import ClassifierExtractor, ClassifierWeights, load_extractor
+from metrics.features import NetworkExtractor, Weights, load_extractor
 
 
 def test_folded_arrays_compute_what_the_keras_model_computes(digits):
-    model = classifier.build_model(7, seed=3, dropout=0.3)
+    model = classifier.build_model(classifier.FLAT, 7, seed=3, dropout=0.3)
     random = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -22,7 +22,7 @@ def test_folded_arrays_compute_what_the_keras_model_computes(digits):
                     random.uniform(0.5, 2, shape),
                 ]
             )
-    folded = ClassifierExtractor(classifier.fold(model, {}))
+    folded = NetworkExtractor(classifier.fold(model, {}))
     images = digits[0][:40]
     logits = np.asarray(model(images.astype(np.float32) / 255, training=False))
     expected = np.asarray(keras.ops.softmax(logits))
@@ -30,8 +30,10 @@ def test_folded_arrays_compute_what_the_keras_model_computes(digits):
 
 
 def test_weights_come_back_from_bytes_rounded_to_float16_and_the_bytes_repeat():
-    weights = classifier.fold(classifier.build_model(5, seed=1, dropout=0.1), {"name": "five"})
-    loaded = ClassifierWeights.from_bytes(weights.to_bytes())
+    weights = classifier.fold(
+        classifier.build_model(classifier.FLAT, 5, seed=1, dropout=0.1), {"name": "five"}
+    )
+    loaded = Weights.from_bytes(weights.to_bytes())
     assert loaded.facts == {"name": "five"}
     assert loaded.layers == weights.layers
     for found, kept in zip(loaded.kernels, weights.kernels, strict=True):
@@ -79,7 +81,7 @@ def test_augmentation_moves_digits_a_little_and_repeats(digits):
 
 def test_training_refuses_pictures_labels_and_counts_that_do_not_fit(digits):
     images, labels = digits[0][:60], digits[1][:60]
-    with pytest.raises(ValueError, match="60 pictures are fewer than one batch of 250"):
+    with pytest.raises(ValueError, match="60 images are fewer than one batch of 250"):
         classifier.train(images, labels, 10, epochs=1, seed=0)
     with pytest.raises(ValueError, match=r"labels must lie in 0\.\.3"):
         classifier.train(images, labels, 4, epochs=1, seed=0)
