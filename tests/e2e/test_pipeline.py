@@ -344,7 +344,8 @@ def test_a_killed_run_is_told_as_failed_a_stopped_one_says_so_and_the_next_ends_
     states = {node["id"]: node["state"] for node in stopped["nodes"]}
     assert states["Transform"] == "CACHED"
 
-    ended = run(workspace, *longer)
+    # A process of its own from the start, because a fork does not log as a command does.
+    ended = run(workspace, *longer, sources=REPOSITORY)
     assert ended.exit_code == 0
     assert ended.states()["Trainer"] == "COMPLETE"
     log = max((workspace / "logs").glob("run-*.log"), key=os.path.getmtime).read_text()
