@@ -72,7 +72,7 @@ def classification_accuracy_score(
         "test_labels", test_labels, count=len(test_images), num_classes=num_classes
     )
     if not len(test_images):
-        raise ValueError("test_images must hold at least one picture")
+        raise ValueError("test_images must hold at least one image")
     weights = train(
         fake_images,
         fake_labels,

@@ -34,7 +34,7 @@ EYES: dict[str, pathlib.Path] = {
     "random": WEIGHTS / "random.npz",
 }
 
-# Every call of a network sees this many images, the last ones padded: the features of a image
+# Every call of a network sees this many images, the last ones padded: the features of an image
 # then do not depend on how the caller batches.
 CHUNK = 256
 INCEPTION_CHUNK = 16
@@ -239,7 +239,7 @@ class InceptionExtractor:
         if probe.shape[0] != INCEPTION_CHUNK or int(np.prod(probe.shape[1:-1])) != 1:
             raise ExtractorError(
                 f"the pooling layer gives shape {list(probe.shape)} for {INCEPTION_CHUNK} "
-                "images; it takes one vector a image"
+                "images; it takes one vector an image"
             )
         self.dim = int(probe.shape[-1])
         self.name = variant if self.dim == INCEPTION_DIM else f"not_{variant}_dim_{self.dim}"

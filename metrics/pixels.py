@@ -38,7 +38,7 @@ def mse_to_nearest(
 ) -> PixelError:
     """Mean squared error of each fake to its nearest real of the class that was asked for.
 
-    Pixels are in 0..1; the squared difference is averaged over the pixels of a image, the
+    Pixels are in 0..1; the squared difference is averaged over the pixels of an image, the
     nearest real is the one where that is least, and the result is averaged over the fakes.
 
     Args:

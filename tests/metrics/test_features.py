@@ -96,7 +96,7 @@ def test_accuracy_refuses_labels_that_do_not_fit(extractor):
         extractor.accuracy(constant(0), np.array([0, 1, 10]))
     with pytest.raises(ValueError, match=r"labels must be integers of shape \[3\]"):
         extractor.accuracy(constant(0), np.array([0, 1]))
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         extractor.accuracy(constant(0, 0), np.zeros(0, int))
 
 
@@ -136,7 +136,7 @@ def test_files_that_are_no_extractors_are_named(tmp_path):
     with pytest.raises(ExtractorError, match=r"notes\.txt.* is no extractor"):
         load_extractor(tmp_path / "notes.txt")
     (tmp_path / "broken.npz").write_bytes(b"PK no zip")
-    with pytest.raises(ExtractorError, match=r"broken\.npz: not a file of classifier weights"):
+    with pytest.raises(ExtractorError, match=r"broken\.npz: not a file of an extractor.s weights"):
         load_extractor(tmp_path / "broken.npz")
     (tmp_path / "broken.pb").write_bytes(b"\xff\xff\xff")
     with pytest.raises(ExtractorError, match=r"broken\.pb"):
@@ -236,7 +236,7 @@ def test_a_layer_that_is_no_vector_is_refused(tmp_path):
         pictures = tf.compat.v1.placeholder(tf.float32, [None, 299, 299, 3], name="Mul")
         tf.identity(pictures, name="pool_3")
     (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
-    with pytest.raises(ExtractorError, match="one vector a picture"):
+    with pytest.raises(ExtractorError, match="one vector an image"):
         load_extractor(tmp_path / "graph.pb")
 
 

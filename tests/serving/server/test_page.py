@@ -18,6 +18,7 @@ import tensorflow as tf
 from PIL import Image
 
 from common import contract
+from common.images import to_uint8
 from serving.server import flags, page
 from serving.server.model_server import ModelServer
 from tests.conftest import contrast
@@ -215,7 +216,7 @@ def test_it_shows_model_version_fid_and_blessing_as_they_were_pushed(open_page, 
         "Version": "7",
         "Trained on": "toys",
         "FID": "0.345",
-        "FID / floor": "2.10",
+        "Relative FID": "2.10",
         "Blessing": "blessed",
         "Pushed": "2026-01-02 03:04:05 UTC",
     }
@@ -505,7 +506,7 @@ def test_the_commands_give_the_very_pictures(open_page, address, tmp_path):
     for section in ("#between", "#directions"):
         (image,) = json.loads(run(command(tab, section), "."))["outputs"]
         shown = pixels(tab, f"{section}-picture")
-        assert difference(contract.to_uint8(np.array(image))[..., 0], shown) <= 1
+        assert difference(to_uint8(np.array(image))[..., 0], shown) <= 1
     assert len(json.loads(run(command(tab, "#sheet"), "."))["outputs"]) == 100
 
 
