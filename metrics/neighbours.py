@@ -134,12 +134,13 @@ def neighbours(
       images: uint8 [N, 28, 28, 1].
       train_features: space -> [M, D].
       train_images: uint8 [M, 28, 28, 1].
-      places: bool [784], the pixels that count.
+      places: bool [784], the pixels that count; without any there is no space "pixels".
     """
     pixels, train_pixels = pixel_rows(images), pixel_rows(train_images)
     spaces = {name: (rows, train_features[name]) for name, rows in features.items()}
     spaces["blurred"] = blurred_rows(images), blurred_rows(train_images)
-    spaces["pixels"] = pixels[:, places], train_pixels[:, places]
+    if places.any():
+        spaces["pixels"] = pixels[:, places], train_pixels[:, places]
     distances, indices = {}, {}
     best = np.full(len(images), np.inf)
     closest = np.zeros(len(images), np.int64)

@@ -14,6 +14,7 @@ from common.images import check_images
 from metrics import checks
 
 EPOCHS = 10
+FEWEST_STEPS = 400  # few images are seen more often, else the network has no time to learn
 INK = 128
 
 
@@ -46,7 +47,6 @@ def two_sample(
     real: np.ndarray,
     *,
     seed: int = 0,
-    epochs: int = EPOCHS,
     level: float = 0.95,
 ) -> TwoSample:
     """Trains a classifier on a random half of each side and asks it about the other half.
@@ -59,7 +59,6 @@ def two_sample(
       real: uint8 [M, 28, 28, 1]; the larger side is cut to the size of the smaller. Give both with
         the same shares of classes.
       seed: of the halves and the training.
-      epochs: passes over the training half.
       level: of the intervals.
 
     Raises:
@@ -78,14 +77,15 @@ def two_sample(
         chosen = random.permutation(len(images))[:count]
         learn.append(images[chosen[: count // 2]])
         ask.append(images[chosen[count // 2 :]])
+    batch_size = min(100, count // 2)
     weights = train(
         np.concatenate(learn),
         np.repeat([0, 1], [len(part) for part in learn]),
         2,
-        epochs=epochs,
+        epochs=max(EPOCHS, -(-FEWEST_STEPS // (2 * (count // 2) // batch_size))),
         seed=seed,
         architecture=SMALL,
-        batch_size=min(100, count // 2),
+        batch_size=batch_size,
         augment=False,
     )
     extractor = NetworkExtractor(weights)
