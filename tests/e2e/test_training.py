@@ -53,7 +53,7 @@ def test_training_starts_from_the_latest_blessed_generator_and_the_lineage_shows
 
 
 def test_a_model_without_labels_goes_the_whole_way(first, workspace, tmp_path):
-    other = run(workspace, "--set", "model=dcgan")
+    other = run(workspace, "--set", "model=dcgan", "--replace", "to show another model")
     assert other.exit_code == 0, other.document
     assert other.document["blessed"] is True
     assert "accuracy" not in other.document["metrics"]

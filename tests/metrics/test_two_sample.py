@@ -36,13 +36,13 @@ def test_the_intervals_hold_the_truth_about_19_times_in_20():
 def test_a_classifier_tells_fogged_digits_from_real_ones_and_not_real_from_real(digits):
     images = digits[0][np.random.default_rng(0).permutation(len(digits[0]))]
     fogged = np.maximum(images[:800], 40)
-    assert two_sample.two_sample(fogged, images[800:1600], epochs=3).accuracy > 0.9
-    fair = two_sample.two_sample(images[:800], images[800:1600], epochs=3)
+    assert two_sample.two_sample(fogged, images[800:1600]).accuracy > 0.9
+    fair = two_sample.two_sample(images[:800], images[800:1600])
     assert fair.accuracy < 0.6
-    assert two_sample.two_sample(images[:800], images[800:1600], epochs=3) == fair
+    assert two_sample.two_sample(images[:800], images[800:1600]) == fair
     # In black and white the fog is gone.
     shape = two_sample.two_sample(
-        two_sample.binarised(fogged), two_sample.binarised(images[800:1600]), epochs=3
+        two_sample.binarised(fogged), two_sample.binarised(images[800:1600])
     )
     assert shape.accuracy < 0.6
 
