@@ -23,17 +23,16 @@ from common.workspace import Workspace
 from components.evaluator import executor
 from judge import generation, local_generator, reference
 from judge.judge_config import JudgeConfig
-from lineage import store
+from lineage.store import open_store
 from metrics import frechet
 from pipeline.pipeline import LOCAL_BEAM
 
 
 def newest(workspace: Workspace, kind: type):
     """The newest artifact of a TFX type that the workspace holds."""
-    connection = store.connect(workspace.metadata)
-    found = max(connection.get_artifacts_by_type(kind.TYPE_NAME), key=lambda a: a.id)
+    found = open_store(workspace.metadata).artifacts_of_type(kind.TYPE_NAME)[-1]
     artifact = kind()
-    artifact.set_mlmd_artifact(found)
+    artifact.set_mlmd_artifact(found.record)
     return artifact
 
 

@@ -13,19 +13,17 @@ import numpy as np
 from PIL import Image
 
 from common.workspace import DEFAULT, Workspace
-from lineage import store
+from lineage.store import open_store
 
 WIDTH, HEIGHT = 1280, 1000  # of the window that pages are drawn in, pixels
 
 
 def artifacts(workspace: Workspace) -> dict[str, pathlib.Path]:
     """Type of artifact to its folder, of the newest run."""
-    connection = store.connect(workspace.metadata)
-    run = store.latest_run(connection)
-    ids = [execution.id for execution in connection.get_executions_by_context(run.id)]
-    events = [e for e in connection.get_events_by_execution_ids(ids) if e.type == e.OUTPUT]
-    found = connection.get_artifacts_by_id([event.artifact_id for event in events])
-    return {artifact.type: pathlib.Path(artifact.uri) for artifact in found}
+    store = open_store(workspace.metadata)
+    ids = [execution.id for execution in store.executions_of_run(store.runs()[0])]
+    made = {e.artifact for e in store.events_of_executions(ids) if e.kind == "output"}
+    return {a.type: pathlib.Path(a.uri) for a in store.artifacts(made).values()}
 
 
 def digits_of(path: pathlib.Path, column: int) -> list[np.ndarray]:

@@ -6,10 +6,14 @@ The texts and drawings of `render.py` and the report are made from these documen
 import collections
 import datetime
 import json
+import pathlib
 from collections.abc import Iterable, Iterator
 
+from common.workspace import Workspace, moved_path
 from lineage import graph
-from lineage.graph import Artifact, Execution, Run, Store, Trace
+from lineage.graph import Trace
+from lineage.store import Artifact, Execution, Run, Store
+from serving import versions
 
 SCHEMA = "mnist-gan.lineage/1"
 
@@ -91,7 +95,7 @@ def _run_row(
     run: Run, executions: list[Execution], made: list[Artifact], alive: bool | None
 ) -> dict:
     facts = run.properties
-    row = {
+    row: dict = {
         "run": run.name,
         "started": iso(run.created),
         "state": _run_state(facts.get("state"), executions, alive),
@@ -101,6 +105,17 @@ def _run_row(
         "dataset_note": facts.get("dataset_note") or None,
         "nodes": dict(collections.Counter(e.state for e in executions)),
         "error": next((e.error for e in executions if e.error), None),
+        **_verdict(made),
+    }
+    if row["dataset"] is None:
+        examples = (a for a in made if a.type == "Examples")
+        row["dataset"] = next((a.properties.get("dataset") for a in examples), None)
+    return row
+
+
+def _verdict(made: list[Artifact]) -> dict:
+    """What the judge and the Pusher said, from the artifacts that a run made."""
+    found: dict = {
         "metrics": {},
         "blessed": None,
         "blessing_reason": None,
@@ -109,19 +124,76 @@ def _run_row(
         "pushed_version": None,
     }
     for artifact in made:
+        facts = artifact.properties
         if artifact.type == "ModelEvaluation":
-            row["metrics"] |= numbers(artifact.properties)
-        elif artifact.type == "ModelBlessing" and "blessed" in artifact.properties:
-            row["blessed"] = artifact.properties["blessed"] == 1
-            row["blessing_reason"] = artifact.properties.get("reason")
-        elif artifact.type == "InfraBlessing" and "blessed" in artifact.properties:
-            row["infra_blessed"] = artifact.properties["blessed"] == 1
-            row["infra_blessing_reason"] = artifact.properties.get("reason")
+            found["metrics"] |= numbers(facts)
+        elif artifact.type in ("ModelBlessing", "InfraBlessing") and "blessed" in facts:
+            prefix = "infra_" if artifact.type == "InfraBlessing" else ""
+            found[f"{prefix}blessed"] = facts["blessed"] == 1
+            found[f"{prefix}blessing_reason"] = facts.get("reason")
         elif artifact.type == "PushedModel":
-            row["pushed_version"] = artifact.pushed_version
-        elif artifact.type == "Examples" and row["dataset"] is None:
-            row["dataset"] = artifact.properties.get("dataset")
-    return row
+            found["pushed_version"] = artifact.pushed_version
+    return found
+
+
+def status(store: Store, workspace: Workspace, run: Run) -> dict:
+    """What one run did, as `run --json` and `status --json` print it.
+
+    Args:
+      store: an open store.
+      workspace: where it lies; tells whether a run that claims to go on still does.
+      run: the run.
+
+    Returns:
+      `run_id`, `dataset`, `dataset_note`, `preset`, `state` (COMPLETE, FAILED or RUNNING),
+      `stopped` (whether somebody stopped it), `seconds`, `nodes` (each `id`, `state` among
+      COMPLETE, CACHED, RUNNING, FAILED, NOT_RUN, `seconds`, `error`), `metrics`, `blessed`,
+      `blessing_reason`, `infra_blessed`, `infra_blessing_reason` (whether a server can serve it),
+      `pushed_version`, `pushed_path`, `push_reason`, `rolled_back` (whether that version was
+      taken out of service since then). What a run did not come to is None. Resolvers are left
+      out: they only look up what is there.
+    """
+    facts = run.properties
+    alive = facts.get("state") == "RUNNING" and facts.get("pid") == str(workspace.holder())
+    executions = store.executions_of_run(run)
+    by_node = {store.place_of(execution.id)[0]: execution for execution in executions}
+    nodes = [_node_status(n, by_node.get(n), alive) for n in facts.get("nodes") or by_node]
+    events = store.events_of_executions([execution.id for execution in executions])
+    made = list(store.artifacts({e.artifact for e in events if e.kind == "output"}).values())
+    verdict = _verdict(made)
+    push = next((a.properties for a in reversed(made) if a.type == "PushedModel"), {})
+    path = None
+    if verdict["pushed_version"] is not None:
+        path = pathlib.Path(push["pushed_destination"])
+        path = moved_path(path, workspace.root) or path
+    return {
+        "run_id": run.name,
+        "dataset": facts.get("dataset"),
+        "dataset_note": facts.get("dataset_note") or None,
+        "preset": facts.get("preset"),
+        "state": _run_state(facts.get("state"), executions, alive),
+        "stopped": facts.get("stopped") == "yes",
+        "seconds": facts.get("seconds"),
+        "nodes": nodes,
+        **verdict,
+        "metrics": verdict["metrics"] or None,
+        "pushed_path": path and str(path),
+        "push_reason": push.get("reason"),
+        "rolled_back": path and versions.rolled_back_path(path).is_dir(),
+    }
+
+
+def _node_status(node: str, execution: Execution | None, alive: bool) -> dict:
+    if execution is None:
+        return {"id": node, "state": "NOT_RUN", "seconds": None, "error": None}
+    killed = execution.state == "RUNNING" and not alive
+    return {
+        "id": node,
+        "state": "FAILED" if killed else execution.state,
+        "seconds": None if execution.seconds is None else round(execution.seconds, 2),
+        "error": execution.error
+        or ("the run was killed before this node ended" if killed else None),
+    }
 
 
 def _run_state(noted: str | None, executions: list[Execution], alive: bool | None) -> str:

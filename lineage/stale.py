@@ -4,11 +4,10 @@ import os
 import pathlib
 import shutil
 
-import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from lineage import documents
-from lineage.graph import Artifact, Store
+from lineage.store import Artifact, Store, connect
 
 
 class PruneError(RuntimeError):
@@ -145,10 +144,7 @@ def prune(store_file: pathlib.Path, pipeline_root: pathlib.Path, found: dict) ->
 def _mark_deleted(store_file: pathlib.Path, ids: list[int]) -> None:
     if not ids:
         return
-    config = pb.ConnectionConfig()
-    config.sqlite.filename_uri = str(store_file)
-    config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE
-    client = mlmd.MetadataStore(config)
+    client = connect(store_file, readonly=False)
     artifacts = client.get_artifacts_by_id(ids)
     for artifact in artifacts:
         artifact.state = pb.Artifact.DELETED

@@ -8,7 +8,7 @@ from common.contract import METADATA_FILE
 from common.files import combined_digest, file_digests
 from lineage import documents, graph
 from lineage.digests import DIGEST_PROPERTY, FILES_PROPERTY
-from lineage.graph import ABANDONED_PROPERTY, Artifact, Store
+from lineage.store import ABANDONED_PROPERTY, Artifact, Store
 from serving import versions
 
 # The files by which TFX marks a verdict.

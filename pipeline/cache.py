@@ -18,7 +18,7 @@ from tfx.orchestration.portable import cache_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 
 from lineage import digests
-from lineage.graph import ABANDONED_PROPERTY, VERSIONS_PROPERTY, facts_of
+from lineage.store import ABANDONED_PROPERTY, VERSIONS_PROPERTY, facts_of
 from pipeline import provenance
 
 _PROGRESS = logging.getLogger("mnist_gan.progress")

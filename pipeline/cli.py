@@ -19,7 +19,7 @@ import click
 
 from common.files import atomic_path
 from common.workspace import WorkspaceError
-from pipeline.commands.lineage import lineage
+from pipeline.commands import lineage as lineage_commands
 from pipeline.commands.report import report
 from pipeline.commands.versions import read_labels, versions
 from pipeline.options import (
@@ -31,6 +31,7 @@ from pipeline.options import (
     choose_model,
     json_option,
     model_option,
+    no_run,
     workspace_option,
 )
 
@@ -167,18 +168,13 @@ def _log_traceback() -> None:
 @json_option
 def status(workspace, as_json) -> None:
     """The last run: node states, times, metrics, blessing, pushed version."""
-    from lineage import store
+    with lineage_commands.reading(workspace, None) as (store, _):
+        from lineage import documents
 
-    try:
-        connection = store.connect(workspace.metadata)
-    except FileNotFoundError:
-        raise Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`") from None
-    except ValueError as error:
-        raise Failure(str(error)) from None
-    run = store.latest_run(connection)
-    if run is None:
-        raise Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`")
-    document = store.describe_run(connection, workspace, run)
+        runs = store.runs()
+        if not runs:
+            raise no_run(workspace)
+        document = documents.status(store, workspace, runs[0])
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
@@ -433,6 +429,6 @@ def _print_settings(rows: list[dict], as_json: bool) -> None:
     Console().print(table)
 
 
-main.add_command(lineage)
+main.add_command(lineage_commands.lineage)
 main.add_command(report)
 main.add_command(versions)

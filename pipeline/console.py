@@ -188,7 +188,7 @@ def _detail(facts: dict) -> str:
 
 
 def print_run(console: Console, run: dict, *, nodes: bool = True) -> None:
-    """The document of `store.describe_run` for people.
+    """The document of `lineage.documents.status` for people.
 
     Args:
       console: where to.

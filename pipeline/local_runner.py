@@ -30,7 +30,16 @@ import report
 from common.workspace import Workspace, model_name
 from datasets import source as data_source
 from judge import reference
-from lineage import digests, graph, store
+from lineage import digests, documents
+from lineage.store import (
+    ERROR_PROPERTY,
+    RUN_CONTEXT,
+    VERSIONS_PROPERTY,
+    Execution,
+    Store,
+    connect,
+    open_store,
+)
 from pipeline import cache, provenance, upkeep
 from pipeline import pipeline as pipeline_lib
 from pipeline.configs import Settings
@@ -93,7 +102,7 @@ def run(
       begun: `time.monotonic()` of when the user began to wait; default: now.
 
     Returns:
-      The document of `store.describe_run`; a failed node is told there, not raised.
+      The document of `lineage.documents.status`; a failed node is told there, not raised.
 
     Raises:
       ValueError: the data can't be had, `from_node` is no node, what was named as TF Serving's
@@ -105,7 +114,7 @@ def run(
     if settings.training.base_model:
         if not _blessed_before(workspace):
             raise ValueError(NO_BASE_MODEL)
-        cache.abandon_altered_models(store.connect(workspace.metadata, readonly=False))
+        cache.abandon_altered_models(connect(workspace.metadata, readonly=False))
     data = data_source.resolve(settings.data, workspace.tfds)
     # Part of what decides a run: a TF Serving that was installed since then has to be asked.
     model_server = process.find_tf_serving(settings.validation.model_server) or process.LOCAL
@@ -171,9 +180,8 @@ def run(
             except KeyboardInterrupt:
                 view.note("the run has ended; `mnist-gan report` writes its report")
                 runner.note_facts({"stopped": "yes"})
-    reader = store.connect(workspace.metadata)
-    run_context = reader.get_context_by_type_and_name(store.RUN_CONTEXT, run_id)
-    return store.describe_run(reader, workspace, run_context)
+    store = open_store(workspace.metadata)
+    return documents.status(store, workspace, store.run_named(run_id))
 
 
 @contextlib.contextmanager
@@ -250,16 +258,16 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
             raise NodeFailedError(f"{name}: {message}", stopped) from error
         execution = self._execution(name)
         if shown:
-            state = store.state_of(execution)
+            state = "NOT_RUN" if execution is None else execution.state
             self._view.node_ended(name, state, time.monotonic() - begun, None)
-        if execution is not None and store.state_of(execution) == "COMPLETE":
+        if execution is not None and execution.state == "COMPLETE":
             versions_used = provenance.library_versions(name)
-            self._note(execution, graph.VERSIONS_PROPERTY, json.dumps(versions_used))
+            self._note(execution, VERSIONS_PROPERTY, json.dumps(versions_used))
         # Cached too: a run may have been killed before it came to noting them.
-        if execution is not None and store.state_of(execution) in ("COMPLETE", "CACHED"):
+        if execution is not None and execution.state in ("COMPLETE", "CACHED"):
             with metadata.Metadata(self._connection) as handle:
                 digests.note_digests(handle.store, execution.id)
-        if execution is None or store.state_of(execution) == "FAILED":
+        if execution is None or execution.state == "FAILED":
             # TFX publishes a failure of input resolution and goes on; what follows has no input.
             self._note_error(name, "its inputs could not be resolved")
             raise NodeFailedError(f"{name}: its inputs could not be resolved (see the log)")
@@ -267,9 +275,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
     def note_facts(self, facts: dict) -> None:
         """Writes `facts` as custom properties of the run's context; makes it where it is new."""
         with metadata.Metadata(self._connection) as handle:
-            context = context_lib.register_context_if_not_exists(
-                handle, store.RUN_CONTEXT, self._run_id
-            )
+            context = context_lib.register_context_if_not_exists(handle, RUN_CONTEXT, self._run_id)
             for key, value in facts.items():
                 slot = context.custom_properties[key]
                 if isinstance(value, float):
@@ -278,13 +284,9 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
                     slot.string_value = value
             handle.store.put_contexts([context])
 
-    def _execution(self, node: str) -> metadata_store_pb2.Execution | None:
+    def _execution(self, node: str) -> Execution | None:
         with metadata.Metadata(self._connection) as handle:
-            run = handle.store.get_context_by_type_and_name(store.RUN_CONTEXT, self._run_id)
-            for execution in handle.store.get_executions_by_context(run.id):
-                if store.node_id(handle.store, execution) == node:
-                    return execution
-        return None
+            return Store(handle.store).execution_of(self._run_id, node)
 
     def _push_is_gone(self) -> bool:
         """Whether somebody deleted the newest version of a model.
@@ -292,14 +294,11 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         TFX's cache looks at its own artifacts only.
         """
         with metadata.Metadata(self._connection) as handle:
-            pushes = [
-                graph.facts_of(artifact.custom_properties)
-                for artifact in handle.store.get_artifacts_by_type("PushedModel")
-            ]
+            pushes = Store(handle.store).artifacts_of_type("PushedModel")
         newest: dict[pathlib.Path, pathlib.Path] = {}  # version by model
         for push in pushes:
-            if push.get("pushed") == 1:
-                path = pathlib.Path(push["pushed_destination"])
+            if push.pushed_version is not None:
+                path = pathlib.Path(push.properties["pushed_destination"])
                 newest[path.parent] = path
         # What was rolled back was meant to go.
         return any(
@@ -310,20 +309,20 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
     def _note_error(self, node: str, message: str) -> None:
         execution = self._execution(node)
         if execution is not None:
-            self._note(execution, store.ERROR_PROPERTY, message)
+            self._note(execution, ERROR_PROPERTY, message)
 
-    def _note(self, execution: metadata_store_pb2.Execution, key: str, text: str) -> None:
-        execution.custom_properties[key].string_value = text
+    def _note(self, execution: Execution, key: str, text: str) -> None:
+        execution.record.custom_properties[key].string_value = text
         with metadata.Metadata(self._connection) as handle:
-            handle.store.put_executions([execution])
+            handle.store.put_executions([execution.record])
 
 
 def _blessed_before(workspace: Workspace) -> bool:
     """Whether any generator was ever blessed here."""
     if not workspace.metadata.exists():
         return False
-    blessings = store.connect(workspace.metadata).get_artifacts_by_type("ModelBlessing")
-    return any(graph.facts_of(b.custom_properties).get("blessed") == 1 for b in blessings)
+    blessings = open_store(workspace.metadata).artifacts_of_type("ModelBlessing")
+    return any(blessing.properties.get("blessed") == 1 for blessing in blessings)
 
 
 def _downstream(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:

@@ -18,6 +18,11 @@ class Failure(click.ClickException):
         self.exit_code = code
 
 
+def no_run(workspace: Workspace) -> Failure:
+    """What commands say that read what a run made."""
+    return Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`")
+
+
 def _workspace(context, option, value) -> Workspace:
     try:
         return Workspace.at(value)

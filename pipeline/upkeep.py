@@ -7,8 +7,7 @@ import time
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from common.workspace import Workspace, moved_path
-from lineage import store
-from lineage.graph import ERROR_PROPERTY
+from lineage.store import ERROR_PROPERTY, Store, connect
 
 _PROGRESS = logging.getLogger("mnist_gan.progress")
 _PLACES = ("pushed_destination", "evaluation", "current_model", "baseline_model")
@@ -29,7 +28,7 @@ def put_right(workspace: Workspace) -> None:
 
 def close_interrupted(workspace: Workspace, why: str = KILLED) -> None:
     """Marks executions and runs that claim to go on as FAILED: none does, as the lock is held."""
-    handle = store.connect(workspace.metadata, readonly=False)
+    handle = connect(workspace.metadata, readonly=False)
     ended = []
     for execution in handle.get_executions():
         if execution.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW):
@@ -39,14 +38,9 @@ def close_interrupted(workspace: Workspace, why: str = KILLED) -> None:
             ended.append(execution)
     if ended:
         handle.put_executions(ended)
-    runs = [
-        run
-        for run in store.runs(handle)
-        if "state" in run.custom_properties
-        and run.custom_properties["state"].string_value == "RUNNING"
-    ]
-    for run_context in runs:
-        run_context.custom_properties["state"].string_value = "FAILED"
+    runs = [r.record for r in Store(handle).runs() if r.properties.get("state") == "RUNNING"]
+    for run in runs:
+        run.custom_properties["state"].string_value = "FAILED"
     if runs:
         handle.put_contexts(runs)
 
@@ -60,7 +54,7 @@ def follow_move(workspace: Workspace) -> int:
     Returns:
       How many artifacts have other paths than before.
     """
-    handle = store.connect(workspace.metadata, readonly=False)
+    handle = connect(workspace.metadata, readonly=False)
     changed = []
     for artifact in handle.get_artifacts():
         moved = _today(artifact.uri, workspace)
@@ -99,7 +93,7 @@ def set_aside_unknown(workspace: Workspace) -> list[str]:
     """
     last = 0
     if workspace.metadata.is_file() and workspace.metadata.stat().st_size:
-        handle = store.connect(workspace.metadata, readonly=False)
+        handle = connect(workspace.metadata, readonly=False)
         last = max((execution.id for execution in handle.get_executions()), default=0)
     unknown = sorted(
         path

@@ -20,7 +20,7 @@ from common.workspace import Workspace
 from judge.registry import BY_KEY, HEADLINES
 from judge.registry import rows as metric_rows
 from lineage import documents, render
-from lineage.graph import Artifact, Store
+from lineage.store import Artifact, Store
 from report import charts as draw
 from report import drawing
 from report.architecture import draw_network

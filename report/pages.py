@@ -11,6 +11,7 @@ import jinja2
 from common.files import write_atomically
 from common.workspace import Workspace, model_name
 from lineage import documents, graph, render
+from lineage.store import Run, Store, open_store
 from report import gather
 
 COMPARISON_FILE = "compare.html"
@@ -21,7 +22,7 @@ _MOST_RUNS = 200  # in the history; `mnist-gan lineage runs` lists all
 
 def write_report(workspace: Workspace) -> pathlib.Path:
     """See `report.build`."""
-    store = graph.open_store(workspace.metadata)
+    store = open_store(workspace.metadata)
     rows = documents.runs(store, alive=workspace.is_locked(), limit=_MOST_RUNS)["runs"]
     if not rows:
         raise FileNotFoundError(f"there was no run in {workspace.root} yet")
@@ -53,7 +54,7 @@ def write_report(workspace: Workspace) -> pathlib.Path:
 
 def write_comparison(workspace: Workspace, a: str, b: str) -> pathlib.Path:
     """See `report.compare`."""
-    store = graph.open_store(workspace.metadata)
+    store = open_store(workspace.metadata)
     alive = workspace.is_locked()
     subjects = [
         gather.Subject(store, documents.run_row(store, _run(store, name), alive)) for name in (a, b)
@@ -76,7 +77,7 @@ def write_comparison(workspace: Workspace, a: str, b: str) -> pathlib.Path:
     return _write(workspace.report.with_name(COMPARISON_FILE), page)
 
 
-def _run(store: graph.Store, name: str) -> graph.Run:
+def _run(store: Store, name: str) -> Run:
     """The run of this name, or the one that pushed a version."""
     kind, _, number = name.partition(":")
     if kind != "version":

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import click
 
 from common.workspace import Workspace, WorkspaceBusyError
-from pipeline.options import FAILED, Failure, json_option, workspace_option
+from pipeline.options import FAILED, Failure, json_option, no_run, workspace_option
 
 
 def _source_options(command):
@@ -27,23 +27,24 @@ def _source_options(command):
 
 
 @contextlib.contextmanager
-def _reading(workspace: Workspace, metadata: str | None) -> Iterator[tuple]:
+def reading(workspace: Workspace, metadata: str | None) -> Iterator[tuple]:
     """Yields the open store, and whether a run is going on there (None: who knows).
 
     Turns what can be wrong with it, and names that nothing answers to, into one message.
     """
     import ml_metadata as mlmd
 
-    from lineage import documents, graph
+    from lineage.documents import NotFoundError
+    from lineage.store import StoreError, open_store
 
     alive = None if metadata else workspace.is_locked()
     try:
-        yield graph.open_store(metadata or workspace.metadata), alive
+        yield open_store(metadata or workspace.metadata), alive
     except FileNotFoundError as error:
         if metadata:
             raise Failure(str(error)) from None
-        raise Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`") from None
-    except (graph.StoreError, documents.NotFoundError) as error:
+        raise no_run(workspace) from None
+    except (StoreError, NotFoundError) as error:
         raise Failure(str(error)) from None
     except mlmd.errors.StatusError as error:
         raise Failure(f"the store can't be read now: {error}") from None
@@ -81,7 +82,7 @@ def runs(workspace, metadata, blessed, state, since, limit, as_json) -> None:
 
     if since is not None:
         since = since.astimezone(datetime.timezone.utc)
-    with _reading(workspace, metadata) as (store, alive):
+    with reading(workspace, metadata) as (store, alive):
         document = documents.runs(
             store, alive=alive, blessed=blessed, state=state, since=since, limit=limit or None
         )
@@ -101,7 +102,7 @@ def show(workspace, metadata, name, as_json) -> None:
     """
     from lineage import documents
 
-    with _reading(workspace, metadata) as (store, alive):
+    with reading(workspace, metadata) as (store, alive):
         _answer(documents.show(store, name, alive), as_json, "show")
 
 
@@ -126,7 +127,7 @@ def trace(workspace, metadata, version, artifact, up, limit, drawing, as_json) -
 
     if version and artifact is not None:
         raise click.UsageError("give --version or --artifact, not both")
-    with _reading(workspace, metadata) as (store, _):
+    with reading(workspace, metadata) as (store, _):
         if artifact is None:
             root = documents.find_version(store, version or "latest")
         else:
@@ -144,7 +145,7 @@ def diff(workspace, metadata, a, b, as_json) -> None:
     """What differs between two runs, models or versions: data, settings, source, metrics."""
     from lineage import documents
 
-    with _reading(workspace, metadata) as (store, _):
+    with reading(workspace, metadata) as (store, _):
         _answer(documents.diff(store, a, b), as_json, "diff")
 
 
@@ -156,7 +157,7 @@ def verify(workspace, metadata, version, as_json) -> None:
     """Compare files with the digests recorded of them; exit code 1 if any is not what it was."""
     from lineage import verify as verification
 
-    with _reading(workspace, metadata) as (store, _):
+    with reading(workspace, metadata) as (store, _):
         document = verification.verify(store, version)
         _answer(document, as_json, "verify")
     if not document["ok"]:
@@ -186,7 +187,7 @@ def stale(workspace, metadata, prune, yes, as_json) -> None:
                     stack.enter_context(workspace.lock())
             except WorkspaceBusyError as error:
                 raise Failure(str(error)) from None
-        store, alive = stack.enter_context(_reading(workspace, metadata))
+        store, alive = stack.enter_context(reading(workspace, metadata))
         document = leftovers.stale(store, root, alive=False if prune else alive)
         if prune and not as_json:
             _answer(document, False, "stale")

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from pipeline.options import Failure, json_option, workspace_option
+from pipeline.options import Failure, json_option, no_run, workspace_option
 
 
 @click.command()
@@ -16,13 +16,14 @@ from pipeline.options import Failure, json_option, workspace_option
 def report(workspace, compare, as_json) -> None:
     """Write report/index.html: verdict, history, lineage, data, training, judge, on one page."""
     import report
-    from lineage import documents, graph
+    from lineage.documents import NotFoundError
+    from lineage.store import StoreError
 
     try:
         path = report.compare(workspace, *compare) if compare else report.build(workspace)
     except FileNotFoundError:
-        raise Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`") from None
-    except (graph.StoreError, documents.NotFoundError) as error:
+        raise no_run(workspace) from None
+    except (StoreError, NotFoundError) as error:
         raise Failure(str(error)) from None
     except OSError as error:
         raise Failure(f"the report could not be written: {error}") from None

@@ -20,7 +20,7 @@ from components.evaluator import component, executor
 from components.evaluator.baseline import InServiceStrategy, model_digest
 from components.pusher import executor as pusher_executor
 from judge import judge_config, reference
-from lineage import graph
+from lineage.store import value_of
 from serving import versions
 from tests import fixtures_generators as generators
 from tests.components import artifacts, nodes
@@ -103,7 +103,7 @@ class Runs:
     def facts(self, kind: str, number: int = -1) -> dict:
         """Custom properties of an artifact of a type, by default the newest."""
         found = sorted(self.store().get_artifacts_by_type(kind), key=lambda a: a.id)[number]
-        return {k: graph.value_of(v) for k, v in found.custom_properties.items()}
+        return {k: value_of(v) for k, v in found.custom_properties.items()}
 
     def served(self) -> list[int]:
         return [version.number for version in versions.list_versions(self.serving)]

@@ -19,7 +19,8 @@ from PIL import Image
 
 from common.files import file_digests
 from common.workspace import Workspace
-from lineage import graph, store
+from lineage import documents
+from lineage.store import open_store, value_of
 from pipeline import cli, provenance
 from serving import versions
 from tests.conftest import REPOSITORY, find_mnist
@@ -45,10 +46,9 @@ COUNTS = {"train": 1500, "eval": 200, "test": 300}
 
 def executions(workspace, run_id):
     """Node to its execution in run `run_id`, the resolver included."""
-    connection = store.connect(workspace / "metadata.sqlite")
-    context = connection.get_context_by_type_and_name(store.RUN_CONTEXT, run_id)
-    found = connection.get_executions_by_context(context.id)
-    return connection, {store.node_id(connection, e): e for e in found}
+    store = open_store(workspace / "metadata.sqlite")
+    found = store.executions_of_run(store.run_named(run_id), resolvers=True)
+    return store.client, {store.place_of(e.id)[0]: e.record for e in found}
 
 
 def outputs(connection, execution):
@@ -117,7 +117,7 @@ def test_the_chain_of_artifacts_leads_from_the_examples_to_the_push(first, works
 def test_the_examples_say_which_data_they_are(first, workspace):
     connection, found = executions(workspace, first.document["run_id"])
     examples = outputs(connection, found["MnistExampleGen"])["Examples"]
-    facts = {key: graph.value_of(value) for key, value in examples.custom_properties.items()}
+    facts = {key: value_of(value) for key, value in examples.custom_properties.items()}
     if find_mnist():
         assert (facts["dataset"], facts["dataset_version"]) == ("mnist", "3.0.1")
         assert json.loads(facts["split_counts"]) == COUNTS
@@ -264,8 +264,8 @@ def test_a_model_that_misses_its_bar_is_not_pushed_and_the_reason_is_kept(first,
     assert len(pushed(workspace)) == 1
     connection, found = executions(workspace, rejected.document["run_id"])
     artifact = outputs(connection, found["Pusher"])["PushedModel"]
-    assert graph.value_of(artifact.custom_properties["pushed"]) == 0
-    assert "FID" in graph.value_of(artifact.custom_properties["reason"])
+    assert value_of(artifact.custom_properties["pushed"]) == 0
+    assert "FID" in value_of(artifact.custom_properties["reason"])
 
 
 def test_a_generator_that_no_server_can_serve_is_not_pushed_and_the_reason_is_kept(
@@ -287,8 +287,8 @@ def test_a_generator_that_no_server_can_serve_is_not_pushed_and_the_reason_is_ke
     assert len(pushed(workspace)) == 1
     connection, found = executions(workspace, refused.document["run_id"])
     artifact = outputs(connection, found["Pusher"])["PushedModel"]
-    assert graph.value_of(artifact.custom_properties["pushed"]) == 0
-    assert "no such GPU" in graph.value_of(artifact.custom_properties["reason"])
+    assert value_of(artifact.custom_properties["pushed"]) == 0
+    assert "no such GPU" in value_of(artifact.custom_properties["reason"])
     blessing = outputs(connection, found["GeneratorValidator"])["InfraBlessing"]
     arguments = ["lineage", "show", f"artifact:{blessing.id}", "--workspace", str(workspace)]
     shown = CliRunner().invoke(cli.main, arguments)
@@ -326,8 +326,8 @@ def test_a_killed_run_is_told_as_failed_a_stopped_one_says_so_and_the_next_ends_
         return process.returncode, stdout, stderr
 
     stop_at_a_checkpoint(signal.SIGKILL)
-    connection = store.connect(workspace / "metadata.sqlite")
-    killed = store.describe_run(connection, Workspace(workspace), store.latest_run(connection))
+    store = open_store(workspace / "metadata.sqlite")
+    killed = documents.status(store, Workspace(workspace), store.runs()[0])
     assert killed["state"] == "FAILED"
     states = {node["id"]: node["state"] for node in killed["nodes"]}
     assert states["Trainer"] == "FAILED"
@@ -353,7 +353,7 @@ def test_a_killed_run_is_told_as_failed_a_stopped_one_says_so_and_the_next_ends_
     assert [v.number for v in pushed(workspace)][-1] == ended.document["pushed_version"]
     assert len(pushed(workspace)) == 2
     # No execution is left that claims to run.
-    states = {e.last_known_state for e in connection.get_executions()}
+    states = {e.last_known_state for e in store.client.get_executions()}
     assert not states & {1, 2}, "NEW or RUNNING"
 
 

@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from common.contract import GeneratorContract
 from common.workspace import Workspace
-from lineage import store
+from lineage.store import open_store
 from pipeline import cli
 from serving import versions
 from tests.e2e.conftest import call, run
@@ -24,28 +24,20 @@ def test_base_model_is_refused_before_anything_runs_where_nothing_was_blessed(tm
 def test_training_starts_from_the_latest_blessed_generator_and_the_lineage_shows_it(
     first, workspace
 ):
-    before = store.connect(workspace / "metadata.sqlite")
-    blessings = before.get_artifacts_by_type("ModelBlessing")
-    blessed = {
-        b.custom_properties["current_model_id"].int_value
-        for b in blessings
-        if b.custom_properties["blessed"].int_value == 1
-    }
+    blessings = open_store(workspace / "metadata.sqlite").artifacts_of_type("ModelBlessing")
+    blessed = {b.properties["current_model_id"] for b in blessings if b.properties["blessed"] == 1}
     warm = run(workspace, "--set", "base_model=latest", "--set", "seed=11")
     assert warm.exit_code == 0, warm.document
     assert warm.states()["Trainer"] == "COMPLETE"
     assert "BaseModel" not in warm.states()  # a lookup is no work
 
-    connection = store.connect(workspace / "metadata.sqlite")
-    context = connection.get_context_by_type_and_name(store.RUN_CONTEXT, warm.document["run_id"])
-    found = {
-        store.node_id(connection, e): e for e in connection.get_executions_by_context(context.id)
-    }
-    assert "BaseModel" in found
-    events = connection.get_events_by_execution_ids([found["Trainer"].id])
-    inputs = {e.path.steps[0].key: e.artifact_id for e in events if e.type == e.INPUT}
+    store = open_store(workspace / "metadata.sqlite")
+    assert store.execution_of(warm.document["run_id"], "BaseModel")
+    trainer = store.execution_of(warm.document["run_id"], "Trainer")
+    events = store.events_of_executions([trainer.id])
+    inputs = {key: e.artifact for e in events if e.kind == "input" for key in e.keys}
     assert inputs["base_model"] == max(blessed)
-    (model,) = connection.get_artifacts_by_id([inputs["base_model"]])
+    model = store.artifacts(inputs.values())[inputs["base_model"]]
     version = versions.list_versions(Workspace.at(workspace).serving)[-1]
     assert version.number == warm.document["pushed_version"]
     contract = GeneratorContract.load(version.path)

@@ -9,7 +9,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from benchmarks.lineage import make_store
 from common.workspace import Workspace
-from lineage import digests, graph
+from lineage import digests
+from lineage.store import Store, facts_of, open_store
 
 STOCK_DUMP = pathlib.Path(__file__).parent / "data" / "stock_tfx.sql"
 
@@ -24,8 +25,8 @@ def stock_file(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture
-def stock(stock_file) -> graph.Store:
-    return graph.open_store(stock_file)
+def stock(stock_file) -> Store:
+    return open_store(stock_file)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +48,7 @@ def workspace(tmp_path) -> Workspace:
     for artifact in artifacts:
         destinations = [artifact.uri]
         # Asking a map of Values for a key that it lacks adds it, and ML Metadata crashes on those.
-        facts = graph.facts_of(artifact.custom_properties)
+        facts = facts_of(artifact.custom_properties)
         if facts.get("pushed") == 1:
             destinations.append(facts["pushed_destination"])
         elif artifact.type == "PushedModel":

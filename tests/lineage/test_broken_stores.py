@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lineage import graph, store
+from lineage.store import StoreError, connect, open_store
 
 HOLD = (
     "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -31,7 +31,7 @@ def file(stock_file, tmp_path) -> pathlib.Path:
 
 
 def readers(path: pathlib.Path) -> list:
-    return [lambda: graph.open_store(path), lambda: store.connect(path)]
+    return [lambda: open_store(path), lambda: connect(path)]
 
 
 def test_a_store_that_another_program_writes_to_is_told_with_the_program(file):
@@ -40,8 +40,8 @@ def test_a_store_that_another_program_writes_to_is_told_with_the_program(file):
     )
     try:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(graph.StoreError, match="is locked by") as error:
-            graph.open_store(file)
+        with pytest.raises(StoreError, match="is locked by") as error:
+            open_store(file)
         assert str(process.pid) in str(error.value) or not os.path.exists("/proc/locks")
     finally:
         process.kill()
@@ -52,7 +52,7 @@ def test_what_a_killed_program_left_undone_is_undone(file):
     subprocess.run([sys.executable, "-c", KILLED, str(file)], check=False)
     journal = file.with_name(file.name + "-journal")
     assert journal.stat().st_size
-    assert len(graph.open_store(file).runs()) == 3
+    assert len(open_store(file).runs()) == 3
     assert not journal.exists()
     with sqlite3.connect(file) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'half'")
@@ -67,22 +67,22 @@ def test_where_it_may_not_be_undone_that_is_said(file, monkeypatch):
 
     monkeypatch.setattr(sqlite3, "connect", refuse)
     for read in readers(file):
-        with pytest.raises(graph.StoreError, match="killed while it wrote"):
+        with pytest.raises(StoreError, match="killed while it wrote"):
             read()
 
 
 def test_an_empty_file_is_told_as_that(tmp_path):
     path = tmp_path / "metadata.sqlite"
     path.touch()
-    with pytest.raises(graph.StoreError, match="is empty: it holds no run"):
-        graph.open_store(path)
+    with pytest.raises(StoreError, match="is empty: it holds no run"):
+        open_store(path)
 
 
 def test_a_store_that_was_made_in_part_is_told_as_that(file):
     with sqlite3.connect(file) as connection:
         connection.execute("DROP TABLE Event")
     for read in readers(file):
-        with pytest.raises(graph.StoreError, match="there in part only"):
+        with pytest.raises(StoreError, match="there in part only"):
             read()
 
 
@@ -90,13 +90,13 @@ def test_a_file_of_another_kind_is_not_taken_for_a_damaged_run(tmp_path):
     path = tmp_path / "metadata.sqlite"
     path.write_bytes(b"not a database at all, but longer than nothing")
     for read in readers(path):
-        with pytest.raises(graph.StoreError, match="can't be read as ML Metadata"):
+        with pytest.raises(StoreError, match="can't be read as ML Metadata"):
             read()
 
 
 @pytest.mark.parametrize("password", ["pa/ss", "pa/s@s", "secret/"])
 def test_a_password_that_breaks_an_address_is_not_shown(password):
-    with pytest.raises(graph.StoreError, match="%2F") as error:
-        graph.open_store(f"mysql://user:{password}@host/db")
+    with pytest.raises(StoreError, match="%2F") as error:
+        open_store(f"mysql://user:{password}@host/db")
     assert "pa" not in str(error.value).replace("part", "").replace("password", "")
     assert "secret" not in str(error.value)

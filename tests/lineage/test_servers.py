@@ -18,7 +18,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from ml_metadata.proto import metadata_store_service_pb2 as service_pb
 
 import benchmarks.lineage
-from lineage import documents, graph
+from lineage import documents
+from lineage.store import open_store
 from pipeline.cli import main
 
 RUNS = 6
@@ -69,8 +70,8 @@ def _class_of(descriptor):
 
 def test_a_store_behind_a_grpc_server_reads_like_its_file(stock_file):
     with served(stock_file) as port:
-        remote = graph.open_store(f"grpc://127.0.0.1:{port}")
-        local = graph.open_store(stock_file)
+        remote = open_store(f"grpc://127.0.0.1:{port}")
+        local = open_store(stock_file)
         assert documents.runs(remote) == documents.runs(local)
         assert documents.trace(remote, [16]) == documents.trace(local, [16])
 
@@ -86,7 +87,7 @@ def test_a_grpc_answer_may_be_larger_than_four_megabytes(tmp_path):
         artifact.custom_properties["long"].string_value = "x" * (6_000_000 // len(artifacts))
     store.put_artifacts(artifacts)
     with served(path) as port:
-        found = graph.open_store(f"grpc://127.0.0.1:{port}").all_artifacts
+        found = open_store(f"grpc://127.0.0.1:{port}").all_artifacts
     assert len(found) == len(artifacts)
 
 
@@ -157,11 +158,11 @@ def test_a_mysql_store_reads_like_a_file_by_a_user_who_may_only_select(
     with monkeypatch.context() as patch:
         patch.setattr(benchmarks.lineage.mlmd, "MetadataStore", lambda _: connect(config))
         benchmarks.lineage.make_store(tmp_path / "unused", RUNS)
-    store = graph.open_store(f"mysql://reader:r@127.0.0.1:{mysql_port}/mlmd")
+    store = open_store(f"mysql://reader:r@127.0.0.1:{mysql_port}/mlmd")
     rows = documents.runs(store)["runs"]
     assert [row["run"] for row in rows] == [f"run-{i:05d}" for i in reversed(range(RUNS))]
     pushed = documents.find_version(store, "latest")
     nodes = {e["node"] for e in documents.trace(store, [pushed.id])["executions"]}
     assert {"Pusher", "Evaluator", "Trainer", "Transform", "MnistExampleGen"} <= nodes
-    same = graph.open_store(f"mysql://writer:wr%3Ate@127.0.0.1:{mysql_port}/mlmd")
+    same = open_store(f"mysql://writer:wr%3Ate@127.0.0.1:{mysql_port}/mlmd")
     assert documents.runs(same)["runs"] == rows

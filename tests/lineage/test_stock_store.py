@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from lineage import documents, graph, render
+from lineage import documents, render
+from lineage.store import StoreError, open_store
 
 FIRST, CACHED, FAILED = (
     "2026-11-21T23:57:04.729956",
@@ -188,17 +189,17 @@ def test_mermaid_and_dot_hold_every_node_and_every_arrow(stock):
 def test_a_file_that_is_no_store_is_refused_in_words(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not a database, but long enough to be mistaken for one" * 50)
-    with pytest.raises(graph.StoreError, match="can't be read as ML Metadata"):
-        graph.open_store(path)
+    with pytest.raises(StoreError, match="can't be read as ML Metadata"):
+        open_store(path)
     with pytest.raises(FileNotFoundError, match="no ML Metadata store"):
-        graph.open_store(tmp_path / "absent.sqlite")
-    with pytest.raises(graph.StoreError, match="sqlite, mysql or grpc"):
-        graph.open_store("oracle://host/db")
+        open_store(tmp_path / "absent.sqlite")
+    with pytest.raises(StoreError, match="sqlite, mysql or grpc"):
+        open_store("oracle://host/db")
 
 
 def test_reading_changes_no_byte_of_the_store(stock_file):
     before = stock_file.read_bytes()
-    store = graph.open_store(f"sqlite:///{stock_file}")
+    store = open_store(f"sqlite:///{stock_file}")
     documents.trace(store, [16])
     documents.show(store, "12")
     assert stock_file.read_bytes() == before

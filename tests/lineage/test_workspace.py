@@ -13,14 +13,15 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from benchmarks.lineage import FIRST_VERSION
 from common.files import folder_digest
 from common.workspace import Workspace
-from lineage import digests, documents, graph, stale, verify
+from lineage import digests, documents, stale, verify
+from lineage.store import VERSIONS_PROPERTY, Store, open_store
 from pipeline.commands.lineage import lineage
 from serving import versions
 from tests.lineage.conftest import add_execution, writer
 
 
-def opened(workspace) -> graph.Store:
-    return graph.open_store(workspace.metadata)
+def opened(workspace) -> Store:
+    return open_store(workspace.metadata)
 
 
 def run(*arguments: object, code: int = 0) -> str:
@@ -169,7 +170,7 @@ def test_without_a_record_only_presence_is_checked_and_that_is_said(stock):
 def test_a_workspace_may_be_moved_and_still_verifies(workspace, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.move(workspace.root, moved)
-    document = verify.verify(graph.open_store(moved / "metadata.sqlite"))
+    document = verify.verify(open_store(moved / "metadata.sqlite"))
     assert document["ok"]
     assert document["versions"] == 10
     assert document["files"] > 100
@@ -369,7 +370,7 @@ def test_the_versions_of_a_trace_are_those_that_its_nodes_ran_on(workspace):
     for execution in made.values():
         trained = execution.type.endswith("Trainer")
         noted = {"tensorflow": "2.16.2"} if trained else {"tensorflow": "2.16.1", "tfx": "1.16.0"}
-        execution.custom_properties[graph.VERSIONS_PROPERTY].string_value = json.dumps(noted)
+        execution.custom_properties[VERSIONS_PROPERTY].string_value = json.dumps(noted)
     client.put_executions(list(made.values()))
     store = opened(workspace)
     version = documents.find_version(store, "latest")

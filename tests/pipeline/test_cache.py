@@ -18,8 +18,8 @@ from tfx.orchestration import metadata, pipeline
 from tfx.types import standard_artifacts
 
 from common.workspace import Workspace
-from lineage import digests, graph, store
-from lineage.graph import ABANDONED_PROPERTY
+from lineage import digests
+from lineage.store import ABANDONED_PROPERTY, connect, open_store
 from pipeline import cache, local_runner, provenance, upkeep
 
 
@@ -223,7 +223,7 @@ def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path, m
     assert run(space, "6b") == {"Give": "CACHED", "Use": "CACHED"}
     noted = {
         execution.versions["numpy"]
-        for execution in graph.open_store(space.metadata).all_executions.values()
+        for execution in open_store(space.metadata).all_executions.values()
         if execution.state == "COMPLETE" and execution.type.endswith("Use")
     }
     assert noted == {"1", "2"}
@@ -232,7 +232,7 @@ def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path, m
     moved = Workspace.at(tmp_path / "moved")
     space.root.rename(moved.root)
     assert run(moved, "7") == {"Give": "CACHED", "Use": "CACHED"}
-    handle = store.connect(moved.metadata)
+    handle = connect(moved.metadata)
     uris = [artifact.uri for artifact in handle.get_artifacts()]
     assert all(uri.startswith(f"{moved.root}/") for uri in uris)
 
@@ -260,5 +260,5 @@ def test_a_node_that_is_stopped_in_beam_says_so_in_one_sentence(tmp_path):
         )
     assert raised.value.stopped
     assert str(raised.value) == f"Stopped: {local_runner.STOPPED}"
-    [execution] = graph.open_store(space.metadata).all_executions.values()
+    [execution] = open_store(space.metadata).all_executions.values()
     assert execution.error == local_runner.STOPPED

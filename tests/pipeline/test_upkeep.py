@@ -6,7 +6,8 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from common.workspace import Workspace, moved_path
-from lineage import graph, store, verify
+from lineage import documents, verify
+from lineage.store import facts_of, open_store
 from pipeline import upkeep
 from tests.lineage.conftest import add_execution, workspace, writer  # noqa: F401 - a fixture
 
@@ -30,7 +31,7 @@ def test_a_path_that_is_none_stays(tmp_path, path):
 
 
 def uris(space: Workspace) -> list[str]:
-    facts = [graph.facts_of(a.custom_properties) for a in writer(space).get_artifacts()]
+    facts = [facts_of(a.custom_properties) for a in writer(space).get_artifacts()]
     destinations = [f["pushed_destination"] for f in facts if "pushed_destination" in f]
     return [a.uri for a in writer(space).get_artifacts()] + destinations
 
@@ -43,19 +44,19 @@ def test_a_copy_reads_its_own_files_and_never_those_at_the_old_place(workspace, 
     assert all(uri.startswith(f"{copy.root}/") for uri in uris(copy))
     assert all(uri.startswith(f"{workspace.root}/") for uri in uris(workspace))
     assert upkeep.follow_move(copy) == 0
-    assert verify.verify(graph.open_store(copy.metadata))["ok"]
+    assert verify.verify(open_store(copy.metadata))["ok"]
 
 
 def test_what_is_missing_in_a_copy_is_not_looked_for_at_the_old_place(workspace, tmp_path):  # noqa: F811
     copy = Workspace.at(tmp_path / "copy")
     shutil.copytree(workspace.root, copy.root)
     shutil.rmtree(copy.pipeline_root / "SchemaGen")
-    found = verify.verify(graph.open_store(copy.metadata))["problems"]
+    found = verify.verify(open_store(copy.metadata))["problems"]
     assert [problem["path"] for problem in found] == [
         str(copy.pipeline_root / "SchemaGen/schema/0")
     ]
-    handle = store.connect(copy.metadata)
-    described = store.describe_run(handle, copy, store.latest_run(handle))
+    store = open_store(copy.metadata)
+    described = documents.status(store, copy, store.runs()[0])
     assert described["pushed_path"].startswith(str(copy.root))
 
 

@@ -15,7 +15,7 @@ from common.images import DATA_SAMPLES_FILE, VALUE_RANGE, to_floats
 from common.transform_counts import VALUE_BINS
 from common.workspace import Workspace
 from judge import plots
-from lineage import graph
+from lineage.store import open_store
 from tests.lineage.conftest import writer
 
 CLASSES = 10
@@ -44,7 +44,7 @@ def workspace(tmp_path, digits) -> Workspace:
     space = Workspace.at(tmp_path / "workspace")
     space.root.mkdir()
     make_store(space.metadata, RUNS, root=str(space.root))
-    store = graph.open_store(space.metadata)
+    store = open_store(space.metadata)
     images, labels = digits
     fill = {
         "Examples": lambda folder, run: plots.digit_grid(
