@@ -331,9 +331,7 @@ def main() -> None:
         )
         seen_by = reference.eyes(None)
         real = reference.load(
-            reference.Dataset(
-                data.name, data.version, data.fingerprint, data.num_classes, data.class_names
-            ),
+            data,
             lambda split: read_prepared(data, split),
             seen_by,
             options.num_fakes,

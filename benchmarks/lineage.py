@@ -153,7 +153,9 @@ def _run(type_id: int, index: int) -> pb.Context:
         "dataset": "mnist",
         "dataset_note": "",
         "settings": json.dumps({"preset": "standard", "seed": index, "training": {"steps": 3000}}),
-        "data": json.dumps({"name": "mnist", "version": "3.0.1", "checksums": {"a": "0" * 64}}),
+        "data": json.dumps(
+            {"dataset": "mnist", "dataset_version": "3.0.1", "checksums": {"a": "0" * 64}}
+        ),
         "versions": json.dumps({"python": "3.10.13", "tfx": "1.16.0"}),
         "nodes": json.dumps([node for node, _, _ in NODES]),
         "state": "COMPLETE",

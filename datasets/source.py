@@ -1,13 +1,13 @@
 """From "the data that was asked for" to facts: which records, where, with what checksums."""
 
 import dataclasses
-import hashlib
 import json
 import logging
 import pathlib
 
 from datasets import digits, tfds_store
 from datasets.data_config import DataConfig
+from datasets.info import ORIGINALS, RECORDS, DatasetInfo
 from datasets.tfds_store import DataError
 
 HELD_OUT_EXAMPLES = 10_000  # of `eval` and of `test`, where the data set is as large as MNIST
@@ -20,56 +20,30 @@ quickdraw_bitmap has 50 million.
 # A small data set gives this share of its train split to `eval` (MNIST: 10,000 of 60,000), and
 # where it has no test split another such share of what it has to `test`.
 _EVAL_DIVISOR, _TEST_DIVISOR = 6, 7
-ORIGINALS = "original files"
-RECORDS = "prepared records; the original files are unknown"
 MIN_TEST_EXAMPLES = 50  # fewer tell nothing: the judge looks at neighbours and at classes
 _PROGRESS = logging.getLogger("mnist_gan.progress")
 
 
-@dataclasses.dataclass(frozen=True)
-class DataSource:
-    """A data set that lies prepared on disk, and which of its records make up the splits.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSource(DatasetInfo):
+    """A data set that lies prepared on disk.
 
     Attributes:
       requested: what the user asked for, such as "auto".
-      name: TFDS's name of the data set, with its configuration: "mnist", "emnist/letters".
-      version: TFDS's version of it.
-      split_slices: {"train", "eval", "test"}: TFDS slice, such as "train[50000:60000]".
-      split_counts: examples in each.
-      num_classes: labels run from 0 to num_classes - 1.
-      class_names: one name a class, in label order.
-      checksums: {file name: sha256} of the original files, or of the prepared records where those
-        are unknown.
       tfds_dir: folder in which TFDS keeps it.
       data_dir: folder with the original files that it was prepared from, if one was named.
-      checksums_of: what `checksums` are of: ORIGINALS or RECORDS.
       fallback_reason: why this is not what was asked for; empty if it is.
     """
 
     requested: str
-    name: str
-    version: str
-    split_slices: dict[str, str]
-    split_counts: dict[str, int]
-    num_classes: int
-    class_names: tuple[str, ...]
-    checksums: dict[str, str]
     tfds_dir: str
     data_dir: str | None = None
     fallback_reason: str = ""
-    checksums_of: str = ORIGINALS
-
-    @property
-    def fingerprint(self) -> str:
-        """sha256 over everything that decides the examples' content, and over no path."""
-        content = ("name", "version", "split_slices", "num_classes", "class_names", "checksums")
-        facts = {field: getattr(self, field) for field in content}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
     def prepared_dir(self) -> pathlib.Path:
         """The folder with the prepared records."""
-        return pathlib.Path(self.tfds_dir, self.name, self.version)
+        return pathlib.Path(self.tfds_dir, self.dataset, self.dataset_version)
 
     def to_json(self) -> str:
         """All fields as one line of JSON, splits in their order."""
@@ -137,10 +111,10 @@ def _resolve_named(
     checksums = _checksums(builder)
     slices, counts = _splits(builder, config)
     label = builder.info.features[tfds_store.feature_names(builder)[1]]
-    return DataSource(
+    found = DataSource(
         requested=config.dataset,
-        name=tfds_store.full_name(builder),
-        version=str(builder.version),
+        dataset=tfds_store.full_name(builder),
+        dataset_version=str(builder.version),
         split_slices=slices,
         split_counts=counts,
         num_classes=label.num_classes,
@@ -151,6 +125,7 @@ def _resolve_named(
         data_dir=None if data_dir is None else str(data_dir),
         fallback_reason=fallback_reason,
     )
+    return dataclasses.replace(found, fingerprint=found.content_digest())
 
 
 def _checksums(builder) -> dict[str, str]:

@@ -100,7 +100,7 @@ def judge(
                 }
                 for name, digest in reference.extractors.items()
             },
-            "data": {**dataclasses.asdict(reference.data), "split": "test"},
+            "data": {**reference.data.to_dict(), "split": "test"},
             "metrics": found,
             "classes": measured.class_rows if measured else [],
             "baseline": baseline_facts,

@@ -85,9 +85,7 @@ def evaluate(
     given = len(found.images) if found.images is not None else config.num_fakes
     seen_by = reference.eyes(config.extractor)
     real = reference.load(
-        reference.Dataset(
-            data.name, data.version, data.fingerprint, data.num_classes, tuple(data.class_names)
-        ),
+        data,
         lambda split: read_prepared(data, split),
         seen_by,
         given,

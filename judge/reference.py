@@ -17,6 +17,7 @@ import numpy as np
 
 from common.files import atomic_path
 from datasets.examples import Split
+from datasets.info import DatasetInfo
 from metrics import features, frechet, ink, kernel, manifold, neighbours, relative, two_sample
 
 CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
@@ -26,17 +27,6 @@ MEMORY_SAMPLE = 5_000  # rows at most that are held against all train images
 _FORMAT = 5  # of the cache files; raise it when their content changes
 
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """Which data set the real images are of."""
-
-    dataset: str
-    dataset_version: str
-    fingerprint: str
-    num_classes: int
-    class_names: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +53,7 @@ class Reference:
       usual_holes: int64 [num_classes], how many holes most train images of a class have.
     """
 
-    data: Dataset
+    data: DatasetInfo
     extractors: dict[str, str]
     extractor_name: str
     num_fakes: int
@@ -158,7 +148,7 @@ def eyes(spec: str | None) -> Eyes:
 
 
 def load(
-    data: Dataset,
+    data: DatasetInfo,
     read: Callable[[str], Split],
     seen_by: Eyes,
     num_fakes: int,

@@ -12,7 +12,6 @@ With the setting `base_model`, BaseModel looks up the latest blessed generator f
 `create_pipeline` has pure arguments: no globals, no environment, and nothing runs.
 """
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 
@@ -149,7 +148,7 @@ def create_pipeline(
             "training": settings.training.model_dump_json(),
             "seed": settings.seed,
             "preset": settings.preset,
-            "data": _content(data),
+            "data": data.to_dict(),
             "checkpoint_root": str(checkpoint_root),
             "tensorboard_root": str(tensorboard_root),
             # What is drawn while it trains is no part of the generator.
@@ -226,14 +225,6 @@ def create_pipeline(
         enable_cache=True,
         beam_pipeline_args=[*LOCAL_BEAM, *beam_args],
     )
-
-
-def _content(data: DataSource) -> dict:
-    """What the Trainer records of the data: what decides its content, no path, no history."""
-    facts = dataclasses.asdict(data)
-    for name in ("requested", "fallback_reason", "tfds_dir", "data_dir"):
-        del facts[name]
-    return {**facts, "fingerprint": data.fingerprint}
 
 
 def _extractors_digest(given: str | None) -> str:

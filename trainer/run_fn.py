@@ -15,6 +15,7 @@ import tensorflow_transform as tft
 from common.contract import GeneratorContract
 from common.files import write_atomically
 from common.images import IMAGE_SHAPE, to_uint8
+from datasets.info import DatasetInfo
 from trainer.evaluation import make_evaluation
 from trainer.export import export_generator
 from trainer.training import LOOPS, OtherNetworksError, train
@@ -33,14 +34,14 @@ PARSE_BATCH = 500
 def run_fn(fn_args: "FnArgs") -> None:
     """Trains, exports to `fn_args.serving_model_dir`, leaves records in `fn_args.model_run_dir`.
 
-    `fn_args.custom_config` holds `training` (TrainingConfig as JSON), `seed`, `data` (name,
-    version, num_classes, class_names, split_counts, ...), `checkpoint_root`, `tensorboard_root`,
+    `fn_args.custom_config` holds `training` (TrainingConfig as JSON), `seed`, `data` (a
+    `DatasetInfo` as a dictionary), `checkpoint_root`, `tensorboard_root`,
     `source_hash`, `preset` and `versions`.
     """
     custom = fn_args.custom_config
     config = make_config(**json.loads(custom["training"]))
     architecture = LOOPS[config.model].architecture
-    data, seed = custom["data"], int(custom["seed"])
+    data, seed = DatasetInfo.from_dict(custom["data"]), int(custom["seed"])
     images, labels = read_split(fn_args.train_files, fn_args.transform_output)
     _check_count("train", len(images), data, fn_args.train_files)
     logger.info("Read %d images to train on", len(images))
@@ -66,7 +67,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         evaluate = make_evaluation(
             eval_images,
             eval_labels,
-            data["name"],
+            data.dataset,
             config,
             architecture,
             seed,
@@ -76,7 +77,7 @@ def run_fn(fn_args: "FnArgs") -> None:
             images,
             labels,
             config,
-            data["num_classes"],
+            data.num_classes,
             seed,
             checkpoint_dir=custom["checkpoint_root"],
             output_dir=fn_args.model_run_dir,
@@ -99,8 +100,8 @@ def run_fn(fn_args: "FnArgs") -> None:
         latent_distribution=architecture.latent_distribution,
         image_shape=IMAGE_SHAPE,
         value_range=(-1.0, 1.0),
-        num_classes=data["num_classes"],
-        class_names=tuple(data["class_names"]),
+        num_classes=data.num_classes,
+        class_names=data.class_names,
         classes_present=tuple(int(label) for label in np.unique(labels)),
         conditional=architecture.conditional,
         training={
@@ -109,7 +110,7 @@ def run_fn(fn_args: "FnArgs") -> None:
             "preset": custom["preset"],
             "seed": seed,
             "steps": result.steps,
-            "data": data,
+            "data": data.to_dict(),
             "source_hash": custom["source_hash"],
             "versions": custom["versions"],
             "warm_start": fn_args.base_model or None,
@@ -157,13 +158,13 @@ def read_split(patterns: Sequence[str], transform_output: str) -> tuple[np.ndarr
     return images[order].reshape(-1, *IMAGE_SHAPE), labels[order].astype(np.int64)
 
 
-def _check_count(split: str, count: int, data: dict, patterns: Sequence[str]) -> None:
+def _check_count(split: str, count: int, data: DatasetInfo, patterns: Sequence[str]) -> None:
     """Refuses to train on a part of the data.
 
     Raises:
       ValueError: `count` is not what `data` promises of the split.
     """
-    expected = data.get("split_counts", {}).get(split, count)
+    expected = data.split_counts.get(split, count)
     if count != expected:
         raise ValueError(
             f"{', '.join(patterns)} hold {count:,} examples of the {expected:,} of {split}: "

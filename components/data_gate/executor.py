@@ -12,6 +12,8 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 
+from components import dataset_properties
+
 EXAMPLES_OK_KEY = "examples_ok"
 REPORT_FILE = "data_gate.json"
 MAX_UNSEEN_SHARE = 0.05
@@ -115,16 +117,15 @@ class Executor(base_executor.BaseExecutor):
             proto = stats_artifact_utils.load_statistics(statistics, split).proto()
             counts[split] = int(proto.datasets[0].num_examples)
             labels[split] = read_label_counts(proto.datasets[0])
-        expected = json.loads(examples.get_string_custom_property("split_counts") or "{}")
-        faults += check_counts(counts, labels, expected)
-        dataset = examples.get_string_custom_property("dataset")
+        info = dataset_properties.read(examples)
+        faults += check_counts(counts, labels, info.split_counts)
         if faults:
             raise DataGateError(
-                f"the examples of {dataset!r} have anomalies, nothing is trained on them:\n"
+                f"the examples of {info.dataset!r} have anomalies, nothing is trained on them:\n"
                 + "\n".join(f"  - {fault}" for fault in faults)
             )
         report = {
-            "dataset": dataset,
+            "dataset": info.dataset,
             "anomalies": faults,
             "examples": counts,
             "label_counts": {

@@ -20,6 +20,7 @@ from tfx.types import artifact_utils
 from common.contract import ContractError, GeneratorContract
 from common.files import atomic_path
 from common.images import to_uint8
+from components import dataset_properties
 from components.evaluator import baseline as baseline_lib
 from components.evaluator import beam_drawing
 from datasets.examples import Split, read_examples
@@ -64,7 +65,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         seen_by = reference.eyes(config.extractor)
         with _timed(seconds, "reference"):
             real = reference.load(
-                _dataset(examples),
+                dataset_properties.read(examples),
                 functools.partial(read_split, examples),
                 seen_by,
                 config.num_fakes,
@@ -268,17 +269,6 @@ def read_split(examples: types.Artifact, split: str) -> Split:
         return read_examples(files)
     except ValueError as error:
         raise ValueError(f"the split {split!r} of the examples can't be read: {error}") from None
-
-
-def _dataset(examples: types.Artifact) -> reference.Dataset:
-    """Which data set the examples are of, from the artifact's custom properties."""
-    return reference.Dataset(
-        dataset=examples.get_string_custom_property("dataset"),
-        dataset_version=examples.get_string_custom_property("dataset_version"),
-        fingerprint=examples.get_string_custom_property("fingerprint"),
-        num_classes=examples.get_int_custom_property("num_classes"),
-        class_names=tuple(json.loads(examples.get_string_custom_property("class_names") or "[]")),
-    )
 
 
 def _contract(model_dir: str) -> GeneratorContract | None:

@@ -10,6 +10,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils
 
+from components import dataset_properties
+
 
 def constrain(schema: schema_pb2.Schema, num_classes: int) -> schema_pb2.Schema:
     """Returns `schema` with `image`, `label` and `id` as this project defines them.
@@ -74,7 +76,7 @@ class Executor(base_executor.BaseExecutor):
         examples = artifact_utils.get_single_instance(
             input_dict[standard_component_specs.EXAMPLES_KEY]
         )
-        num_classes = examples.get_int_custom_property("num_classes")
+        num_classes = dataset_properties.read(examples).num_classes
         folder = artifact_utils.get_single_uri(output_dict[standard_component_specs.SCHEMA_KEY])
         fileio.makedirs(folder)
         io_utils.write_pbtxt_file(

@@ -47,7 +47,7 @@ class MnistExampleGen(component.QueryBasedExampleGen):
             example_gen_pb2.Input.Split(name=name, pattern=pattern)
             for name, pattern in source.split_slices.items()
         ]
-        same_content = dataclasses.replace(source, requested=source.name, data_dir=None)
+        same_content = dataclasses.replace(source, requested=source.dataset, data_dir=None)
         spec = MnistExampleGenSpec(
             input_config=example_gen_pb2.Input(splits=splits),
             output_config=example_gen_pb2.Output(),

@@ -18,6 +18,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx_bsl.coders import example_coder
 
 from common.images import DATA_SAMPLES_FILE
+from components import dataset_properties
 from datasets import examples as examples_reader
 from datasets import tfds_store
 from datasets.source import DataSource
@@ -143,21 +144,8 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
 
 def describe(examples: types.Artifact, source: DataSource) -> None:
     """Puts what the examples are on the artifact and into its folder."""
-    facts = {
-        "dataset": source.name,
-        "dataset_version": source.version,
-        "class_names": list(source.class_names),
-        "split_slices": source.split_slices,
-        "split_counts": source.split_counts,
-        "checksums": source.checksums,
-        "checksums_of": source.checksums_of,
-        "fingerprint": source.fingerprint,
-        "fallback_reason": source.fallback_reason,
-    }
-    for key, value in facts.items():
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        examples.set_string_custom_property(key, text)
-    examples.set_int_custom_property("num_classes", source.num_classes)
-    facts["num_classes"] = source.num_classes
+    dataset_properties.write(examples, source)
+    examples.set_string_custom_property("fallback_reason", source.fallback_reason)
+    facts = {**source.to_dict(), "fallback_reason": source.fallback_reason}
     with tf.io.gfile.GFile(os.path.join(examples.uri, DATASET_FILE), "w") as file:
         file.write(json.dumps(facts, indent=2, sort_keys=True) + "\n")

@@ -81,7 +81,7 @@ def test_mnist_splits_are_those_of_the_house(mnist_source):
         "test": "test[0:10000]",
     }
     assert mnist_source.split_counts == {"train": 50_000, "eval": 10_000, "test": 10_000}
-    assert (mnist_source.name, mnist_source.version) == ("mnist", "3.0.1")
+    assert (mnist_source.dataset, mnist_source.dataset_version) == ("mnist", "3.0.1")
     assert set(mnist_source.checksums) == set(MNIST_FILES)
 
 
@@ -159,14 +159,14 @@ def test_auto_takes_the_original_files_then_what_is_prepared(mnist_source, mnist
 
 def test_auto_takes_prepared_mnist_without_files_and_network(mnist_source, no_network):
     found = source.resolve(DataConfig(), pathlib.Path(mnist_source.tfds_dir))
-    assert (found.name, found.fallback_reason) == ("mnist", "")
+    assert (found.dataset, found.fallback_reason) == ("mnist", "")
     assert found.fingerprint == mnist_source.fingerprint
 
 
 def test_auto_falls_back_to_digits_and_says_why(tmp_path, no_network, caplog):
     with caplog.at_level("WARNING", "mnist_gan.progress"):
         found = source.resolve(DataConfig(), tmp_path)
-    assert (found.requested, found.name) == ("auto", "digits")
+    assert (found.requested, found.dataset) == ("auto", "digits")
     assert "MNIST is not at hand" in found.fallback_reason
     assert found.fallback_reason in caplog.text
 

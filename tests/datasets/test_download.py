@@ -49,7 +49,7 @@ def test_a_download_that_breaks_off_goes_on_when_the_host_comes_back(
     monkeypatch.setattr(tfds_store, "_SILENCE_SECONDS", 1.0)
     host.spoil = spoil
     found = download(tmp_path)
-    assert (found.name, found.split_counts["test"]) == ("mnist", 60)
+    assert (found.dataset, found.split_counts["test"]) == ("mnist", 60)
     assert host.times[IMAGES] == 2
 
 
@@ -103,7 +103,7 @@ def test_a_host_without_the_files_gives_one_message(host, tmp_path):
     with pytest.raises(DataError, match=r"could not prepare mnist.*HTTP code: 404"):
         download(tmp_path)
     found = download(tmp_path, "auto")
-    assert found.name == "digits" and "HTTP code: 404" in found.fallback_reason
+    assert found.dataset == "digits" and "HTTP code: 404" in found.fallback_reason
 
 
 def test_a_proxy_from_the_environment_is_used(host, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from datasets import digits, source, tfds_store
+from datasets import digits, info, source, tfds_store
 from datasets.data_config import DataConfig
 from datasets.tfds_store import DataError
 
@@ -36,7 +36,7 @@ def resolve(folder: pathlib.Path, **config) -> source.DataSource:
 def test_what_this_project_prepared_has_the_checksums_of_the_originals(prepared):
     found = resolve(prepared)
     assert found.checksums == digits.source_checksums()
-    assert found.checksums_of == source.ORIGINALS
+    assert found.checksums_of == info.ORIGINALS
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_records_of_someone_else_have_checksums_of_their_own(copy, caplog):
     (copy / "digits" / "1.0.0" / tfds_store.PREPARED_FILE).unlink()
     found = resolve(copy)
     assert set(found.checksums) == {SHARD, SHARD.replace("train", "test")}
-    assert found.checksums_of == source.RECORDS
+    assert found.checksums_of == info.RECORDS
     assert "prepared by someone else" in caplog.text
     # Other records are other data.
     assert found.fingerprint != resolve_original(copy).fingerprint

@@ -12,14 +12,15 @@ from pipeline.pipeline import LOOKUPS, create_pipeline
 
 DATA = DataSource(
     requested="auto",
-    name="letters",
-    version="1.0.0",
+    dataset="letters",
+    dataset_version="1.0.0",
     split_slices={"train": "train[0:60]", "eval": "train[60:70]", "test": "test[0:10]"},
     split_counts={"train": 60, "eval": 10, "test": 10},
     num_classes=26,
     class_names=tuple("abcdefghijklmnopqrstuvwxyz"),
     checksums={"letters.gz": "0" * 64},
     tfds_dir="tfds",
+    fingerprint="f" * 64,
 )
 
 

@@ -75,7 +75,7 @@ def fn_args(tiny_data, transform_output, tmp_path):
         custom_config={
             "training": make_config(**{**TINY, "steps": 3}).model_dump_json(),
             "seed": 7,
-            "data": {"name": "tiny", "num_classes": CLASSES, "class_names": list("abcd")},
+            "data": {"dataset": "tiny", "num_classes": CLASSES, "class_names": list("abcd")},
             "checkpoint_root": str(tmp_path / "checkpoints"),
             "tensorboard_root": str(tmp_path / "tensorboard"),
             "source_hash": "0123",
