@@ -1,6 +1,6 @@
 """Trainers that `benchmarks/training.py` sets beside ours: a naive recipe and two tutorials'.
 
-Written anew from what is described, to the letter of networks, losses, batch sizes and optimisers,
+Written from what is described, to the letter of networks, losses, batch sizes and optimisers,
 with the loop that each describes: a `tf.data` pipeline and one graph call a step. They train in
 float32, as they do where they come from.
 """

@@ -198,8 +198,8 @@ def _frame(images, level):
 class Gate:
     """Draws from a pool, judged by the Evaluator's rows and thresholds."""
 
-    def __init__(self, real: reference.Reference, config: JudgeConfig, pool, seen_by) -> None:
-        self.real, self.seen_by = real, seen_by
+    def __init__(self, real: reference.Reference, config: JudgeConfig, pool, extractors) -> None:
+        self.real, self.extractors = real, extractors
         self.settings = config.for_data(real.data.dataset).thresholds
         self.images, self.asked = pool
         self.counts = reference.apportion(real.class_counts(), real.num_fakes)
@@ -227,7 +227,7 @@ class Gate:
     ) -> tuple[list[verdict.Check], measure.Measured]:
         """The failed checks; only the first one unless `whole`."""
         fakes = generation.Fakes.of(np.arange(len(images)), asked, images)
-        measured = measure.Measured(fakes, self.real, self.seen_by)
+        measured = measure.Measured(fakes, self.real, self.extractors)
         failed = []
         for metric in sorted(METRICS, key=lambda m: (m.key in _SLOW) + 2 * (m.key in _SLOWEST)):
             if metric.setting not in self.settings:
@@ -263,10 +263,10 @@ def coverage(found: list[dict[str, relative.RelativeFid]]) -> dict[str, str]:
 
 
 def worlds(gate: Gate, count: int, size: int) -> dict[str, str]:
-    """`coverage` where the real images are drawn anew with the fakes: folds of `size` images."""
+    """`coverage` where the real images are drawn again with the fakes: folds of `size` images."""
     real, found = gate.real, []
     features = {
-        name: extractor.features(gate.images) for name, extractor in gate.seen_by.all.items()
+        name: extractor.features(gate.images) for name, extractor in gate.extractors.all.items()
     }
     for number in range(count):
         random = np.random.default_rng(1000 + number)
@@ -329,16 +329,16 @@ def main() -> None:
         data = source.resolve(
             DataConfig(dataset="mnist", data_dir=options.data_dir), pathlib.Path(scratch)
         )
-        seen_by = reference.eyes(None)
+        extractors = reference.load_extractors(None)
         real = reference.load(
             data,
             lambda split: read_prepared(data, split),
-            seen_by,
+            extractors,
             options.num_fakes,
             options.cache_dir,
         )
         pool = _pool(options.model, data, real, options.pool)
-    gate = Gate(real, config, pool, seen_by)
+    gate = Gate(real, config, pool, extractors)
     document: dict = {"good": [], "spoilt": {}, "settings": gate.settings}
 
     print("| generator | refused | by |\n| --- | --- | --- |", flush=True)

@@ -73,7 +73,7 @@ def fid_seconds(examples: standard_artifacts.Examples, model_dir: str) -> dict[s
     fakes = executor.to_uint8(local_generator.load(model_dir).draw(seeds, real.labels))
     found = {}
     with _timed(found, "FID alone, from images"):
-        extractor = reference.eyes(None).classifier
+        extractor = reference.load_extractors(None).classifier
         features = [extractor.features(images) for images in (real.images, fakes)]
         frechet.frechet_distance_from_features(*features)
     with _timed(found, "FID alone, from features"):

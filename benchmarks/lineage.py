@@ -3,7 +3,7 @@
     python -m benchmarks.lineage [--runs 1000] [--repeat 5]
 
 makes a synthetic ML Metadata store of that many runs of this project's pipeline (the first executes
-every node, the later ones take the data nodes from the cache and train, judge and push anew) and
+every node, the later ones take the data nodes from the cache and train, judge and push again) and
 times each command as a person feels it: a fresh process, from start to exit.
 """
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.metrics [--count 10000] [--dim 128] [--features FILE.npz] [--json]
 
-The libraries are those themselves, their functions from features on, and no formulas written anew
+The libraries are those themselves, their functions from features on, and no formulas rewritten
 (but for the textbook's, with SciPy's root). They are the extra `compare`, for this
 comparison alone; one that is not installed is named and left out. They may live in an environment
 without TensorFlow: `--save-features FILE.npz` in one with TensorFlow keeps the features of real
@@ -45,7 +45,7 @@ def made_up(count: int, dim: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def of_digits(count: int, data_dir: str) -> dict[str, np.ndarray]:
-    """The pinned features of test pictures and of train pictures with a little salt on them."""
+    """The pinned features of test images and of train images with a little salt on them."""
     from metrics.features import load_extractor
     from metrics.train_extractors import load_splits
 
@@ -228,7 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.metrics", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("--count", type=int, default=10_000, help="pictures on either side")
+    parser.add_argument("--count", type=int, default=10_000, help="images on either side")
     parser.add_argument("--dim", type=int, default=128, help="width of made-up features")
     parser.add_argument("--data-dir", default=default_data_dir("mnist"))
     parser.add_argument("--features", help="an .npz that --save-features wrote")

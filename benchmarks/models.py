@@ -4,8 +4,8 @@
                                 [--cas-fakes 60000] [--keep DIR] [--out docs/models]
 
 Runs `mnist-gan run --set model=...` for each, one after the other, in workspaces of their own.
-Prints a table of sizes, minutes of the Trainer, FID over the floor and CAS, and writes a strip of
-digits of each to `--out`. CAS needs a model that obeys labels. A model may miss the bars.
+Prints a table of sizes, minutes of the Trainer, relative FID and CAS, and writes a strip of
+digits of each to `--out`. CAS needs a model that obeys labels. A model may miss the thresholds.
 """
 
 import argparse
@@ -25,7 +25,7 @@ COLUMNS = (
     "parameters G, D",
     "batch, steps",
     "minutes",
-    "FID over the floor",
+    "relative FID",
     "coverage",
     "asked",
     "CAS",

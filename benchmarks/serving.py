@@ -291,7 +291,7 @@ def run_load(
     """Asks from many threads while the versions under `base_path` change.
 
     Args:
-      grpc_url: one door.
+      grpc_url: one API.
       rest_url: the other; clients take turns.
       base_path: what the server polls, with a version of one of `models` in it.
       models: different SavedModels to push.

@@ -13,10 +13,10 @@ machine that does other work too; who leaves cores idle gains by it. Prints a ta
 `training.md`, `training.json` and the curves to `--out`.
 
 Our learning rate falls over the length of a run, so one run of ten minutes does not show what one
-of four would reach. `ours` is therefore trained anew for 40 % of the minutes too: its marks on the
+of four would reach. `ours` is therefore trained again for 40 % of the minutes too: its marks on the
 way to 10 are those of the long run, `ours_short` ends at 4; `ours_shifted` is as long as `ours`
 and shows the discriminator shifted images, as the preset `quality` does. Their steps are as many
-as the speed so far lets fit, counted anew at each mark; the real minutes stand in the table.
+as the speed so far lets fit, counted again at each mark; the real minutes stand in the table.
 
 `--ceiling` measures instead how much of the time of a training step the convolutions and dense
 layers would take alone, and where the rest goes.
@@ -55,7 +55,7 @@ NAMES = {
 
 
 class Judge:
-    """FID over the floor, accuracy on the class asked for, CAS; against the test split."""
+    """relative FID, conditional accuracy, CAS; against the test split."""
 
     def __init__(self, data: dict[str, np.ndarray], cas_fakes: int):
         from judge.reference import apportion, stratified_sample
@@ -175,7 +175,7 @@ class Ours:
                 break
             self._run(min(left, self._chunk if self.steps else 1))
         self._left -= elapsed
-        # The speed of a shared machine changes. Tracing a loop anew costs seconds, which count.
+        # The speed of a shared machine changes. Tracing a loop again costs seconds, which count.
         fit = self.steps + round((self.steps - made) / elapsed * self._left)
         if self._left > 30 and abs(fit / self._loop.config.steps - 1) > 0.03:
             self._change_length(fit)
@@ -334,11 +334,11 @@ def verdict(results: Sequence[dict], minutes: float) -> str:
 
 
 def draw(results: Sequence[dict], out: pathlib.Path) -> None:
-    """The curves: `training.png` (FID over the floor) and `training_cas.png`."""
+    """The curves: `training.png` (relative FID) and `training_cas.png`."""
     from judge import plots
 
     for key, file, label in (
-        ("fid_ratio", "training.png", "FID over the floor"),
+        ("fid_ratio", "training.png", "relative FID"),
         ("cas", "training_cas.png", "CAS: real test images read, %"),
     ):
         series = {}

@@ -36,7 +36,7 @@ class GeneratorContract:
       image_shape: height, width and channels of one image.
       value_range: lowest and highest value of the float `image` output.
       num_classes: labels run from 0 to num_classes - 1.
-      class_names: one name a class, in label order.
+      class_names: one name per class, in label order.
       classes_present: labels that occur in the training data, ascending.
       conditional: whether the label decides the class of the image. An unconditional generator
         has the same signatures and refuses every label but ANY_LABEL.
@@ -54,10 +54,10 @@ class GeneratorContract:
     conditional: bool
     training: dict
 
-    def askable(self, classes: np.ndarray) -> np.ndarray:
-        """The labels to ask for where images of `classes` are wished for, int64 of that shape.
+    def effective_labels(self, classes: np.ndarray) -> np.ndarray:
+        """The labels to ask for of `classes`, int64 of that shape.
 
-        The classes themselves, or ANY_LABEL where the generator takes no wishes.
+        The classes themselves, or ANY_LABEL where the generator is unconditional.
         """
         classes = np.asarray(classes, np.int64)
         return classes if self.conditional else np.full_like(classes, ANY_LABEL)

@@ -56,8 +56,8 @@ def read_records(prepared_dir: str | os.PathLike, split_slice: str) -> Iterator[
       split_slice: TFDS slice, such as "train[50000:60000]".
 
     Yields:
-      `Records`, at most 1,000 a batch. Images are not decoded; that each is a PNG file of the right
-      size is checked.
+      `Records`, at most 1,000 per batch. Images are not decoded; that each is a PNG file of the
+      right size is checked.
 
     Raises:
       DataError: a file is missing or damaged.
@@ -149,7 +149,7 @@ def _unreadable(path: str | os.PathLike, prepared_dir, error: Exception) -> tfds
     lines = str(getattr(error, "message", error)).strip().splitlines()
     return tfds_store.DataError(
         f"{UNREADABLE}{path}: {lines[0] if lines else type(error).__name__}. Delete the folder "
-        f"{prepared_dir} and run again: it is then prepared anew"
+        f"{prepared_dir} and run again: it is then prepared again"
     )
 
 

@@ -409,7 +409,7 @@ def prepared_here(builder: tfds.core.DatasetBuilder) -> bool:
             continue
         raise DataError(
             f"{folder / name} {problem}. Delete the folder {folder} and run again: it is then "
-            "prepared anew"
+            "prepared again"
         )
     return True
 
@@ -431,7 +431,7 @@ def shard_checksums(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
     except FileNotFoundError as error:
         raise DataError(
             f"{error.filename} is missing. Delete the folder {builder.data_dir} and run again: it "
-            "is then prepared anew"
+            "is then prepared again"
         ) from None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from judge import measure, replacement, verdict
 from judge.generation import Fakes
 from judge.judge_config import JudgeConfig
-from judge.reference import Eyes, Reference
+from judge.reference import Extractors, Reference
 
 SCHEMA_VERSION = 2
 
@@ -19,7 +19,7 @@ def judge(
     reference: Reference,
     fakes: Fakes,
     config: JudgeConfig,
-    seen_by: Eyes,
+    extractors: Extractors,
     *,
     conditional: bool = True,
     baseline: Fakes | None = None,
@@ -35,7 +35,7 @@ def judge(
       reference: the real images.
       fakes: of the generator under judgement.
       config: thresholds; those that are None are the usual ones of the data set.
-      seen_by: the extractors; those of the reference.
+      extractors: the extractors; those of the reference.
       conditional: whether the generator obeys the label.
       baseline: fakes of the version in service, from the same seeds and labels.
       baseline_facts: what is known of it (`version`, `digest`); None when nothing is in service.
@@ -62,7 +62,7 @@ def judge(
     options = {"conditional": conditional, "confidence": config.confidence}
     baseline_facts = dict(baseline_facts) if baseline_facts else None
     if all(check.passed for check in checks):
-        measured = measure.Measured(fakes, reference, seen_by, cas=cas, **options)
+        measured = measure.Measured(fakes, reference, extractors, cas=cas, **options)
         found = measured.all()
         checks += verdict.thresholds(config.thresholds, found)
         if baseline is not None:
@@ -70,7 +70,7 @@ def judge(
                 baseline.problems, baseline.drawn, baseline.not_finite, reference.num_fakes
             )
             if usable.passed:
-                other = measure.Measured(baseline, reference, seen_by, **options)
+                other = measure.Measured(baseline, reference, extractors, **options)
                 comparison = measure.compare(measured, other)
                 baseline_facts |= comparison
                 checks.append(verdict.against_baseline(config.max_regression, comparison))

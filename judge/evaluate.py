@@ -1,7 +1,7 @@
 """The judge's figures for anything that gives images: `mnist-gan evaluate`.
 
 A SavedModel of this project or another, a folder of versions, a folder of images, or an `.npz`.
-The figures, the document and the pictures are those of the Evaluator; what is missing is a
+The figures, the document and the images are those of the Evaluator; what is missing is a
 baseline, and nothing is blessed by it.
 """
 
@@ -22,9 +22,9 @@ from judge import (
     generation,
     local_generator,
     measure,
-    pictures,
     reference,
     registry,
+    sheets,
     targets,
 )
 from judge.judge_config import JudgeConfig
@@ -63,10 +63,10 @@ def evaluate(
         names or numbers), or an `.npz` with `images` and maybe `labels`.
       data: the data set, prepared.
       config: `num_fakes` and `cas_fakes` say how many a generator draws; given images are all
-        taken, at most as many as the train split holds. Its bars become `checks`.
+        taken, at most as many as the train split holds. Its thresholds become `checks`.
       value_range: what black and white are in float pixels; None where the target says it itself.
       seed: of the latents; 0 as the seed that the Evaluator of a run with seed 0 has.
-      output_dir: where `evaluation.json` and the pictures go; None for nowhere.
+      output_dir: where `evaluation.json` and the images go; None for nowhere.
       cache_dir: where reference statistics are kept; None for nowhere.
 
     Returns:
@@ -83,11 +83,11 @@ def evaluate(
         _check_writable(pathlib.Path(output_dir))
     found = targets.open_target(pathlib.Path(target), data.class_names, value_range)
     given = len(found.images) if found.images is not None else config.num_fakes
-    seen_by = reference.eyes(config.extractor)
+    extractors = reference.load_extractors(config.extractor)
     real = reference.load(
         data,
         lambda split: read_prepared(data, split),
-        seen_by,
+        extractors,
         given,
         os.fspath(cache_dir) if cache_dir else None,
     )
@@ -111,7 +111,7 @@ def evaluate(
     if config.cas_fakes and found.draw is not None and found.conditional:
         cas = measure.classification_score(found.draw, real, config.cas_fakes, seed)
     document, measured = assess.judge(
-        real, fakes, config, seen_by, conditional=found.conditional, cas=cas
+        real, fakes, config, extractors, conditional=found.conditional, cas=cas
     )
     for key in (
         *("blessed", "forced", "force_reason", "replaced", "replace_reason", "reason"),
@@ -138,7 +138,7 @@ def evaluate(
     if output_dir is not None:
         folder = pathlib.Path(output_dir)
         try:
-            pictures.draw(folder, real, fakes, measured)
+            sheets.draw(folder, real, fakes, measured)
             with atomic_path(folder / "evaluation.json") as path:
                 text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
                 path.write_text(text + "\n")

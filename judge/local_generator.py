@@ -150,9 +150,9 @@ def class_title(contract: GeneratorContract, label: int) -> str:
 def ten_of_each(contract: GeneratorContract, seed: int, count: int = 10) -> tuple[list, list]:
     """Labels and seeds of `count` images of each class present, class after class.
 
-    As many images of whatever class comes, where the generator takes no wishes.
+    As many images of whatever class comes, where the generator is unconditional.
     """
-    labels = contract.askable(np.repeat(contract.classes_present, count)).tolist()
+    labels = contract.effective_labels(np.repeat(contract.classes_present, count)).tolist()
     return labels, [seed + i for i in range(len(labels))]
 
 

@@ -36,7 +36,7 @@ class Measured:
     Args:
       fakes: at least `reference.num_fakes` finite images.
       reference: the real images.
-      seen_by: the extractors; those of the reference.
+      extractors: the extractors; those of the reference.
       conditional: whether the fakes are of the class asked for.
       confidence: level of the intervals.
       cas: accuracy on real images of a classifier trained on fakes; None where it was not asked
@@ -47,7 +47,7 @@ class Measured:
         self,
         fakes: Fakes,
         reference: Reference,
-        seen_by: reference_lib.Eyes,
+        extractors: reference_lib.Extractors,
         *,
         conditional: bool = True,
         confidence: float = 0.95,
@@ -55,7 +55,7 @@ class Measured:
     ) -> None:
         self.fakes, self.real, self.conditional = fakes, reference, conditional
         self.confidence, self.cas = confidence, cas
-        self.features, self.probabilities = seen_by.look(fakes.images)
+        self.features, self.probabilities = extractors.see(fakes.images)
         # What is compared all with all.
         self.images = fakes.images[: reference_lib.SAMPLE]
 

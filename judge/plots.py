@@ -1,4 +1,4 @@
-"""Pictures of digits and of judgements about them, as PNG files. Pillow and Matplotlib.
+"""Digits and judgements about them as PNG files. Pillow and Matplotlib.
 
 Every function writes its file whole or not at all and returns nothing; the same arguments give the
 same bytes with the same libraries. Digits are grey on black as the data has them, enlarged without
@@ -35,7 +35,7 @@ def digit_grid(
       path: the PNG to write.
       images: uint8 [N, 28, 28, 1], N >= 1, row by row.
       columns: how many in a row.
-      row_names: one name a row, or none.
+      row_names: one name per row, or none.
       title: one line above.
       scale: how many pixels a pixel becomes.
 
@@ -45,7 +45,7 @@ def digit_grid(
     sheet = tile(images, columns, scale=scale)
     rows = -(-len(images) // columns)
     if row_names and len(row_names) != rows:
-        raise ValueError(f"row_names must be {rows}, one a row, got {len(row_names)}")
+        raise ValueError(f"row_names must be {rows}, one per row, got {len(row_names)}")
     _labelled([("", sheet)], title, row_names).save_to(path)
 
 
@@ -63,8 +63,8 @@ def real_above_fake(
 
     Args:
       path: the PNG to write.
-      real, fake: uint8 [N, 28, 28, 1], N >= 1; the same order of classes suits the eye.
-      columns: how many in a row; one class a column if the pictures are in that order.
+      real, fake: uint8 [N, 28, 28, 1], N >= 1; in the same order of classes.
+      columns: how many in a row; one class per column if the images are in that order.
       class_names: names above the columns, or none.
       title: one line above.
       scale: how many pixels a pixel becomes.
@@ -73,7 +73,7 @@ def real_above_fake(
       ValueError: wrong dtypes or shapes, or another number of names than of columns.
     """
     if class_names and len(class_names) != columns:
-        raise ValueError(f"class_names must be {columns}, one a column, got {len(class_names)}")
+        raise ValueError(f"class_names must be {columns}, one per column, got {len(class_names)}")
     sheets = [
         ("real", tile(real, columns, scale=scale)),
         ("generated", tile(fake, columns, scale=scale)),
@@ -99,7 +99,7 @@ def pairs(
       path: the PNG to write.
       upper, lower: uint8 [N, 28, 28, 1], N >= 1.
       values: N numbers, such as distances.
-      names: what the upper and the lower picture of a pair are.
+      names: what the upper and the lower image of a pair are.
       title: one line above.
       note: what the numbers are to be read by; goes below the title.
       columns: pairs in a row.
@@ -135,15 +135,15 @@ def class_bars(
     title: str = "",
     percent: bool = False,
 ) -> None:
-    """Bars a class, one colour a series: shares, accuracies, per-class FID.
+    """Bars per class, one colour per series: shares, accuracies, per-class FID.
 
     Up to twenty bars have their value above them. With more than forty classes the names are left
     out and bars become lines.
 
     Args:
       path: the PNG to write.
-      series: name -> one value a class; None or NaN leaves a gap.
-      class_names: one a class.
+      series: name -> one value per class; None or NaN leaves a gap.
+      class_names: one per class.
       ylabel: what the values are.
       title: one line above.
       percent: show 0..1 as per cent.
@@ -284,7 +284,7 @@ def _decades(limits: tuple[float, float]) -> float:
 
 
 def _filled(images: np.ndarray, columns: int) -> np.ndarray:
-    """Pads a row of pictures with white ones, so that a second row starts below the first."""
+    """Pads a row of images with white ones, so that a second row starts below the first."""
     images = check_images("images", images)
     missing = columns - len(images)
     return np.concatenate([images, np.full((missing, *IMAGE_SHAPE), 255, np.uint8)])

@@ -110,7 +110,7 @@ class Reference:
 
 
 @dataclasses.dataclass(frozen=True)
-class Eyes:
+class Extractors:
     """The extractors: the first one's FID is the one that is printed, all are asked.
 
     Attributes:
@@ -121,7 +121,7 @@ class Eyes:
     all: dict[str, features.Extractor]
     classifier: features.Extractor
 
-    def look(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def see(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Features by extractor, and class probabilities [N, C], float32, of uint8 images."""
         seen, probabilities = {}, None
         for name, extractor in self.all.items():
@@ -135,22 +135,22 @@ class Eyes:
 
 
 @functools.lru_cache(maxsize=2)
-def eyes(spec: str | None) -> Eyes:
+def load_extractors(spec: str | None) -> Extractors:
     """The pinned extractors; `spec` names a file of another in the first one's place."""
     found = {
         name: features.load_extractor(path, digest_required=True)
-        for name, path in features.EYES.items()
+        for name, path in features.EXTRACTORS.items()
     }
     if spec is None:
-        return Eyes(found, found["classifier"])
+        return Extractors(found, found["classifier"])
     given, classifier = features.load_extractor(spec), found.pop("classifier")
-    return Eyes({"given": given, **found}, given if given.num_classes else classifier)
+    return Extractors({"given": given, **found}, given if given.num_classes else classifier)
 
 
 def load(
     data: DatasetInfo,
     read: Callable[[str], Split],
-    seen_by: Eyes,
+    extractors: Extractors,
     num_fakes: int,
     cache_dir: str | None,
 ) -> Reference:
@@ -159,16 +159,16 @@ def load(
     Args:
       data: which data set.
       read: gives the splits "test" and "train"; not called where the cache has the result.
-      seen_by: the extractors.
+      extractors: the extractors.
       num_fakes: as the config asks; lowered to the size of the train split.
       cache_dir: folder for the cache, None for none.
     """
-    digests = {name: extractor.digest for name, extractor in seen_by.all.items()}
+    digests = {name: extractor.digest for name, extractor in extractors.all.items()}
     cache = _Cache(
         cache_dir if data.fingerprint else None,
-        f"{data.fingerprint} {digests} {seen_by.classifier.digest} {_source()}",
+        f"{data.fingerprint} {digests} {extractors.classifier.digest} {_source()}",
     )
-    real = cache.get("real", lambda: _look(read("test"), read("train"), seen_by))
+    real = cache.get("real", lambda: _extract(read("test"), read("train"), extractors))
     arrays = {name: real[name] for name in ("images", "labels", "predicted")}
     arrays |= {f"train_{name}": real[f"train_{name}"] for name in ("images", "labels")}
     num_fakes = min(num_fakes, len(real["train_labels"]))
@@ -181,7 +181,7 @@ def load(
     return Reference(
         data=data,
         extractors=digests,
-        extractor_name=next(iter(seen_by.all.values())).name,
+        extractor_name=next(iter(extractors.all.values())).name,
         num_fakes=num_fakes,
         **arrays,
         features=seen,
@@ -202,9 +202,11 @@ def _below(arrays: dict, prefix: str) -> dict:
     }
 
 
-def _look(test: Split, train: Split, seen_by: Eyes) -> dict[str, np.ndarray]:
-    seen, probabilities = seen_by.look(test.images)
-    train_seen = {name: extractor.features(train.images) for name, extractor in seen_by.all.items()}
+def _extract(test: Split, train: Split, extractors: Extractors) -> dict[str, np.ndarray]:
+    seen, probabilities = extractors.see(test.images)
+    train_seen = {
+        name: extractor.features(train.images) for name, extractor in extractors.all.items()
+    }
     return {
         "images": test.images,
         "labels": test.labels,
@@ -405,7 +407,7 @@ class _Cache:
 
 @functools.lru_cache(maxsize=1)
 def _source() -> str:
-    """Digest of the code that the reference is made by: an edit makes it anew."""
+    """Digest of the code that the reference is made by: an edit makes it again."""
     digest = hashlib.sha256()
     metrics = pathlib.Path(frechet.__file__).parent
     for path in (*sorted(metrics.glob("*.py")), pathlib.Path(__file__)):

@@ -380,7 +380,7 @@ def _open_saved_model(path: pathlib.Path, value_range: Range | None) -> Target:
     return Target(
         "saved_model",
         printable(path),
-        draw=lambda seeds, classes: generator.draw(seeds, contract.askable(classes)),
+        draw=lambda seeds, classes: generator.draw(seeds, contract.effective_labels(classes)),
         conditional=contract.conditional,
     )
 

@@ -26,7 +26,7 @@ _LONGEST_VALUE = 300
 
 
 def runs(document: dict) -> Iterator[str]:
-    """A line a run, and the errors below."""
+    """One line per run, and the errors below."""
     rows = [("run", "state", "data", "FID", "relative FID", "blessed", "version", "seconds")]
     for run in document["runs"]:
         rows.append(
@@ -212,7 +212,7 @@ def verify(document: dict) -> Iterator[str]:
     for key, words in (
         ("unrecorded", "have no recorded digest: only their presence was checked"),
         ("elsewhere", "lie on no disk of this machine and were not checked"),
-        ("abandoned", "found altered by a run, which made them anew"),
+        ("abandoned", "found altered by a run, which made them again"),
     ):
         if document[key]:
             names = ", ".join(f"{what['type']} {what['id']}" for what in document[key][:6])

@@ -60,7 +60,7 @@ def verify(store: Store, version: str | int | None = None) -> dict:
 
 
 class _Report:
-    """What was looked at and what was found."""
+    """What was compared and what was found."""
 
     def __init__(self):
         self.artifacts = 0
@@ -68,7 +68,7 @@ class _Report:
         self.files = 0
         self.unrecorded: list[dict] = []  # present, but nobody noted what they were
         self.elsewhere: list[dict] = []  # not on this machine's disks
-        self.abandoned: list[dict] = []  # found altered by a run, which made them anew
+        self.abandoned: list[dict] = []  # found altered by a run, which made them again
         self.problems: list[dict] = []
 
     def problem(self, what: dict, problem: str, path: pathlib.Path, file: str | None = None):
@@ -92,7 +92,7 @@ def _check_artifact(store: Store, artifact: Artifact, report: _Report) -> None:
     if artifact.state not in ("LIVE", "UNKNOWN") or not artifact.uri:
         if reason := artifact.properties.get(ABANDONED_PROPERTY):
             report.abandoned.append({**what, "reason": reason, "path": artifact.uri})
-        return  # removed on purpose, or never finished, or made anew
+        return  # removed on purpose, or never finished, or made again
     path = store.path_of(artifact.uri)
     if path is None:
         report.elsewhere.append(what)
@@ -136,7 +136,7 @@ def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: 
         known.add(artifact.pushed_version)
         what = {"kind": "version", "id": artifact.pushed_version, "type": "served model"}
         if not path.is_dir():
-            # It may come back, so it is looked at where a rollback puts it.
+            # It may come back, so it is compared where a rollback puts it.
             hidden = store.path_of(str(versions.rolled_back_path(pathlib.Path(destination))))
             path = hidden if hidden is not None and hidden.is_dir() else path
         if not path.is_dir():

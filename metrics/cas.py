@@ -1,4 +1,4 @@
-"""The classification accuracy score: how well a classifier that saw only fakes reads real pictures.
+"""The classification accuracy score: how well a classifier that saw only fakes reads real images.
 
 Ravuri and Vinyals 2019, "Classification Accuracy Score for Conditional Generative Models", section
 3. It needs no feature extractor and sees what FID misses: classes mixed up, variety lost.
@@ -20,14 +20,14 @@ EPOCHS = 3
 
 @dataclasses.dataclass(frozen=True)
 class ClassificationScore:
-    """Accuracy on real pictures of a classifier trained on fakes.
+    """Accuracy on real images of a classifier trained on fakes.
 
     Attributes:
-      accuracy: over all test pictures, 0..1.
-      per_class: true class -> accuracy, for the classes that the test pictures have.
+      accuracy: over all test images, 0..1.
+      per_class: true class -> accuracy, for the classes that the test images have.
       worst_class: the one with the least accuracy.
       train_count: how many fakes it was trained on.
-      test_count: how many real pictures it was tested on.
+      test_count: how many real images it was tested on.
     """
 
     accuracy: float
@@ -48,7 +48,7 @@ def classification_accuracy_score(
     epochs: int = EPOCHS,
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> ClassificationScore:
-    """Trains the small classifier on fakes and tests it on real pictures.
+    """Trains the small classifier on fakes and tests it on real images.
 
     No augmentation: what variety the fakes lack is not lent to them. The same arguments give the
     same score on one machine. With 60,000 fakes it takes about a minute on two cores; give the
@@ -65,7 +65,7 @@ def classification_accuracy_score(
       on_step: called with (steps done, steps in all, mean loss of the epoch so far).
 
     Raises:
-      ValueError: wrong dtypes, shapes or labels, fewer fakes than a batch, no test picture.
+      ValueError: wrong dtypes, shapes or labels, fewer fakes than a batch, no test image.
     """
     test_images = check_images("test_images", test_images)
     test_labels = checks.labels(

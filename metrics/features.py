@@ -2,8 +2,8 @@
 
 One extractor is easily fooled, so there are several, in `metrics/weights/` with their digest and
 card, so that numbers compare across users and runs as Inception's do. They differ in architecture,
-training and what they see (`EYES`). `load_extractor(path)` plugs in another in the first one's
-place: Inception-v3 from a file that the user names, or a classifier that
+training and what they see (`EXTRACTORS`). `load_extractor(path)` plugs in another in the first
+one's place: Inception-v3 from a file that the user names, or a classifier that
 `metrics/train_extractors.py` made for another data set. Features of different extractors are on
 different scales; whoever reports a number reports `name` and `digest` with it.
 """
@@ -26,8 +26,8 @@ from metrics import checks
 
 WEIGHTS = pathlib.Path(__file__).parent / "weights"
 PINNED = WEIGHTS / "mnist_classifier.npz"
-# Name of an eye to the file of its weights. The first is the one that also reads digits.
-EYES: dict[str, pathlib.Path] = {
+# Name of an extractor to the file of its weights. The first is the one that also reads digits.
+EXTRACTORS: dict[str, pathlib.Path] = {
     "classifier": PINNED,
     "pooled": WEIGHTS / "mnist_pooled.npz",
     "autoencoder": WEIGHTS / "mnist_autoencoder.npz",
@@ -239,7 +239,7 @@ class InceptionExtractor:
         if probe.shape[0] != INCEPTION_CHUNK or int(np.prod(probe.shape[1:-1])) != 1:
             raise ExtractorError(
                 f"the pooling layer gives shape {list(probe.shape)} for {INCEPTION_CHUNK} "
-                "images; it takes one vector an image"
+                "images; it takes one vector per image"
             )
         self.dim = int(probe.shape[-1])
         self.name = variant if self.dim == INCEPTION_DIM else f"not_{variant}_dim_{self.dim}"

@@ -1,12 +1,12 @@
 """Trains feature extractors on a data set's train split; writes their weights, digests and cards.
 
-    python -m metrics.train_extractors [EYE ...] --data-dir FOLDER_OF_THE_FOUR_FILES
+    python -m metrics.train_extractors [EXTRACTOR ...] --data-dir FOLDER_OF_THE_FOUR_FILES
 
-makes the weights in `metrics/weights/` anew. Another data set of TFDS gets a classifier of its own
+makes the weights in `metrics/weights/` again. Another data set of TFDS gets a classifier of its own
 (`classifier --dataset fashion_mnist --out FILE.npz`), which `load_extractor(FILE.npz)` takes.
 
 The slices are the pipeline's: train is the first 50,000 in the order of TFDS, eval the rest of its
-train split, test its test split. Test pictures are looked at once, after the weights are fixed.
+train split, test its test split. Test images are used once, after the weights are fixed.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import numpy as np
 
 from common.files import atomic_path
 from common.images import IMAGE_SHAPE, check_images
-from metrics.features import EYES, NetworkExtractor, Weights
+from metrics.features import EXTRACTORS, NetworkExtractor, Weights
 
 EVAL_COUNT = 10_000
 FID_COUNT = 10_000
@@ -32,7 +32,7 @@ FID_COUNT = 10_000
 def load_splits(
     dataset: str, data_dir: str | None, tfds_dir: str | None
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], str, list[str]]:
-    """Reads a data set of 28x28x1 pictures through TFDS.
+    """Reads a data set of 28x28x1 images through TFDS.
 
     Args:
       dataset: its name in TFDS, with or without a version.
@@ -80,7 +80,7 @@ HOW = {
     "autoencoder": "Encoder of an autoencoder, trained for mean squared error without labels: it "
     "is sensitive to whatever costs squared error, whether it matters to a class or not.",
     "random": "Not trained: 5x5 and 3x3 filters drawn from a normal distribution, without their "
-    "mean in half of the first layer; the mean of each map over the image. It has no opinion on "
+    "mean in half of the first layer; the mean of each map over the image. It knows nothing of "
     "digits and is sensitive to grey levels and texture.",
 }
 
@@ -89,7 +89,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m metrics.train_extractors", description=__doc__.split("\n\n")[0]
     )
-    parser.add_argument("eyes", nargs="*", metavar="EYE", help=f"of {', '.join(EYES)} (all)")
+    parser.add_argument(
+        "extractors", nargs="*", metavar="EXTRACTOR", help=f"of {', '.join(EXTRACTORS)} (all)"
+    )
     parser.add_argument("--dataset", default="mnist:3.0.1", help="name in TFDS")
     parser.add_argument(
         "--data-dir", help="folder of the original files, so that no network is used"
@@ -99,26 +101,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    eyes = options.eyes or list(EYES)
-    if unknown := set(eyes) - set(EYES):
+    names = options.extractors or list(EXTRACTORS)
+    if unknown := set(names) - set(EXTRACTORS):
         parser.error(f"there is no extractor {', '.join(sorted(unknown))}")
-    if options.out and len(eyes) != 1:
+    if options.out and len(names) != 1:
         parser.error("--out takes exactly one extractor")
 
     splits, dataset, class_names = load_splits(options.dataset, options.data_dir, options.tfds_dir)
     import keras
     import tensorflow as tf
 
-    for eye in eyes:
+    for kind in names:
         started = time.monotonic()
-        epochs = EPOCHS[eye] if options.epochs is None else options.epochs
+        epochs = EPOCHS[kind] if options.epochs is None else options.epochs
         short = dataset.split(":")[0]
         facts = {
-            "name": f"{short}_{eye}" + ("_penultimate" if eye == "classifier" else ""),
-            "eye": eye,
+            "name": f"{short}_{kind}" + ("_penultimate" if kind == "classifier" else ""),
+            "eye": kind,
             "dataset": short,
             "dataset_version": dataset,
-            "class_names": class_names if eye in ("classifier", "pooled") else [],
+            "class_names": class_names if kind in ("classifier", "pooled") else [],
             "train_examples": len(splits["train"][0]),
             "epochs": epochs,
             "seed": options.seed,
@@ -129,20 +131,28 @@ def main(arguments: list[str] | None = None) -> None:
                 "numpy": np.__version__,
             },
         }
-        if eye == "random":
+        if kind == "random":
             facts |= {"name": "random", "dataset": "", "train_examples": 0}
-        weights = _make(eye, splits["train"], len(class_names), epochs, options.seed, facts)
-        _write(options.out or EYES[eye], weights, splits, facts, (time.monotonic() - started) / 60)
+        weights = _make(kind, splits["train"], len(class_names), epochs, options.seed, facts)
+        _write(
+            options.out or EXTRACTORS[kind],
+            weights,
+            splits,
+            facts,
+            (time.monotonic() - started) / 60,
+        )
 
 
-def _make(eye: str, train: tuple, num_classes: int, epochs: int, seed: int, facts: dict) -> Weights:
+def _make(
+    kind: str, train: tuple, num_classes: int, epochs: int, seed: int, facts: dict
+) -> Weights:
     from metrics import classifier
 
-    if eye == "random":
+    if kind == "random":
         return random_network(seed, facts)
-    if eye == "autoencoder":
+    if kind == "autoencoder":
         return _autoencoder(train[0], epochs, seed, facts)
-    pooled = eye == "pooled"
+    pooled = kind == "pooled"
     return classifier.train(
         train[0],
         train[1],
@@ -288,7 +298,11 @@ def fid_of_real(extractor: NetworkExtractor, splits: dict) -> tuple[float, float
 def _card(
     name: str, extractor: NetworkExtractor, content: bytes, splits: dict, minutes: float
 ) -> str:
-    weights, facts, eye = extractor.weights, extractor.weights.facts, extractor.weights.facts["eye"]
+    weights, facts, kind = (
+        extractor.weights,
+        extractor.weights.facts,
+        extractor.weights.facts["eye"],
+    )
     parameters = sum(array.size for array in weights.kernels + weights.biases)
     layers = "\n".join(
         f"| {index} | {layer['kind']} | {' x '.join(map(str, kernel.shape))} | "
@@ -308,7 +322,7 @@ def _card(
         f"{min(FID_COUNT, len(splits['test'][0])):,} images",
         "size": f"{parameters:,} parameters as float16, {len(content):,} bytes",
         "sha256": f"`{extractor.digest}`",
-        "made by": f"`python -m metrics.train_extractors {eye} --dataset "
+        "made by": f"`python -m metrics.train_extractors {kind} --dataset "
         f"{facts['dataset_version']} --epochs "
         f"{facts['epochs']} --seed {facts['seed']}`, {minutes:.1f} minutes on two cores",
         "with": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
@@ -333,7 +347,7 @@ Batch normalisation is folded into the kernels; each layer but the last ends in 
 | --- | --- | --- | --- |
 {layers}
 
-{HOW[eye]} Numbers made with other weights (another digest) are on another scale.
+{HOW[kind]} Numbers made with other weights (another digest) are on another scale.
 """
 
 

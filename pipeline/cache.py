@@ -54,7 +54,7 @@ def exact(workspace_root: pathlib.Path, *, full: bool = False) -> Iterator[None]
 
     def get_cached_outputs(metadata_handle, cache_context) -> dict | None:
         found = outputs_of(metadata_handle.store, cache_context.id)
-        abandon_broken(metadata_handle.store, found, "it is made anew", full=full)
+        abandon_broken(metadata_handle.store, found, "it is made again", full=full)
         return outputs(metadata_handle=metadata_handle, cache_context=cache_context)
 
     # The launcher has no other place to say so. It calls both by these names.

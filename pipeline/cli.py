@@ -290,7 +290,7 @@ def _wishes(digit: int | None, count: int | None, seed: int) -> tuple[list[int],
 
 
 def _write_png(sheet, path: pathlib.Path) -> None:
-    """Writes a picture whole or not at all."""
+    """Writes a PNG file whole or not at all."""
     try:
         with atomic_path(path) as temporary:
             sheet.save(temporary, format="PNG")

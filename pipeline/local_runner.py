@@ -226,14 +226,14 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
             pipeline, {"pipeline-run-id": self._run_id}
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
-        anew = _downstream(pipeline, self._from_node)
+        rerun = _downstream(pipeline, self._from_node)
         for node in pipeline.nodes:
-            self._run_node(node.pipeline_node, pipeline, deployment, anew)
+            self._run_node(node.pipeline_node, pipeline, deployment, rerun)
 
-    def _run_node(self, node, pipeline, deployment, anew: set[str]) -> None:
+    def _run_node(self, node, pipeline, deployment, rerun: set[str]) -> None:
         name = node.node_info.id
         shown = name not in pipeline_lib.LOOKUPS
-        if name in anew or (name == "Pusher" and self._push_is_gone()):
+        if name in rerun or (name == "Pusher" and self._push_is_gone()):
             node.execution_options.caching_options.enable_cache = False
         node_launcher = launcher.Launcher(
             pipeline_node=node,
@@ -361,7 +361,7 @@ def _disk_full(error: BaseException | None, folder: pathlib.Path) -> str | None:
 
 def _is_ours(error: BaseException) -> bool:
     """Whether this project raised it, in its own words."""
-    return type(error).__module__.partition(".")[0] in provenance.ROOMS
+    return type(error).__module__.partition(".")[0] in provenance.SOURCES
 
 
 class _Signals:

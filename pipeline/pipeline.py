@@ -38,7 +38,7 @@ from components.generator_validator.component import GeneratorValidator
 from components.mnist_example_gen.component import MnistExampleGen
 from components.pusher.executor import Executor as PusherExecutor
 from datasets.source import DataSource
-from metrics.features import EYES
+from metrics.features import EXTRACTORS
 from pipeline import provenance
 from pipeline.configs import Settings
 
@@ -71,7 +71,7 @@ def create_pipeline(
     """Puts the nodes together.
 
     Args:
-      settings: preset, seed and the rooms' settings.
+      settings: preset, seed and the packages' settings.
       data: the data set, found and checked.
       metadata_path: SQLite file of ML Metadata.
       pipeline_root: folder of the artifacts.
@@ -229,7 +229,7 @@ def create_pipeline(
 
 def _extractors_digest(given: str | None) -> str:
     """SHA-256 of the weights of all feature extractors; `given` is a file or a folder."""
-    paths = {name: str(path) for name, path in EYES.items()}
+    paths = {name: str(path) for name, path in EXTRACTORS.items()}
     if given:
         paths["given"] = given
     return combined_digest(

@@ -16,12 +16,12 @@ import importlib.util
 import pathlib
 import platform
 
-ROOMS = (
+SOURCES = (
     *("common", "components", "datasets", "judge", "lineage"),
     *("metrics", "pipeline", "report", "serving", "trainer"),
 )
 
-PACKAGES = (
+LIBRARIES = (
     "tfx",
     "tensorflow",
     "keras",
@@ -36,7 +36,7 @@ PACKAGES = (
 
 # What each node computes with, apart from the two that all nodes use.
 _EVERYWHERE = ("tfx", "ml-metadata")
-_NODE_PACKAGES = {
+_NODE_LIBRARIES = {
     "MnistExampleGen": ("tensorflow-datasets", "apache-beam", "tensorflow", "numpy"),
     "StatisticsGen": ("tensorflow-data-validation", "apache-beam", "numpy"),
     "SchemaGen": ("tensorflow-data-validation",),
@@ -110,7 +110,7 @@ def _imports(path: pathlib.Path) -> list[str]:
 
 
 def _path(module: str) -> pathlib.Path | None:
-    if module.partition(".")[0] not in ROOMS:
+    if module.partition(".")[0] not in SOURCES:
         return None
     root = pathlib.Path(__file__).resolve().parent.parent
     path = root.joinpath(*module.split("."))
@@ -128,7 +128,7 @@ def library_versions(node: str | None = None) -> dict[str, str]:
       node: of what this node uses; of all for None and for a node of another pipeline.
     """
     versions = {"python": platform.python_version()}
-    used = (*_EVERYWHERE, *_NODE_PACKAGES[node]) if node in _NODE_PACKAGES else PACKAGES
+    used = (*_EVERYWHERE, *_NODE_LIBRARIES[node]) if node in _NODE_LIBRARIES else LIBRARIES
     for package in used:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -13,7 +13,7 @@ _WIDTH = 536  # of the text
 
 
 def draw_network(title: str, layers: Sequence[Mapping[str, Any]]) -> Drawing:
-    """A network from top to bottom, a layer a row, branches side by side.
+    """A network from top to bottom, one layer per row, branches side by side.
 
     A box is as wide as its layer's output has values, on a logarithmic scale; a bar is as long as
     it has parameters.

@@ -29,7 +29,7 @@ def graph(
     rows: list[list[str]] = [[] for _ in range(max(layer.values(), default=0) + 1)]
     for node in nodes:
         rows[layer[node]].append(node)
-    # An edge over several layers becomes a chain of bends, one a layer.
+    # An edge over several layers becomes a chain of bends, one per layer.
     chains: list[tuple[list[str], str, bool]] = []
     for number, (start, end, name, reference) in enumerate(edges):
         bends = []
@@ -90,7 +90,7 @@ def graph(
         canvas.raw(
             element("a", hint + shape + texts, href=node["href"], class_=f"node {node['kind']}")
         )
-    # A graph is no single picture: its nodes are to be reached one by one.
+    # A graph's nodes are to be reached one by one.
     return canvas.drawing(role="group")
 
 
@@ -153,7 +153,7 @@ def _arranged(
             places[name] = index * (_NODE_WIDTH + _GAP)
     level_of = {name: level for level, row in enumerate(rows) for name in row}
 
-    def wish(name: str, side: int | None) -> float:
+    def target(name: str, side: int | None) -> float:
         found = [
             places[other]
             for other in neighbours[name]
@@ -166,26 +166,26 @@ def _arranged(
         side = None if sweep >= 16 else (-1 if sweep % 2 == 0 else 1)
         order = rows if side != 1 else rows[::-1]
         for row in order:
-            wishes = {name: wish(name, side) for name in row}
+            targets = {name: target(name, side) for name in row}
             if sweep < 16:
-                row.sort(key=lambda name: wishes[name])
-            _place(row, wishes, places, nodes)
+                row.sort(key=lambda name: targets[name])
+            _place(row, targets, places, nodes)
     return places
 
 
-def _place(row: list[str], wishes: Mapping, places: dict[str, float], nodes: Mapping) -> None:
-    """Puts a row's members as near to their wishes as order and gaps allow (pool adjacent)."""
+def _place(row: list[str], targets: Mapping, places: dict[str, float], nodes: Mapping) -> None:
+    """Puts a row's members as near to their targets as order and gaps allow (pool adjacent)."""
     groups: list[tuple[float, list[str], list[float]]] = []  # left end, members, offsets
     for name in row:
         width = _width(name, nodes)
-        group = (wishes[name] - width / 2, [name], [width / 2], width)
+        group = (targets[name] - width / 2, [name], [width / 2], width)
         while groups and groups[-1][0] + groups[-1][3] + _GAP > group[0]:
             left, members, offsets, span = groups.pop()
             shift = span + _GAP
             merged_offsets = offsets + [shift + offset for offset in group[2]]
             merged = members + group[1]
             best = sum(
-                wishes[member] - offset
+                targets[member] - offset
                 for member, offset in zip(merged, merged_offsets, strict=True)
             ) / len(merged)
             group = (best, merged, merged_offsets, shift + group[3])

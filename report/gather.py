@@ -28,7 +28,7 @@ from serving import versions
 
 _MOST_FRAMES = 12
 _SPLITS = ("train", "eval", "test")
-_PICTURES = {
+_IMAGES = {
     "real_above_fake.png": "Real test images above, generated ones below, the same classes.",
     "worst_and_best.png": "The generated images farthest from any real test image (worst) and "
     "nearest to one (best).",
@@ -109,11 +109,11 @@ class Subject:
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:
-    """Bytes as the address of a picture."""
+    """Bytes as a data: address."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def picture(path: pathlib.Path, caption: str) -> dict:
+def image(path: pathlib.Path, caption: str) -> dict:
     """A PNG file for the page, with its size so that nothing jumps while it loads."""
     content = path.read_bytes()
     if content[:8] != b"\x89PNG\r\n\x1a\n":
@@ -133,7 +133,7 @@ def verdict(subject: Subject, workspace: Workspace) -> dict:
     samples = None
     for kind in ("ModelEvaluation", "ModelBlessing"):
         try:
-            samples = picture(subject.folder(kind) / "samples.png", "Generated: ten of each class.")
+            samples = image(subject.folder(kind) / "samples.png", "Generated: ten of each class.")
             break
         except (MissingError, OSError):
             continue
@@ -349,7 +349,7 @@ def _anomalies(subject: Subject) -> list[str] | None:
 
 def _real_digits(folder: pathlib.Path) -> dict:
     caption = "Real training images, the first of each class, one class per row."
-    return picture(folder / DATA_SAMPLES_FILE, caption)
+    return image(folder / DATA_SAMPLES_FILE, caption)
 
 
 def _label_chart(subject: Subject, names: list[str]) -> dict:
@@ -444,7 +444,7 @@ def training(subject: Subject) -> dict:
     return {
         "charts": [chart for chart in charts if chart],
         "frames": [
-            {**picture(path, ""), "step": int(path.stem.removeprefix("step_"))}
+            {**image(path, ""), "step": int(path.stem.removeprefix("step_"))}
             for path in _spread(frames, _MOST_FRAMES)
         ],
         "settings": documents.flatten(told.get("training") or {}),
@@ -488,14 +488,14 @@ def judge(subject: Subject) -> dict:
     """What the judge saw."""
     found = subject.evaluation
     if not found:
-        raise MissingError("no judge looked at this run's model")
+        raise MissingError("the model of this run was not judged")
     folder = subject.folder("ModelEvaluation")
-    pictures = []
-    for name, caption in _PICTURES.items():
+    images = []
+    for name, caption in _IMAGES.items():
         if (folder / name).is_file():
-            pictures.append(picture(folder / name, caption))
+            images.append(image(folder / name, caption))
     return {
-        "pictures": pictures,
+        "images": images,
         "charts": class_charts(found) + _variety_chart(found),
         "metrics": found.get("metrics") or {},
         "baseline": found.get("baseline"),

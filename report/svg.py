@@ -1,4 +1,4 @@
-"""Pictures as SVG text. Their colours come from a style sheet, by class."""
+"""Drawings as SVG text. Their colours come from a style sheet, by class."""
 
 import itertools
 from typing import NamedTuple
@@ -9,7 +9,7 @@ _ids = itertools.count(1)
 
 
 class Drawing(NamedTuple):
-    """A picture and its title; false where there was nothing to draw."""
+    """A drawing and its title; false where there was nothing to draw."""
 
     title: str
     svg: Markup
@@ -18,7 +18,7 @@ class Drawing(NamedTuple):
         return bool(self.svg)
 
     def as_file(self, style: str) -> str:
-        """The picture as a document of its own.
+        """The drawing as a document of its own.
 
         Args:
           style: CSS for its classes; on a page they have the page's.
@@ -33,7 +33,7 @@ class Canvas:
 
     Args:
       title: for screen readers.
-      width, height: in units of the picture, pixels at its natural size.
+      width, height: in units of the drawing, pixels at its natural size.
       kind: a class of the style sheet.
     """
 

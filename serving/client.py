@@ -196,7 +196,7 @@ class GeneratorClient:
         ANY_LABEL instead of the classes where the generator is unconditional.
         """
         contract = self.contract()
-        labels = contract.askable(np.repeat(contract.classes_present, 10)).tolist()
+        labels = contract.effective_labels(np.repeat(contract.classes_present, 10)).tolist()
         return labels, [seed + i for i in range(len(labels))]
 
     def contract(self) -> GeneratorContract:

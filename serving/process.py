@@ -76,7 +76,7 @@ def find_tf_serving(named: str = "") -> str:
 
 
 class Server:
-    """A server's process and its two doors.
+    """A server's process and the addresses of its two APIs.
 
     Attributes:
       pid: of the server itself.

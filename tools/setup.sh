@@ -128,7 +128,7 @@ if [ "$stack" = tfx-1.21 ] && ! .venv/bin/python -c 'import farmhash' 2>/dev/nul
     fi
 fi
 
-# A leftover of a set-up that was killed, or the other stack's: begin anew.
+# A leftover of a set-up that was killed, or the other stack's: begin again.
 [ "$(cat .venv/.complete 2>/dev/null)" = "$stack" ] || rm -rf .venv
 if [ ! -d .venv ]; then
     "$python" -m venv .venv

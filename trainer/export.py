@@ -133,7 +133,7 @@ def write_warmup_requests(contract: GeneratorContract, path: pathlib.Path) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(os.fspath(path)) as writer:
         for size in WARMUP_BATCH_SIZES:
-            labels = contract.askable(np.resize(contract.classes_present, size))
+            labels = contract.effective_labels(np.resize(contract.classes_present, size))
             seeds = np.arange(size, dtype=np.int64)
             latents = np.zeros([size, contract.latent_dim], np.float32)
             for signature, inputs in (

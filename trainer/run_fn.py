@@ -173,7 +173,7 @@ def _check_count(split: str, count: int, data: DatasetInfo, patterns: Sequence[s
 
 
 def _column(feature: tf.Tensor | tf.SparseTensor) -> tf.Tensor:
-    """One value an example, whichever way the schema made the parser return it."""
+    """One value per example, whichever way the schema made the parser return it."""
     values = feature.values if isinstance(feature, tf.SparseTensor) else feature
     return tf.reshape(values, [-1])
 

@@ -79,7 +79,7 @@ def check_counts(
 
 
 class Executor(base_executor.BaseExecutor):
-    """Fails when there is an anomaly; otherwise writes what it looked at."""
+    """Fails when there is an anomaly; otherwise writes what it counted."""
 
     def Do(
         self,

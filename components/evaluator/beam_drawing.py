@@ -65,7 +65,7 @@ class _DrawBlock(beam.DoFn):
             )
             if problems:
                 return none, tuple(problems)
-            return generator.draw(seeds, generator.contract.askable(asked)), ()
+            return generator.draw(seeds, generator.contract.effective_labels(asked)), ()
         except (ContractError, local_generator.GeneratorError) as error:
             return none, (str(error),)
 

@@ -38,7 +38,7 @@ class Evaluator(base_beam_component.BaseBeamComponent):
     """Draws digits from the exported generator, measures them against the test split, decides.
 
     `outputs["evaluation"]` holds `evaluation.json` (schema: `judge/README.md`) and
-    pictures; `outputs["blessing"]` keeps TFX's contract of ModelBlessing, so TFX's own Pusher and
+    images; `outputs["blessing"]` keeps TFX's contract of ModelBlessing, so TFX's own Pusher and
     `LatestBlessedModelStrategy` understand it.
     """
 
@@ -64,17 +64,17 @@ class Evaluator(base_beam_component.BaseBeamComponent):
         Args:
           examples: Examples with the splits `train` and `test`.
           model: the Trainer's Model.
-          judge_config: what to measure and which bars to ask for.
+          judge_config: what to measure and which thresholds.
           seed: where the latents come from; candidate and baseline get the same.
           preset: name of the settings, for the record.
           baseline_model: the generator in service (`baseline.InServiceStrategy`); may resolve to
-            nothing. It is drawn and judged anew, by the candidate's protocol.
+            nothing. It is drawn and judged again, by the candidate's protocol.
           serving_base: the folder of versions that the Pusher pushes to: the version in service
             there must not be replaced by what was judged less strictly or on other data. "" asks
             for no more than the comparison with `baseline_model`.
           extractor_digest: digest of the feature extractor's weights, so that other weights judge
             again; "" leaves that to `source_hash`.
-          force_bless: a reason to bless the model though it misses a bar; "" is the rule.
+          force_bless: a reason to bless the model though it misses a threshold; "" is the rule.
           replace: a reason to bless it though the version in service is better, was judged more
             strictly or on other data; "" is the rule.
           source_hash: digest of the code that the executor runs.

@@ -24,7 +24,7 @@ from components import dataset_properties
 from components.evaluator import baseline as baseline_lib
 from components.evaluator import beam_drawing
 from datasets.examples import Split, read_examples
-from judge import assess, generation, local_generator, measure, pictures, reference, replacement
+from judge import assess, generation, local_generator, measure, reference, replacement, sheets
 from judge.judge_config import JudgeConfig
 from judge.plots import digit_grid
 from serving import versions
@@ -62,12 +62,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         model_dir = baseline_lib.model_dir(model)
         seconds: dict[str, float] = {}
 
-        seen_by = reference.eyes(config.extractor)
+        extractors = reference.load_extractors(config.extractor)
         with _timed(seconds, "reference"):
             real = reference.load(
                 dataset_properties.read(examples),
                 functools.partial(read_split, examples),
-                seen_by,
+                extractors,
                 config.num_fakes,
                 _cache_dir(evaluation.uri),
             )
@@ -116,7 +116,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 real,
                 fakes["model"],
                 config,
-                seen_by,
+                extractors,
                 conditional=conditional,
                 baseline=fakes.get("baseline"),
                 baseline_facts=baseline_facts,
@@ -126,8 +126,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 replace=exec_properties.get("replace") or "",
             )
         folder = pathlib.Path(evaluation.uri)
-        with _timed(seconds, "pictures"):
-            pictures.draw(folder, real, fakes["model"], measured)
+        with _timed(seconds, "images"):
+            sheets.draw(folder, real, fakes["model"], measured)
             _draw_samples(folder, model_dir)
         document |= {
             "preset": exec_properties.get("preset") or None,
@@ -239,7 +239,7 @@ def _numbers(document: dict) -> dict[str, float]:
 def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
     """Ten of each class present, if the generator can: its verdict is told elsewhere.
 
-    Where it takes no wishes, as many of whatever class comes.
+    For an unconditional generator, as many of whatever class comes.
     """
     try:
         generator = local_generator.Generator(model_dir)
@@ -247,7 +247,7 @@ def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
         labels, seeds = local_generator.ten_of_each(contract, SAMPLES_SEED)
         images = to_uint8(generator.draw(seeds, labels))
     except ValueError as error:
-        _log.warning("no sample picture: %s", error)
+        _log.warning("no sample images: %s", error)
         return
     names = []
     if contract.conditional:

@@ -67,22 +67,22 @@ class Request(NamedTuple):
 class _Asked:
     """What all checks work on."""
 
-    doors: Mapping[str, GeneratorClient]  # "REST" and "gRPC"
+    apis: Mapping[str, GeneratorClient]  # "REST" and "gRPC"
     server: process.Server
     contract: GeneratorContract
     requests: Sequence[Request]
     model_dir: pathlib.Path
 
     @property
-    def wishes(self) -> np.ndarray:
-        """The labels that it draws; an unconditional generator takes no wishes."""
+    def known_labels(self) -> np.ndarray:
+        """The labels that it was trained with; ANY_LABEL alone where it is unconditional."""
         present = self.contract.classes_present if self.contract.conditional else [ANY_LABEL]
         return np.asarray(present, np.int64)
 
     @property
     def labels(self) -> np.ndarray:
         """One of them for each of _SEEDS."""
-        return np.resize(self.wishes, len(_SEEDS))
+        return np.resize(self.known_labels, len(_SEEDS))
 
 
 def ask(
@@ -150,18 +150,18 @@ def _signatures(asked: _Asked) -> Iterator[str]:
         "generate": (seed | label, image),
         "generate_png": (seed | label, png),
     }
-    for door, client in asked.doors.items():
+    for api, client in asked.apis.items():
         there = client.signatures()
         for name, (inputs, outputs) in promised.items():
             if name not in there:
-                yield f"there is no signature {name} ({door})"
+                yield f"there is no signature {name} ({api})"
                 continue
             for kind, specs, found in (
                 ("input", inputs, there[name].inputs),
                 ("output", outputs, there[name].outputs),
             ):
                 if found != specs:
-                    yield f"{name} over {door} has the {kind}s {_spell(found)}, not {_spell(specs)}"
+                    yield f"{name} over {api} has the {kind}s {_spell(found)}, not {_spell(specs)}"
 
 
 def _warm_up(asked: _Asked) -> Iterator[str]:
@@ -171,8 +171,8 @@ def _warm_up(asked: _Asked) -> Iterator[str]:
     for signature, inputs in asked.requests:
         rows = len(next(iter(inputs.values())))
         answers = []
-        for door, client in asked.doors.items():
-            where = f"{signature} over {door}, {rows} rows"
+        for api, client in asked.apis.items():
+            where = f"{signature} over {api}, {rows} rows"
             faults, images = _look_at(client.predict(inputs, signature), rows, asked.contract)
             yield from (f"{where}: {fault}" for fault in faults)
             answers.append(images)
@@ -181,7 +181,7 @@ def _warm_up(asked: _Asked) -> Iterator[str]:
 
 
 def _seeds(asked: _Asked) -> Iterator[str]:
-    rest, grpc = asked.doors["REST"], asked.doors["gRPC"]
+    rest, grpc = asked.apis["REST"], asked.apis["gRPC"]
     labels = asked.labels
     together = grpc.generate(_SEEDS, labels)
     if (gap := _gap(together, rest.generate(_SEEDS, labels))) > TOLERANCE:
@@ -200,54 +200,54 @@ def _seeds(asked: _Asked) -> Iterator[str]:
 
 
 def _png(asked: _Asked) -> Iterator[str]:
-    for door, client in asked.doors.items():
+    for api, client in asked.apis.items():
         floats = client.generate(_SEEDS, asked.labels)
         try:
             pixels = decode_png(client.generate_png(_SEEDS, asked.labels))
         except ValueError as error:
-            yield f"generate_png over {door}: {error}"
+            yield f"generate_png over {api}: {error}"
             continue
         if pixels.shape != floats.shape:
-            yield f"the PNGs of {door} have the shape {list(pixels.shape)}"
+            yield f"the PNGs of {api} have the shape {list(pixels.shape)}"
             continue
         # A pixel is its float rounded to a grey level: half a level away, and no more.
         levels = np.clip(to_levels(floats.astype(np.float64)), 0, 255)
         if (gap := _gap(pixels, levels)) > 0.5 + 127.5 * TOLERANCE:
-            yield f"generate_png over {door} differs from generate by {gap:.1f} grey levels"
+            yield f"generate_png over {api} differs from generate by {gap:.1f} grey levels"
 
 
 def _any_label(asked: _Asked) -> Iterator[str]:
-    seeds, classes = _SEEDS[:4], asked.wishes
-    for door, client in asked.doors.items():
+    seeds, classes = _SEEDS[:4], asked.known_labels
+    for api, client in asked.apis.items():
         chosen = client.generate(seeds, ANY_LABEL)
         each = client.generate(np.repeat(seeds, len(classes)), np.tile(classes, len(seeds)))
         for i, options in enumerate(np.split(each, len(seeds))):
             if min(_gap(chosen[i], option) for option in options) > TOLERANCE:
-                yield f"label {ANY_LABEL} with seed {seeds[i]} gives none of the classes ({door})"
+                yield f"label {ANY_LABEL} with seed {seeds[i]} gives none of the classes ({api})"
 
 
 def _bad_requests(asked: _Asked) -> Iterator[str]:
-    good = asked.doors["gRPC"].generate(_SEEDS, asked.labels)
-    for door, client in asked.doors.items():
+    good = asked.apis["gRPC"].generate(_SEEDS, asked.labels)
+    for api, client in asked.apis.items():
         for what, request in _bad(asked):
             try:
                 client.predict(request.inputs, request.signature)
-                yield f"{what} got an answer over {door} instead of an error"
+                yield f"{what} got an answer over {api} instead of an error"
             except ServerError as error:
                 if error.code not in _REFUSALS:
-                    yield f"{what} got {_brief(error)} over {door}"
+                    yield f"{what} got {_brief(error)} over {api}"
                 if error.code in _SILENCE:
                     raise
     yield from _malformed_json(asked.server)
-    for door, client in asked.doors.items():
+    for api, client in asked.apis.items():
         if (gap := _gap(client.generate(_SEEDS, asked.labels), good)) > TOLERANCE:
-            yield f"after bad requests {door} gives other digits (by up to {gap:.3g})"
+            yield f"after bad requests {api} gives other digits (by up to {gap:.3g})"
 
 
 def _bad(asked: _Asked) -> Iterator[tuple[str, Request]]:
     contract = asked.contract
     one = np.array([1], np.int64)
-    known = asked.wishes[:1]
+    known = asked.known_labels[:1]
     latent = np.zeros([1, contract.latent_dim], np.float32)
     lowest, highest = (0, contract.num_classes - 1) if contract.conditional else (ANY_LABEL,) * 2
     for label in (highest + 1, ANY_LABEL - 1):
@@ -284,7 +284,7 @@ def _malformed_json(server: process.Server) -> Iterator[str]:
 
 def _another_process(asked: _Asked) -> Iterator[str]:
     """Another process and another loader: what the judge sees, and any server after a restart."""
-    served = asked.doors["gRPC"].generate(_SEEDS, asked.labels)
+    served = asked.apis["gRPC"].generate(_SEEDS, asked.labels)
     try:
         drawn = local_generator.Generator(asked.model_dir).draw(_SEEDS, asked.labels)
     except local_generator.GeneratorError as error:

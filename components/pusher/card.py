@@ -19,7 +19,7 @@ def metadata(
 
     Args:
       contract: of the pushed generator.
-      evaluation: the judge's `evaluation.json`, {} when no judge looked at the model.
+      evaluation: the judge's `evaluation.json`, {} when the model was not judged.
       model: facts about the Model artifact (`uri`, `name`).
       data: facts about the Examples that it was judged on.
       mlmd: ids in ML Metadata that lead back to how the model came to be.
@@ -95,7 +95,7 @@ def model_card(record: dict) -> str:
         "",
         "## Verdict",
         "",
-        blessing["reason"] or "No judge looked at this model.",
+        blessing["reason"] or "This model was not judged.",
         "",
     ]
     if blessing["checks"]:

@@ -23,17 +23,17 @@ document.addEventListener("click", (event) => {
 });
 openPanel(location.hash);
 
-// The same latents through time: one picture at a time, under a slider.
+// The same latents through time: one image at a time, under a slider.
 for (const player of document.querySelectorAll(".player")) {
   const frames = document.getElementById(player.dataset.frames);
-  const pictures = [...frames.children];
+  const images = [...frames.children];
   const slider = player.querySelector("input");
   const button = player.querySelector("button");
   let timer = null;
   function show(index) {
-    pictures.forEach((picture, i) => picture.classList.toggle("shown", i === index));
+    images.forEach((image, i) => image.classList.toggle("shown", i === index));
     slider.value = index;
-    slider.setAttribute("aria-valuetext", pictures[index].textContent.trim());
+    slider.setAttribute("aria-valuetext", images[index].textContent.trim());
   }
   function stop() {
     clearInterval(timer);
@@ -44,16 +44,16 @@ for (const player of document.querySelectorAll(".player")) {
   button.addEventListener("click", () => {
     if (timer) { stop(); return; }
     button.textContent = "Stop";
-    let index = Number(slider.value) === pictures.length - 1 ? 0 : Number(slider.value);
+    let index = Number(slider.value) === images.length - 1 ? 0 : Number(slider.value);
     show(index);
     timer = setInterval(() => {
       index += 1;
       show(index);
-      if (index === pictures.length - 1) stop();
+      if (index === images.length - 1) stop();
     }, 400);
   });
   frames.classList.add("playing");
-  show(pictures.length - 1);
+  show(images.length - 1);
 }
 
 // Commands can be copied.

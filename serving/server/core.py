@@ -1,4 +1,4 @@
-"""What both doors share: the models, how one is loaded, and what is counted."""
+"""What both APIs share: the models, how one is loaded, and what is counted."""
 
 import contextlib
 import dataclasses

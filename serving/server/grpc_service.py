@@ -1,4 +1,4 @@
-"""The gRPC door: PredictionService, ModelService and the standard health service."""
+"""The gRPC API: PredictionService, ModelService and the standard health service."""
 
 import concurrent.futures
 import contextlib

@@ -399,7 +399,7 @@ def _add_to_feature(feature, name: str, value: object) -> None:
 
 
 def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
-    """The answer to `instances`: one entry a row.
+    """The answer to `instances`: one entry per row.
 
     Raises:
       ServingError: an output is a scalar, or has not as many rows as another.

@@ -118,16 +118,16 @@ def _serve(server, flags: Flags, stop: threading.Event) -> int:
 
 
 def _announce(server, flags: Flags) -> None:
-    doors = []
+    addresses = []
     if server.grpc_port:
-        doors.append(f"gRPC on {flags.host}:{server.grpc_port}")
+        addresses.append(f"gRPC on {flags.host}:{server.grpc_port}")
     if flags.grpc_socket_path:
-        doors.append(f"gRPC on unix:{flags.grpc_socket_path}")
+        addresses.append(f"gRPC on unix:{flags.grpc_socket_path}")
     for name in server.core.manager.names() if server.rest_port else ():
-        doors.append(f"REST on http://{flags.host}:{server.rest_port}/v1/models/{name}")
+        addresses.append(f"REST on http://{flags.host}:{server.rest_port}/v1/models/{name}")
     if server.rest_port:
-        doors.append(f"a page to play with on http://{flags.host}:{server.rest_port}/")
-    log.info("serving: %s; Ctrl-C stops", ", ".join(doors))
+        addresses.append(f"a playground on http://{flags.host}:{server.rest_port}/")
+    log.info("serving: %s; Ctrl-C stops", ", ".join(addresses))
 
 
 def _claim_ports(flags: Flags) -> socket.socket | None:

@@ -1,4 +1,4 @@
-"""The REST door: TF Serving's paths, forms and error bodies on Starlette."""
+"""The REST API: TF Serving's paths, forms and error bodies on Starlette."""
 
 import inspect
 import json

@@ -354,7 +354,7 @@ class VersionsManager:
             with self._changed:
                 for model, config, aspired in found:
                     if model.config is not config or self._stopping:
-                        continue  # configured anew meanwhile; the next look is due at once
+                        continue  # configured again meanwhile; the next look is due at once
                     complaint = _complaint(config, aspired)
                     if complaint and complaint != model.complaint:
                         log.warning("%s", complaint)

@@ -1,4 +1,4 @@
-"""The pictures of the README are cut out of the right places."""
+"""The images of the README are cut out of the right places."""
 
 import numpy as np
 from PIL import Image

@@ -116,9 +116,9 @@ def cache_dir(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def only_what_decides(monkeypatch, cache_dir):
-    """No pictures, and one reference for all tests."""
+    """No images, and one reference for all tests."""
     monkeypatch.setenv(reference.CACHE_VARIABLE, str(cache_dir))
-    monkeypatch.setattr(executor.pictures, "draw", lambda *a, **k: None)
+    monkeypatch.setattr(executor.sheets, "draw", lambda *a, **k: None)
     monkeypatch.setattr(executor, "_draw_samples", lambda *a: None)
 
 

@@ -80,7 +80,7 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
     ):
         number = next(runs)
         if not with_pictures:  # they take longer than the rest
-            monkeypatch.setattr(executor.pictures, "draw", lambda *a, **k: None)
+            monkeypatch.setattr(executor.sheets, "draw", lambda *a, **k: None)
         model = standard_artifacts.Model()
         model.uri, model.id = model_uri, 7
         inputs = {"examples": [data or examples], "model": [model]}
@@ -356,7 +356,7 @@ def load_reference(examples, num_fakes: int, cache_dir: str | None) -> reference
     return reference.load(
         executor._dataset(examples),
         lambda split: executor.read_split(examples, split),
-        reference.eyes(None),
+        reference.load_extractors(None),
         num_fakes,
         cache_dir,
     )

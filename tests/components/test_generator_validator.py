@@ -98,8 +98,8 @@ def quick(monkeypatch):
     def running(base_path, *, model, program, arguments, seconds):
         grpc_port, rest_port = free_ports(2)
         settings = [f"--model_base_path={base_path}", f"--model_name={model}", *arguments]
-        doors = [f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
-        server = ModelServer(flags.parse([*settings, *doors]))
+        apis = [f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
+        server = ModelServer(flags.parse([*settings, *apis]))
         try:
             server.start()
             yield types.SimpleNamespace(

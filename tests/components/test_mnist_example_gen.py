@@ -439,7 +439,7 @@ def damage_whole_records(path: pathlib.Path) -> None:
 def damage_image(path: pathlib.Path) -> None:
     with tf.io.TFRecordWriter(str(path)) as writer:
         feature = {
-            "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"no picture"])),
+            "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"no image"])),
             "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[3])),
         }
         example = tf.train.Example(features=tf.train.Features(feature=feature))
@@ -472,7 +472,7 @@ def test_the_node_says_what_is_damaged_in_one_line_without_beam(copied_digits, t
     with pytest.raises(DataError) as error:
         data_nodes.generate_examples(copied_digits, tmp_path)
     message = str(error.value)
-    assert message.startswith(str(path)) and message.endswith("prepared anew")
+    assert message.startswith(str(path)) and message.endswith("prepared again")
     assert "\n" not in message
 
 

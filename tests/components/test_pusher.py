@@ -24,7 +24,7 @@ EVALUATION = {
     "blessed": True,
     "forced": False,
     "force_reason": None,
-    "reason": "Blessed: FID over the floor is 2.5, within the bar of 15.",
+    "reason": "Blessed: relative FID is 2.5, within the threshold of 15.",
     "thresholds": {"max_relative_fid": 15},
     "checks": [
         {"name": "relative_fid", "value": 2.5, "threshold": 15, "passed": True, "sentence": "..."},
@@ -61,7 +61,7 @@ def push(model_dir, tmp_path):
         blessing.set_string_custom_property("reason", document["reason"])
         pathlib.Path(blessing.uri).mkdir(parents=True)
         pathlib.Path(blessing.uri, "evaluation.json").write_text(json.dumps(document))
-        pathlib.Path(blessing.uri, "samples.png").write_bytes(b"a picture")
+        pathlib.Path(blessing.uri, "samples.png").write_bytes(b"an image")
         inputs = {"model": [model], "model_blessing": [blessing]}
         if infra is not None:
             inputs["infra_blessing"] = [standard_artifacts.InfraBlessing()]
@@ -94,7 +94,7 @@ def test_a_blessed_model_is_pushed_with_its_papers(push, model_dir, tmp_path):
     assert pushed.get_string_custom_property("pushed_version") == str(version.number)
     assert pushed.get_string_custom_property("pushed_destination") == str(version.path)
     extra = version.path / "assets.extra"
-    assert (extra / "samples.png").read_bytes() == b"a picture"
+    assert (extra / "samples.png").read_bytes() == b"an image"
     metadata = version.metadata
     assert metadata["metrics"]["fid"] == 1.25
     assert metadata["data"]["fingerprint"] == "f1"
@@ -135,9 +135,9 @@ def test_a_forced_blessing_shows_on_top_of_the_card_and_in_the_metadata(push, tm
 
 
 def test_a_model_that_is_not_blessed_leaves_no_trace_but_a_reason(push, tmp_path):
-    pushed = push(blessed=0, reason="Not blessed: FID over the floor is 99.")
+    pushed = push(blessed=0, reason="Not blessed: relative FID is 99.")
     assert pushed.get_int_custom_property("pushed") == 0
-    assert "FID over the floor is 99" in pushed.get_string_custom_property("reason")
+    assert "relative FID is 99" in pushed.get_string_custom_property("reason")
     assert not (tmp_path / "serving").exists()
 
 

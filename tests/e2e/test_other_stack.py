@@ -75,7 +75,7 @@ def test_the_report_is_the_same_page(ours, own_folder):
 @pytest.mark.parametrize("name", ["drawn.png", "served.png"])
 def test_the_same_seeds_give_the_same_digits(ours, own_folder, name):
     here, there = pixels(own_folder / name), pixels(pathlib.Path(FOLDER, "answers", name))
-    assert here.std() > 20, "the picture is empty"
+    assert here.std() > 20, "the image is empty"
     # Sums are added in another order: a pixel may round to the level beside.
     assert np.abs(here - there).max() <= 1
 

@@ -235,7 +235,7 @@ def test_from_a_node_that_is_not_there_names_those_that_are(first, workspace):
 
 def executed_after_an_edit(workspace, tmp_path, edited_file):
     """Runs copies of the sources with a line added to one of them; the run and what it executed."""
-    for room in provenance.ROOMS:
+    for room in provenance.SOURCES:
         shutil.copytree(
             REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__")
         )

@@ -10,13 +10,13 @@ import venv
 
 import pytest
 
-from pipeline.provenance import ROOMS
+from pipeline.provenance import SOURCES
 from tests.conftest import REPOSITORY
 from tests.e2e.conftest import SHORT
 
 pytestmark = pytest.mark.e2e
 
-BUILT_FROM = (*ROOMS, "setup.py", "pyproject.toml", "README.md", "LICENSE")
+BUILT_FROM = (*SOURCES, "setup.py", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")

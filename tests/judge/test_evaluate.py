@@ -38,9 +38,9 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few_pictures(monkeypatch):
-    """Pictures are tested with the Evaluator; here only that they are asked for."""
+    """Images are tested with the Evaluator; here only that they are asked for."""
     monkeypatch.setattr(
-        evaluate.pictures, "draw", lambda folder, *a, **k: folder.mkdir(parents=True, exist_ok=True)
+        evaluate.sheets, "draw", lambda folder, *a, **k: folder.mkdir(parents=True, exist_ok=True)
     )
 
 
@@ -188,7 +188,7 @@ def test_a_disk_that_fills_up_while_writing_loses_no_metrics(data, cache, tmp_pa
     def full(*args, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(evaluate.pictures, "draw", full)
+    monkeypatch.setattr(evaluate.sheets, "draw", full)
     images = np.random.default_rng(0).integers(0, 255, (200, 28, 28), np.uint8)
     np.savez(tmp_path / "a.npz", images=images)
     with pytest.raises(evaluate.OutputError, match="No space left") as caught:

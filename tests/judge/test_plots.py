@@ -101,9 +101,9 @@ def test_plots_are_written_whole_and_repeat_byte_for_byte(tmp_path):
 
 
 def test_a_picture_that_can_not_be_drawn_leaves_nothing_behind(digits, tmp_path):
-    with pytest.raises(ValueError, match="row_names must be 2, one a row, got 1"):
+    with pytest.raises(ValueError, match="row_names must be 2, one per row, got 1"):
         plots.digit_grid(tmp_path / "a.png", digits[0][:6], 3, row_names=["one"])
-    with pytest.raises(ValueError, match="class_names must be 3, one a column"):
+    with pytest.raises(ValueError, match="class_names must be 3, one per column"):
         plots.real_above_fake(
             tmp_path / "a.png", digits[0][:3], digits[0][:3], columns=3, class_names=["x"]
         )

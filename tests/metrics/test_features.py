@@ -236,7 +236,7 @@ def test_a_layer_that_is_no_vector_is_refused(tmp_path):
         pictures = tf.compat.v1.placeholder(tf.float32, [None, 299, 299, 3], name="Mul")
         tf.identity(pictures, name="pool_3")
     (tmp_path / "graph.pb").write_bytes(graph.as_graph_def().SerializeToString())
-    with pytest.raises(ExtractorError, match="one vector an image"):
+    with pytest.raises(ExtractorError, match="one vector per image"):
         load_extractor(tmp_path / "graph.pb")
 
 

@@ -8,7 +8,7 @@ from metrics.manifold import density_coverage, manifold_scores, precision_recall
 
 
 def by_loops(real, fake, k):
-    """Precision, recall, density and coverage, picture by picture."""
+    """Precision, recall, density and coverage, image by image."""
 
     def radius(points, i):
         others = sorted(np.linalg.norm(p - points[i]) for j, p in enumerate(points) if j != i)

@@ -8,7 +8,7 @@ from metrics.pixels import intensity_kld, mse_to_nearest
 
 
 def flat(*levels: int) -> np.ndarray:
-    """Pictures of one grey level each."""
+    """Images of one grey level each."""
     return np.array(levels, np.uint8)[:, None, None, None] * np.ones((1, 28, 28, 1), np.uint8)
 
 

@@ -174,7 +174,7 @@ assert discriminators["its loss"] < before["its loss"]
 assert generators["it says of fakes"] > discriminators["it says of fakes"]
 assert generators["it says of real"] == discriminators["it says of real"]
 
-# The losses of the collapsed game are those of the textbook, its pictures all alike.
+# The losses of the collapsed game are those of the textbook, its images all alike.
 last = bad_history.iloc[-1]
 assert abs(last["d_loss_real"] + last["d_loss_fake"] - 2 * np.log(2)) < 0.1
 assert abs(last["g_loss"] - np.log(2)) < 0.1

@@ -124,11 +124,11 @@ def test_a_broken_output_is_marked_so_that_tfx_does_not_take_it(folder, caplog):
     for name, value in digests.content_properties(folder).items():
         artifact.custom_properties[name].string_value = value
     store = Store(artifact)
-    cache.abandon_broken(store, cache.outputs_of(store, 1), "it is made anew")
+    cache.abandon_broken(store, cache.outputs_of(store, 1), "it is made again")
     assert store.artifact.state == pb.Artifact.LIVE
     (folder / "Split-train" / "b.gz").unlink()
-    cache.abandon_broken(store, cache.outputs_of(store, 1), "it is made anew")
-    assert "(Split-train/b.gz is missing): it is made anew" in caplog.text
+    cache.abandon_broken(store, cache.outputs_of(store, 1), "it is made again")
+    assert "(Split-train/b.gz is missing): it is made again" in caplog.text
     assert store.artifact.state == pb.Artifact.ABANDONED
     reason = store.artifact.custom_properties[ABANDONED_PROPERTY].string_value
     assert reason == "Split-train/b.gz is missing"

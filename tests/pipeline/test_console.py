@@ -1,4 +1,4 @@
-"""What a person sees: quiet by default, one line a node, progress, and what went wrong."""
+"""What a person sees: quiet by default, one line per node, progress, and what went wrong."""
 
 import io
 import logging
@@ -140,7 +140,7 @@ def test_the_closing_table_names_error_verdict_and_push():
         ],
         "metrics": {"accuracy": 0.99271, "relative_fid": 2.026, "unknown_to_the_table": 1.0},
         "blessed": True,
-        "blessing_reason": "Blessed: all bars are met.",
+        "blessing_reason": "Blessed: all thresholds are met.",
         "infra_blessed": True,
         "infra_blessing_reason": "Blessed: the local server passes all checks.",
         "pushed_version": None,
@@ -159,7 +159,7 @@ def test_a_generator_that_no_server_can_serve_is_told_with_the_reason():
     run = {
         **{"run_id": "r1", "dataset": "mnist", "dataset_note": None, "preset": "smoke"},
         **{"state": "COMPLETE", "seconds": 9.0, "nodes": [], "metrics": {}},
-        **{"blessed": True, "blessing_reason": "Blessed: all bars are met."},
+        **{"blessed": True, "blessing_reason": "Blessed: all thresholds are met."},
         **{"infra_blessed": False, "infra_blessing_reason": "Not blessed: values from -3 to 3"},
         **{"pushed_version": None, "pushed_path": None, "push_reason": "not pushed"},
     }

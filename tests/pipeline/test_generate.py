@@ -1,4 +1,4 @@
-"""`mnist-gan generate`: the same picture here and from a server; one message without either."""
+"""`mnist-gan generate`: the same image here and from a server; one message without either."""
 
 import shutil
 import subprocess
@@ -32,29 +32,29 @@ def call(workspace, *arguments: str, code: int = 0) -> str:
     return result.output
 
 
-WISHES = ([], ["--digit", "7"], ["--count", "9", "--seed", "3"], ["--label", "stable"])
+OPTIONS = ([], ["--digit", "7"], ["--count", "9", "--seed", "3"], ["--label", "stable"])
 
 
 def test_a_server_draws_the_same_picture_as_this_process(workspace, tmp_path, start):  # noqa: F811
     running = start(workspace / "serving/mnist_gan", "--model_name=mnist_gan", watch_labels=True)
-    for number, wishes in enumerate(WISHES):
-        pictures = []
-        for door in (
+    for number, options in enumerate(OPTIONS):
+        images = []
+        for source in (
             [],
             ["--url", running.url],
             ["--url", f"grpc://127.0.0.1:{running.grpc_port}", "--model", "mnist_gan"],
         ):
             out = tmp_path / f"{number}.png"
-            told = call(workspace, "generate", *wishes, *door, "--out", str(out))
-            assert (door[1] if door else "version") in told
-            pictures.append(out.read_bytes())
-        assert pictures[0] == pictures[1] == pictures[2], wishes
+            told = call(workspace, "generate", *options, *source, "--out", str(out))
+            assert (source[1] if source else "version") in told
+            images.append(out.read_bytes())
+        assert images[0] == images[1] == images[2], options
         shutil.move(out, tmp_path / f"{number}-last.png")
     assert (tmp_path / "0-last.png").read_bytes() != (tmp_path / "3-last.png").read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("options", "words"),
     [
         (["--digit", "12"], "label out of range"),
         (["--version", "9"], "Specific(mnist_gan, 9)"),
@@ -62,10 +62,10 @@ def test_a_server_draws_the_same_picture_as_this_process(workspace, tmp_path, st
         (["--model", "nobody"], "Latest(nobody)"),
     ],
 )
-def test_what_the_server_refuses_is_told_in_its_words(workspace, start, wishes, words):  # noqa: F811
+def test_what_the_server_refuses_is_told_in_its_words(workspace, start, options, words):  # noqa: F811
     running = start(workspace / "serving/mnist_gan", "--model_name=mnist_gan")
     out = workspace / "x.png"
-    told = call(workspace, "generate", "--url", running.url, *wishes, "--out", str(out), code=2)
+    told = call(workspace, "generate", "--url", running.url, *options, "--out", str(out), code=2)
     assert words in told
     assert not out.exists()
 
@@ -81,7 +81,7 @@ def test_a_server_that_is_away_is_one_message(tmp_path, scheme):
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("options", "words"),
     [
         (["--url", "localhost:8501"], "no address of a server"),
         (["--model", "x"], "no model 'x'"),
@@ -90,9 +90,9 @@ def test_a_server_that_is_away_is_one_message(tmp_path, scheme):
         (["--version", "9"], "there is no version 9; there are 1, 2"),
     ],
 )
-def test_wishes_that_make_no_sense_are_refused(workspace, wishes, words):
+def test_options_that_make_no_sense_are_refused(workspace, options, words):
     out = str(workspace / "x.png")
-    assert words in call(workspace, "generate", *wishes, "--out", out, code=2)
+    assert words in call(workspace, "generate", *options, "--out", out, code=2)
 
 
 def test_asking_over_rest_imports_no_tensorflow(tmp_path):

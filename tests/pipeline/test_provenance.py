@@ -15,7 +15,7 @@ ROOT = pathlib.Path(provenance.__file__).resolve().parent.parent
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """A copy of the sources that a test may edit."""
-    for room in provenance.ROOMS:
+    for room in provenance.SOURCES:
         shutil.copytree(
             ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "*.npz")
         )
@@ -104,7 +104,7 @@ def test_a_node_has_the_versions_of_what_it_uses_and_no_others(tmp_path):
 
 def test_every_node_of_the_pipeline_is_listed(tmp_path):
     nodes = {component.id for component in make(tmp_path).components} - LOOKUPS
-    assert nodes == set(provenance._NODE_PACKAGES)
-    assert {p for used in provenance._NODE_PACKAGES.values() for p in used} <= set(
-        provenance.PACKAGES
+    assert nodes == set(provenance._NODE_LIBRARIES)
+    assert {p for used in provenance._NODE_LIBRARIES.values() for p in used} <= set(
+        provenance.LIBRARIES
     )

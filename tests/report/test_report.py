@@ -21,7 +21,7 @@ SECTIONS = ["verdict", "history", "lineage", "data", "networks", "training", "ju
 
 
 def text_of(page: pathlib.Path) -> str:
-    """The page without its pictures and tags."""
+    """The page without its images and tags."""
     text = re.sub(r"<(style|script)>.*?</\1>", "", page.read_text(), flags=re.DOTALL)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", text))
 
@@ -204,7 +204,7 @@ def test_it_renders_at_every_width_and_in_both_schemes(open_page, scheme, width)
     for name in SECTIONS:
         assert page.locator(f"#{name} h1, #{name} h2").first.is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    # Every picture was decoded.
+    # Every image was decoded.
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
     assert page.locator("svg.chart").count() >= 8
 

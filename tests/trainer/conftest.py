@@ -41,7 +41,7 @@ def tiny_config() -> TrainingConfig:
 
 @pytest.fixture(scope="session")
 def tiny_data() -> tuple[np.ndarray, np.ndarray]:
-    """Bright squares, one corner a class: uint8 [60, 28, 28, 1] and int64 [60]."""
+    """Bright squares, one corner per class: uint8 [60, 28, 28, 1] and int64 [60]."""
     labels = np.arange(60, dtype=np.int64) % CLASSES
     images = np.random.default_rng(0).integers(0, 40, [60, 28, 28, 1], dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):

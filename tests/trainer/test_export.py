@@ -41,7 +41,7 @@ def exported(tiny_run, tiny_config, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unconditional(tmp_path_factory):
-    """The same of an untrained dcgan: no wishes, latents uniform on [-1, 1]."""
+    """The same of an untrained dcgan: unconditional, latents uniform on [-1, 1]."""
     config = make_config(**TINY_OF["dcgan"])
     architecture = LOOPS["dcgan"].architecture
     generator = float32_generator(config, 4, architecture)

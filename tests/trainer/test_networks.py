@@ -1,4 +1,4 @@
-"""Tables and pictures of networks: complete, to scale, and true about branches."""
+"""Tables and drawings of networks: complete, to scale, and true about branches."""
 
 import itertools
 import re
@@ -56,14 +56,14 @@ def test_a_table_for_people_has_a_row_a_layer(tables):
 
 
 def test_a_picture_shows_each_layer_and_its_parameters():
-    picture = parsed(
+    drawing = parsed(
         [
             layer("latent", kind="InputLayer", shape=(None, 64), parameters=0),
             layer("up", "latent", kind="Conv2DTranspose", shape=(None, 14, 14, 32),
                   parameters=32_768),
         ]
     )  # fmt: skip
-    texts = [e.text for e in picture.iter() if e.tag == "text"]
+    texts = [e.text for e in drawing.iter() if e.tag == "text"]
     assert texts == ["latent", "InputLayer", "64", "up", "Conv2DTranspose", "14×14×32", "32,768"]
 
 

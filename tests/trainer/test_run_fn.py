@@ -1,4 +1,4 @@
-"""TFX's door: the shared tiny problem as Examples, through the project's own transform graph."""
+"""The TFX Trainer entry point, on the shared tiny problem and the project's transform graph."""
 
 import json
 import types

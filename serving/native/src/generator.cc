@@ -40,7 +40,7 @@ std::vector<Image> Generator::Draw(const std::vector<std::vector<float>>& latent
     const std::size_t rows = std::min<std::size_t>(facts::kBatch, latents.size() - begin);
     for (std::size_t row = 0; row < rows; ++row) {
       std::copy_n(latents[begin + row].data(), facts::kLatentDim, latent + row * facts::kLatentDim);
-      if constexpr (facts::kLabelArgument >= 0) {  // a network without wishes may have lost it
+      if constexpr (facts::kLabelArgument >= 0) {  // an unconditional network may have lost it
         auto* const label = static_cast<std::int64_t*>(network_->arg_data(facts::kLabelArgument));
         label[row] = labels[begin + row];
       }

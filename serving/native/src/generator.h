@@ -20,7 +20,7 @@ class Generator {
   ~Generator();
 
   /// One picture for each latent and label. The labels are classes, never kAnyLabel: compiled code
-  /// checks nothing. A generator that takes no wishes ignores them.
+  /// checks nothing. An unconditional generator ignores them.
   ///
   /// Throws std::runtime_error where the network fails or gives what is no picture.
   std::vector<Image> Draw(const std::vector<std::vector<float>>& latents,

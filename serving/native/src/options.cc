@@ -35,7 +35,7 @@ std::string List(const Classes& classes) {
 int Digit(const std::string& text, const Classes& classes) {
   const auto label = static_cast<int>(Number("--digit", text, kAnyLabel, INT32_MAX));
   if (label == kAnyLabel) return label;
-  if (!classes.conditional) throw UsageError("this generator takes no wishes: --digit must be -1");
+  if (!classes.conditional) throw UsageError("this generator is unconditional: --digit must be -1");
   const auto& present = classes.present;
   if (std::find(present.begin(), present.end(), label) == present.end()) {
     throw UsageError("this generator never saw class " + text + ": it draws " + List(classes));

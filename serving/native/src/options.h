@@ -16,7 +16,7 @@ constexpr int kAnyLabel = -1;
 struct Classes {
   std::vector<std::string> names;  ///< by label
   std::vector<int> present;        ///< labels that it has seen, ascending
-  bool conditional;                ///< whether it takes wishes at all
+  bool conditional;                ///< whether a label decides the class
 };
 
 /// What was asked for.

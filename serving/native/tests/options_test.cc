@@ -8,7 +8,7 @@ using namespace digits;
 
 static const Classes kDigits{{"0", "1", "2"}, {0, 2}, true};
 static const Classes kClothes{{"shirt", "dress"}, {0, 1}, true};
-static const Classes kNoWishes{{"0", "1"}, {0, 1}, false};
+static const Classes kUnconditional{{"0", "1"}, {0, 1}, false};
 
 TEST_CASE("both forms of flags are read") {
   const Options options =
@@ -55,11 +55,11 @@ TEST_CASE("a class that the generator never saw is refused by name") {
   Refused({"--digit=1"}, "this generator never saw class 1: it draws 0, 2");
   Refused({"--digit=3"}, "this generator never saw class 3: it draws 0 (shirt), 1 (dress)",
           kClothes);
-  Refused({"--digit=0"}, "this generator takes no wishes: --digit must be -1", kNoWishes);
-  CHECK(ParseOptions({"--digit=-1", "--out=x"}, kNoWishes).digit == kAnyLabel);
+  Refused({"--digit=0"}, "this generator is unconditional: --digit must be -1", kUnconditional);
+  CHECK(ParseOptions({"--digit=-1", "--out=x"}, kUnconditional).digit == kAnyLabel);
 }
 
 TEST_CASE("help lists the classes") {
   CHECK(Usage(kClothes).find("0 (shirt), 1 (dress)") != std::string::npos);
-  CHECK(Usage(kNoWishes).find("only -1") != std::string::npos);
+  CHECK(Usage(kUnconditional).find("only -1") != std::string::npos);
 }

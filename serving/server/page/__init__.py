@@ -1,4 +1,4 @@
-"""The page to play with: what `mnist-gan serve` shows at `/`.
+"""The playground: what `mnist-gan serve` shows at `/`.
 
 The page itself (`static/`) draws by TF Serving's REST API alone. Two things that this API does not
 tell come from a route of our own, which TF Serving does not have: which models and labels there

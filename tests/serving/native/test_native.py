@@ -1,4 +1,4 @@
-"""The stand-alone program: its own C++ tests, and its pictures against the SavedModel's."""
+"""The stand-alone program: its own C++ tests, and its images against the SavedModel's."""
 
 import json
 import os
@@ -115,7 +115,7 @@ def differences(program, version, labels, seeds, *arguments: str) -> np.ndarray:
     images = to_uint8(
         local_generator.Generator(version.path).draw(np.array(seeds), np.array(labels))
     )
-    assert images.std() > 40, "a grey picture would show nothing"
+    assert images.std() > 40, "a grey image would show nothing"
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
     sheet = np.asarray(local_generator.contact_sheet(images, columns)).astype(int)
     ours = np.asarray(Image.open(path)).astype(int)
@@ -208,7 +208,7 @@ class TestProgram:
         archive = build.runtime_archive(program.parent)
         assert [archive] == list(archive.parent.iterdir())
 
-    def test_a_generator_without_wishes_and_with_uniform_latents(
+    def test_an_unconditional_generator_and_with_uniform_latents(
         self, built, tmp_path, monkeypatch
     ):
         monkeypatch.setenv("XDG_CACHE_HOME", str(built[0].parent.parent / "cache"))
@@ -216,7 +216,7 @@ class TestProgram:
         program = build.build(version, tmp_path / "digits")
         apart = differences(program, version, [-1] * 40, list(range(40)))
         assert apart.max() <= 1
-        assert "takes no wishes" in run(program, "--digit=0", "--out=x.png").stderr
+        assert "is unconditional" in run(program, "--digit=0", "--out=x.png").stderr
 
 
 def test_packed_weights_are_floats_without_their_last_eight_bits():

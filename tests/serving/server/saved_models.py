@@ -44,7 +44,7 @@ class TinyGenerator(tf.Module):
         )
         with tf.control_dependencies([known]):
             level = self.scale * (tf.cast(label, tf.float32) + 1.0) / 100.0
-        # The noise has its place in the graph, and none in the picture.
+        # The noise has its place in the graph, and none in the image.
         level += 0.0 * tf.reduce_sum(noise, axis=1)
         return tf.tile(level[:, None, None, None], [1, 28, 28, 1])
 

@@ -1,4 +1,4 @@
-"""The page to play with, in a real browser on a real server."""
+"""The playground, in a real browser on a real server."""
 
 import base64
 import contextlib

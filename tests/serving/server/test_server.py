@@ -26,7 +26,7 @@ SEVEN = {"signature_name": "generate", "instances": [{"seed": 1, "label": 7}]}
 
 
 def answering_version(running, path="digits") -> int:
-    """The version that answers, read from the picture it draws."""
+    """The version that answers, read from the image it draws."""
     response = running.predict(path, SEVEN)
     assert response.status_code == 200, response.text
     pixel = response.json()["predictions"][0][0][0]

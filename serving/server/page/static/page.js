@@ -20,7 +20,7 @@ const page = {
   generator: () => generator,
   lost: (error) => {
     if (!(error instanceof ServerError)) throw error;
-    stale = true; // whatever comes back is looked at anew
+    stale = true; // whatever comes back is read again
     if (error.status !== 0) return;
     isAway = true;
     say("The server does not answer. What was drawn stays; the page goes on asking.", "bad");
@@ -71,10 +71,10 @@ async function refresh() {
     say("No version of this model is loaded at the moment; the page goes on asking.", "bad");
   } else if (before.version && before.version !== now && before.model === modelSwitch.value) {
     say(versionSwitch.value === before.choice
-      ? `Version ${now} has taken the place of ${before.version}; everything was drawn anew.`
+      ? `Version ${now} has taken the place of ${before.version}; everything was drawn again.`
       : `Version ${before.version} is served no longer; this is version ${now}.`);
   } else {
-    say(isAway ? "The server answers again; everything was drawn anew." : "", "good");
+    say(isAway ? "The server answers again; everything was drawn again." : "", "good");
   }
   [stale, isAway] = [false, false];
 }

@@ -1,5 +1,5 @@
 // The four things to do with a generator. Each function wires one section and returns what shows it
-// anew, which is called whenever another version is chosen or pushed. What they get as `page` has
+// again, which is called whenever another version is chosen or pushed. What they get as `page` has
 // `generator()`, the one in use (null for none), and `lost(error)`, for when it does not answer.
 
 import { ServerError, predict } from "./api.js";
