@@ -6,6 +6,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from judge import measure, replacement, verdict
 from judge.generation import Fakes
@@ -59,7 +60,7 @@ def judge(
     ]
     found: dict = {}
     measured = None
-    options = {"conditional": conditional, "confidence": config.confidence}
+    options: dict[str, Any] = {"conditional": conditional, "confidence": config.confidence}
     baseline_facts = dict(baseline_facts) if baseline_facts else None
     if all(check.passed for check in checks):
         measured = measure.Measured(fakes, reference, extractors, cas=cas, **options)
@@ -72,11 +73,11 @@ def judge(
             if usable.passed:
                 other = measure.Measured(baseline, reference, extractors, **options)
                 comparison = measure.compare(measured, other)
-                baseline_facts |= comparison
+                baseline_facts = (baseline_facts or {}) | comparison
                 checks.append(verdict.against_baseline(config.max_regression, comparison))
             else:
                 checks.append(
-                    replacement.comparable(usable.sentence, baseline_facts.get("version"))
+                    replacement.comparable(usable.sentence, (baseline_facts or {}).get("version"))
                 )
     checks += gate
     decision = verdict.decide(checks, found, _notes(baseline_facts), force, replace)
@@ -119,7 +120,7 @@ def _notes(baseline_facts: dict | None) -> list[str]:
     return ["Nothing is in service to compare with."] if baseline_facts is None else []
 
 
-def _finite_only(value):
+def _finite_only(value: Any) -> Any:
     """JSON knows neither NaN nor infinity: they become None."""
     if isinstance(value, dict):
         return {key: _finite_only(item) for key, item in value.items()}

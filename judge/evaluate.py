@@ -173,7 +173,7 @@ def _draw(target: targets.Target, seeds: np.ndarray, labels: np.ndarray) -> gene
         rows = slice(start, start + generation.BLOCK)
         if target.images is not None:
             images = target.images[rows]
-        else:
+        elif target.draw is not None:
             try:
                 images = target.draw(seeds[rows], labels[rows])
             except local_generator.GeneratorError as error:

@@ -80,12 +80,11 @@ class Fakes:
         return cls(
             sum(part.drawn for part in parts),
             sum(part.not_finite for part in parts),
-            *(np.concatenate([getattr(p, name) for p in parts]) for name in _ARRAYS),
-            problems=tuple(dict.fromkeys(problem for part in parts for problem in part.problems)),
+            np.concatenate([part.seeds for part in parts]),
+            np.concatenate([part.asked for part in parts]),
+            np.concatenate([part.images for part in parts]),
+            tuple(dict.fromkeys(problem for part in parts for problem in part.problems)),
         )
-
-
-_ARRAYS = ("seeds", "asked", "images")
 
 
 def contract_problems(

@@ -3,7 +3,7 @@
 Needs neither TensorFlow nor TFX.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -73,7 +73,7 @@ class _Base(pydantic.BaseModel):
         }
 
 
-def _threshold(metric: Metric):
+def _threshold(metric: Metric) -> tuple[Any, Any]:
     usual = ", ".join(
         f"{name} {value:g}"
         for name, value in zip(
@@ -88,12 +88,15 @@ def _threshold(metric: Metric):
     return (float | None, field)
 
 
-JudgeConfig = pydantic.create_model(
-    "JudgeConfig",
-    __base__=_Base,
-    __doc__=_Base.__doc__,
-    **{metric.setting: _threshold(metric) for metric in METRICS if metric.thresholds},
-)
+if TYPE_CHECKING:  # a type checker knows no classes that are made while a program runs
+    JudgeConfig = _Base
+else:
+    JudgeConfig = pydantic.create_model(
+        "JudgeConfig",
+        __base__=_Base,
+        __doc__=_Base.__doc__,
+        **{metric.setting: _threshold(metric) for metric in METRICS if metric.thresholds},
+    )
 
 # What each preset changes.
 PRESETS: dict[str, dict] = {

@@ -9,9 +9,10 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
+from PIL import Image
 
 from common.contract import ANY_LABEL, GeneratorContract
-from common.images import to_uint8
+from common.images import tile, to_uint8
 
 SIGNATURE = "generate"
 _BATCH = 500
@@ -156,7 +157,7 @@ def ten_of_each(contract: GeneratorContract, seed: int, count: int = 10) -> tupl
     return labels, [seed + i for i in range(len(labels))]
 
 
-def contact_sheet(images: np.ndarray, columns: int, scale: int = 2):
+def contact_sheet(images: np.ndarray, columns: int, scale: int = 2) -> Image.Image:
     """Lays images out row by row on a white sheet.
 
     Args:
@@ -167,8 +168,4 @@ def contact_sheet(images: np.ndarray, columns: int, scale: int = 2):
     Returns:
       A `PIL.Image.Image`.
     """
-    from PIL import Image
-
-    from common.images import tile
-
     return Image.fromarray(tile(images, min(columns, len(images)), scale=scale))

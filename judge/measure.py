@@ -4,6 +4,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -115,13 +116,14 @@ class Measured:
         return self.relative[self.real.first]
 
     @property
-    def worst_eye(self) -> str:
+    def worst_extractor(self) -> str:
         """The extractor on which relative FID is largest."""
         return max(self.relative, key=lambda name: self.relative[name].value)
 
     @property
     def worst_relative(self) -> tuple[float, float, float]:
-        return self.relative_of(self.worst_eye)
+        worst = self.relative[self.worst_extractor]
+        return worst.value, worst.low, worst.high
 
     def relative_of(self, name: str) -> tuple[float, float, float] | None:
         found = self.relative.get(name)
@@ -221,10 +223,11 @@ class Measured:
 
     @property
     def _telling(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        return tuple(
+        fakes, real = (
             {name: found[name] for name in ink.TELLING}
             for found in (self.ink, self.real.sample_ink)
         )
+        return fakes, real
 
     @property
     def outliers_place(self) -> float:
@@ -383,7 +386,7 @@ def compare(measured: Measured, baseline: Measured) -> dict:
       baseline (below 0 is better), all by the extractor by which the candidate is credibly worse
       by the largest share; `extractor`, its name; and `relative_fid` of the baseline, its worst.
     """
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, folds in measured.real.folds.items():
         difference, low, high = relative_lib.paired_difference(
             measured.features[name],

@@ -7,6 +7,7 @@ smoothing.
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -343,13 +344,15 @@ def _labelled(
     return _Page(page)
 
 
-def _across(draw, names: Sequence[str], left: int, width: int, top: int, font) -> None:
+def _across(
+    draw: ImageDraw.ImageDraw, names: Sequence[str], left: int, width: int, top: int, font: Any
+) -> None:
     """Writes a name over the middle of each column."""
     for index, name in enumerate(names):
         draw.text((left + (index + 0.5) * width / len(names), top), name, _INK, font, anchor="ma")
 
 
-def _figure(width: float, height: float):
+def _figure(width: float, height: float) -> tuple[Any, Any]:
     # The object interface: no global state, no display, safe in threads.
     from matplotlib.figure import Figure
 
@@ -360,7 +363,7 @@ def _figure(width: float, height: float):
     return figure, axes
 
 
-def _save(figure, path: str | os.PathLike, title: str) -> None:
+def _save(figure: Any, path: str | os.PathLike, title: str) -> None:
     from matplotlib.text import Text
 
     if title:

@@ -59,7 +59,7 @@ class Metric:
         return self.thresholds[_COLUMNS.index(column if column in _COLUMNS else "other data")]
 
 
-def _eye(name: str, title: str) -> Metric:
+def _by_extractor(name: str, title: str) -> Metric:
     return Metric(
         f"relative_fid_{name}", f"  {title}", "distance", -1,
         lambda m: m.relative_of(name), ".2f",
@@ -67,7 +67,9 @@ def _eye(name: str, title: str) -> Metric:
     )  # fmt: skip
 
 
-def _ink(name: str, title: str, threshold: tuple[float | None, ...] = (), form: str = ".2f"):
+def _ink(
+    name: str, title: str, threshold: tuple[float | None, ...] = (), form: str = ".2f"
+) -> tuple[Metric, Metric]:
     """Two rows: a statistic's mean, and how well one threshold on it tells fakes from real."""
     return (
         Metric(
@@ -89,11 +91,11 @@ METRICS: tuple[Metric, ...] = (
         about="FID of fakes to train images over FID of train images to other train images, by "
         "the extractor on which it is largest; 1 is as good as more training images.",
     ),
-    _eye("classifier", "pinned classifier"),
-    _eye("given", "extractor of the settings"),
-    _eye("pooled", "classifier with global average pooling"),
-    _eye("autoencoder", "autoencoder's bottleneck"),
-    _eye("random", "untrained network"),
+    _by_extractor("classifier", "pinned classifier"),
+    _by_extractor("given", "extractor of the settings"),
+    _by_extractor("pooled", "classifier with global average pooling"),
+    _by_extractor("autoencoder", "autoencoder's bottleneck"),
+    _by_extractor("random", "untrained network"),
     Metric(
         "fid", "FID to train images", "distance", -1, lambda m: m.first_relative.fid, ".4g",
         "FID_real, train images to others",
@@ -324,9 +326,9 @@ def rows(document: Mapping[str, Any]) -> Iterator[Row]:
         value = found.get(metric.key)
         if value is None or (old and metric.key in _CHANGED):
             continue
-        interval = found.get(f"{metric.key}_interval") or (None, None)
+        low, high = found.get(f"{metric.key}_interval") or (None, None)
         real = found.get(f"real_{metric.key}")
-        yield Row(metric, value, *interval, real, passed.get(metric.key))
+        yield Row(metric, value, low, high, real, passed.get(metric.key))
 
 
 # In documents of schema version 1 these keys had another meaning: FID was against the test split,

@@ -6,6 +6,7 @@ and no others.
 """
 
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from judge.verdict import Check
 
@@ -42,7 +43,7 @@ def checks(candidate: Mapping, served: Mapping, number: int) -> list[Check]:
     ]
 
 
-def comparable(problem: str, number: int) -> Check:
+def comparable(problem: str, number: int | None) -> Check:
     """The failed check for a version in service that gave nothing to compare with."""
     sentence = f"version {number} in service could not be judged for comparison: {problem}"
     return _check("comparable", False, sentence)
@@ -88,5 +89,5 @@ def _lower(now: object, then: object) -> bool:
     return _is_number(then) and not (_is_number(now) and now >= then)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -65,7 +65,7 @@ def draw(
 
 def _draw_extremes(path: pathlib.Path, measured: Measured, classes: np.ndarray) -> None:
     # How far a fake lies from the real images, by the extractor on which it is worst.
-    order = np.argsort(measured.nearest.distances[measured.worst_eye], kind="stable")
+    order = np.argsort(measured.nearest.distances[measured.worst_extractor], kind="stable")
     best = _shared_out(order, classes, _EXTREMES)
     worst = order[::-1][: len(best)]
     rows = -(-len(best) // _COLUMNS)

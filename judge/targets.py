@@ -11,6 +11,7 @@ import pathlib
 import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -431,7 +432,9 @@ def _open_foreign_model(path: pathlib.Path, value_range: Range | None) -> Target
 class _Drawer:
     """(seeds, classes) -> float images in [-1, 1], through a signature of a foreign model."""
 
-    def __init__(self, module, function, inputs, value_range: Range | None, assumed: list[str]):
+    def __init__(
+        self, module: Any, function: Any, inputs: Any, value_range: Range | None, assumed: list[str]
+    ):
         self._module = module  # it holds the variables
         self._function = function
         self._floats, self._seeds, self._labels, self._flags = inputs

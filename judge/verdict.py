@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
 
 from judge.registry import BY_KEY, METRICS, Metric
 
@@ -76,8 +77,8 @@ def against(metric: Metric, threshold: float, value: float | None, real: float |
     """The check that a metric meets its threshold; what is not a number does not."""
     what, form = metric.title.strip(), metric.format
     if metric.relative:
-        known = _is_number(value) and _is_number(real) and real > 0
-        value, what, form = value / real if known else None, f"{what}, over real,", ".3g"
+        value = value / real if _is_number(value) and _is_number(real) and real > 0 else None
+        what, form = f"{what}, over real,", ".3g"
     passed = _is_number(value) and (
         value <= threshold if metric.direction < 0 else value >= threshold
     )
@@ -88,7 +89,7 @@ def against(metric: Metric, threshold: float, value: float | None, real: float |
     return Check(metric.key, value, threshold, passed, sentence)
 
 
-def thresholds(settings: Mapping[str, float], found: Mapping[str, object]) -> list[Check]:
+def thresholds(settings: Mapping[str, float], found: Mapping[str, Any]) -> list[Check]:
     """Every metric that has a threshold, where it applies.
 
     Args:
@@ -174,5 +175,5 @@ def _praise(checks: Sequence[Check], found: Mapping[str, object]) -> str:
     return "; ".join(parts) or checks[0].sentence
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)

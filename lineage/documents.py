@@ -239,7 +239,7 @@ def find_version(store: Store, version: str | int) -> Artifact:
     if str(version) == "latest":
         if not pushed:
             raise NotFoundError("no model was pushed yet")
-        version = max(artifact.pushed_version for artifact in pushed)
+        version = max(artifact.pushed_version or 0 for artifact in pushed)
     found = [artifact for artifact in pushed if str(artifact.pushed_version) == str(version)]
     if not found:
         versions = ", ".join(str(a.pushed_version) for a in pushed[-5:]) or "none"
@@ -415,7 +415,7 @@ def _reuse(store: Store, executions: list[int]) -> dict:
 
 
 def _channels(store: Store, ids: list[int]) -> dict[int, dict]:
-    channels = {i: {"inputs": {}, "outputs": {}} for i in ids}
+    channels: dict[int, dict] = {i: {"inputs": {}, "outputs": {}} for i in ids}
     for event in store.events_of_executions(ids):
         for key in event.keys or ("",):
             slot = channels[event.execution][f"{event.kind}s"]
@@ -463,22 +463,20 @@ def trace(store: Store, roots: list[int], direction: str = "up", limit: int | No
 def _origin(store: Store, found: Trace) -> dict:
     """Data, settings, seed, source, versions, verdict: what a person asks of a model."""
     executions = _by_node(store, [found.executions[i] for i in found.inputs])
-    names = {run for _, run in store.places_of(found.inputs).values()} - {None}
-    runs_of = sorted((store.run_named(name) for name in names), key=lambda run: run.id)
+    names = {name for _, name in store.places_of(found.inputs).values() if name}
+    runs_of = sorted((find_run(store, name) for name in names), key=lambda run: run.id)
     made = {i for e in found.inputs for i in found.made(e)}
     facts = _facts(executions, [found.artifacts[i] for i in sorted(made) if i in found.artifacts])
     # The run that made the last of it tells the settings, and the versions where the nodes do not.
     noted = runs_of[-1].properties if runs_of else {}
     own = any(execution.versions for execution in executions.values())
-    versions = facts["versions"] if own else _versions(noted) or facts["versions"]
+    versions = facts["versions"] if own else _noted(noted, "versions") or facts["versions"]
     facts["config"] = _untold(facts["config"], facts["data"], versions)
     return {
         "data": facts["data"],
         "seed": next(
             (value for key, value in facts["config"].items() if key.rpartition(".")[2] == "seed"),
-            noted.get("settings", {}).get("seed")
-            if isinstance(noted.get("settings"), dict)
-            else None,
+            _noted(noted, "settings").get("seed"),
         ),
         "preset": noted.get("preset"),
         "dataset_note": noted.get("dataset_note") or None,
@@ -491,9 +489,10 @@ def _origin(store: Store, found: Trace) -> dict:
     }
 
 
-def _versions(noted: dict) -> dict:
-    versions = noted.get("versions")
-    return versions if isinstance(versions, dict) else {}
+def _noted(facts: dict, key: str) -> dict:
+    """A document among the facts that a run noted about itself; {} where it is none."""
+    document = facts.get(key)
+    return document if isinstance(document, dict) else {}
 
 
 def _by_node(store: Store, executions: Iterable[Execution]) -> dict[str, Execution]:
@@ -631,7 +630,7 @@ def _described(store: Store, what: Artifact | Execution | Run) -> dict[str, dict
         executions = [found.executions[i] for i in found.inputs]
         newest = max(executions, key=lambda e: e.id, default=None)
         run = newest and store.place_of(newest.id)[1]
-        noted = store.run_named(run).properties if run else {}
+        noted = find_run(store, run).properties if run else {}
         nodes = {node: e.state for node, e in _by_node(store, executions).items()}
     by_node = _by_node(store, executions)
     channels = _channels(store, [execution.id for execution in executions])
@@ -642,13 +641,10 @@ def _described(store: Store, what: Artifact | Execution | Run) -> dict[str, dict
     }
     artifacts = store.artifacts({i for ids in outputs.values() for i in ids})
     facts = _facts(by_node, list(artifacts.values()))
-    facts["versions"] |= _versions(noted)
+    facts["versions"] |= _noted(noted, "versions")
     # What a run noted about itself covers nodes that it did not come to; what these then were
     # told repeats it.
-    settings, data = (
-        flatten(noted[key]) if isinstance(noted.get(key), dict) else {}
-        for key in ("settings", "data")
-    )
+    settings, data = flatten(_noted(noted, "settings")), flatten(_noted(noted, "data"))
     facts["data"] |= _untold(data, facts["data"])
     facts["config"] = settings | _untold(
         facts["config"], settings, facts["data"], facts["versions"]

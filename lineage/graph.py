@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 from lineage.store import Artifact, Execution, Store
@@ -79,8 +78,6 @@ def trace(
         1; None is all.
     """
     found = Trace(direction, list(roots))
-    readers = functools.partial(_readers, limit=limit)
-    follow = {"up": _makers, "down": readers}[direction]
     level = list(roots)
     seen: set[int] = set()
     while level:
@@ -88,7 +85,11 @@ def trace(
         found.on_path.update(level)
         if depth is not None and (depth := depth - 1) < 0:
             break
-        executions = follow(store, found, level) - found.inputs.keys()
+        if direction == "up":
+            met = _makers(store, found, level)
+        else:
+            met = _readers(store, found, level, limit)
+        executions = met - found.inputs.keys()
         _add_executions(store, found, executions)
         following: dict[int, None] = {}  # each once, in the order met
         for execution in sorted(executions):

@@ -83,8 +83,8 @@ def needed_artifacts(store: Store) -> set[int]:
         if isinstance(model, int):
             waiting.append(model)
     for run in store.runs()[:1]:
-        for execution in store.executions_of_run(run):
-            waiting += outputs.get(execution.id, []) + inputs.get(execution.id, [])
+        for last in store.executions_of_run(run):
+            waiting += outputs.get(last.id, []) + inputs.get(last.id, [])
     needed: set[int] = set()
     while waiting:
         artifact = waiting.pop()

@@ -62,7 +62,7 @@ def verify(store: Store, version: str | int | None = None) -> dict:
 class _Report:
     """What was compared and what was found."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.artifacts = 0
         self.versions = 0
         self.files = 0
@@ -124,7 +124,7 @@ def _check_artifact(store: Store, artifact: Artifact, report: _Report) -> None:
 
 def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: bool) -> None:
     """What a server would load, against the record of what was pushed."""
-    bases: dict[pathlib.Path, set[int]] = {}
+    bases: dict[pathlib.Path, set[int | None]] = {}
     for artifact in pushed:
         destination = str(artifact.properties.get("pushed_destination", ""))
         path = store.path_of(destination) if destination else None

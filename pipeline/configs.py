@@ -79,7 +79,7 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
                 "(`mnist-gan run --settings` lists all)"
             )
     try:
-        return Settings(**top, **values)
+        return Settings.model_validate({**top, **values})
     except pydantic.ValidationError as error:
         raise SettingsError("; ".join(_explain(e) for e in error.errors())) from None
 
@@ -125,7 +125,7 @@ def _fields(section: str) -> dict[str, pydantic.fields.FieldInfo]:
     if section == "training":
         models = training_config.MODELS.values()
         return {name: field for model in models for name, field in model.model_fields.items()}
-    return Settings.model_fields[section].annotation.model_fields
+    return typing.get_type_hints(Settings)[section].model_fields
 
 
 def _value(text: str) -> object:
@@ -154,10 +154,11 @@ def _kind(annotation: object) -> str:
         return " or ".join(map(str, parts))
     if parts:
         return " or ".join(map(_kind, parts))
-    return {"NoneType": "null", "Path": "path"}.get(annotation.__name__, annotation.__name__)
+    name = getattr(annotation, "__name__", str(annotation))
+    return {"NoneType": "null", "Path": "path"}.get(name, name)
 
 
-def _explain(error: dict) -> str:
+def _explain(error: Mapping[str, typing.Any]) -> str:
     section, *rest = (str(part) for part in error["loc"])
     owner, value = Settings.model_fields, error["input"]
     name, takes = rest[0] if rest else section, ""

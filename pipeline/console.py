@@ -18,6 +18,7 @@ from rich.progress import (
     BarColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -106,7 +107,7 @@ class RunView(logging.Handler):
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = None
+        self._task: TaskID | None = None
         self._plain_at = 0.0
 
     def __enter__(self) -> "RunView":
@@ -228,8 +229,9 @@ def print_run(console: Console, run: dict, *, nodes: bool = True) -> None:
 
 def _print_nodes(console: Console, run: dict) -> None:
     table = Table(title=f"run {run['run_id']}", title_justify="left", box=None, pad_edge=False)
-    for column, justify in (("", "left"), ("node", "left"), ("state", "left"), ("s", "right")):
-        table.add_column(column, justify=justify)
+    for column in ("", "node", "state"):
+        table.add_column(column)
+    table.add_column("s", justify="right")
     for node in run["nodes"]:
         seconds = "" if node["seconds"] is None else f"{node['seconds']:.1f}"
         table.add_row(_MARKS.get(node["state"], "?"), node["id"], node["state"].lower(), seconds)
@@ -277,8 +279,9 @@ def print_evaluation(
     )
     say(f"features: {extractor['name']}, sha256 {extractor['digest'][:12]}\n")
     table = Table(box=None, pad_edge=False)
-    for column, justify in (("metric", "left"), ("value", "right"), ("", "left")):
-        table.add_column(column, justify=justify, overflow="fold")
+    table.add_column("metric", overflow="fold")
+    table.add_column("value", justify="right", overflow="fold")
+    table.add_column("", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table, highlight=False)

@@ -181,7 +181,7 @@ def run(
                 view.note("the run has ended; `mnist-gan report` writes its report")
                 runner.note_facts({"stopped": "yes"})
     store = open_store(workspace.metadata)
-    return documents.status(store, workspace, store.run_named(run_id))
+    return documents.status(store, workspace, documents.find_run(store, run_id))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, code: int = USAGE):
         super().__init__(message)
-        self.exit_code = code
+        self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
 
 
 def no_run(workspace: Workspace) -> Failure:

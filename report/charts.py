@@ -55,7 +55,7 @@ def bars(
         kept = [index for index, value in enumerate(values) if value is not None]
         drawn = chart.axes.bar(
             [index - 0.4 + (number + 0.5) * width for index in kept],
-            [values[index] for index in kept],
+            [value for value in values if value is not None],
             width * 0.95,
             color=_COLOURS[colour],
             label=name if len(series) > 1 else "_",
@@ -279,7 +279,7 @@ def _for_page(document: bytes, title: str, hints: Mapping[str, str], number: int
             ElementTree.SubElement(parent, f"{space}title").text = hints[name]
         if name in hints or (parent.tag == f"{space}g" and name):
             del parent.attrib["id"]  # such as axes_1: the same in every chart
-    box = root.get("viewBox")
+    box = root.attrib["viewBox"]
     body = "".join(ElementTree.tostring(child, encoding="unicode") for child in root)
     body = re.sub(r' xmlns(:\w+)?="[^"]*"', "", body)  # HTML knows SVG's elements by itself
     for variable, colour in _COLOURS.items():

@@ -27,8 +27,8 @@ def graph(
     """
     layer = _layers(nodes, edges)
     rows: list[list[str]] = [[] for _ in range(max(layer.values(), default=0) + 1)]
-    for node in nodes:
-        rows[layer[node]].append(node)
+    for label in nodes:
+        rows[layer[label]].append(label)
     # An edge over several layers becomes a chain of bends, one per layer.
     chains: list[tuple[list[str], str, bool]] = []
     for number, (start, end, name, reference) in enumerate(edges):
@@ -64,8 +64,8 @@ def graph(
         kind = "edge reference" if reference else "edge"
         canvas.mark("path", name, class_=kind, d=_curve(points))
         canvas.add("path", class_="arrow", d="M{:.1f} {:.1f}l-4 -7h8z".format(*points[-1]))
-    for name, node in nodes.items():
-        x, y = point(name, -1)
+    for label, node in nodes.items():
+        x, y = point(label, -1)
         shape = element(
             "rect",
             class_="shape",
@@ -175,7 +175,7 @@ def _arranged(
 
 def _place(row: list[str], targets: Mapping, places: dict[str, float], nodes: Mapping) -> None:
     """Puts a row's members as near to their targets as order and gaps allow (pool adjacent)."""
-    groups: list[tuple[float, list[str], list[float]]] = []  # left end, members, offsets
+    groups: list[tuple[float, list[str], list[float], float]] = []  # left, members, offsets, width
     for name in row:
         width = _width(name, nodes)
         group = (targets[name] - width / 2, [name], [width / 2], width)

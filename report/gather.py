@@ -58,7 +58,7 @@ class Subject:
     def __init__(self, store: Store, row: dict):
         self.store = store
         self.row = row
-        run = store.run_named(row["run"])
+        run = documents.find_run(store, row["run"])
         self.facts = run.properties
         self.executions = store.executions_of_run(run)
         events = store.events_of_executions([execution.id for execution in self.executions])
@@ -210,23 +210,25 @@ def history(rows: list[dict], subject: Subject) -> dict:
 
 def _relative_interval(metrics: Mapping[str, float]) -> tuple[float, float] | None:
     """The interval of relative FID, from the properties of a ModelEvaluation."""
-    ends = (metrics.get("relative_fid_interval_low"), metrics.get("relative_fid_interval_high"))
-    return ends if None not in ends else None
+    low, high = (metrics.get(f"relative_fid_interval_{end}") for end in ("low", "high"))
+    return None if low is None or high is None else (low, high)
 
 
 def timeline(subject: Subject) -> dict:
     """When each node of the run worked."""
-    spans = [
-        (subject.store.place_of(execution.id)[0], execution)
-        for execution in sorted(subject.executions, key=lambda execution: execution.started)
-        if not execution.is_resolver and execution.seconds is not None
-    ]
-    if not spans:
+    ended = sorted(
+        (e for e in subject.executions if e.seconds is not None), key=lambda e: e.started
+    )
+    if not ended:
         raise MissingError("no node of the run has ended")
-    begun = spans[0][1].started
     rows = [
-        (name, (execution.started - begun) / 1000, execution.seconds, execution.state)
-        for name, execution in spans
+        (
+            subject.store.place_of(e.id)[0],
+            (e.started - ended[0].started) / 1000,
+            e.seconds or 0.0,
+            e.state,
+        )
+        for e in ended
     ]
     return {"chart": draw.timeline("When each node ran", rows), "rows": rows}
 
@@ -382,7 +384,7 @@ def _label_chart(subject: Subject, names: list[str]) -> dict:
 def _pixel_charts(subject: Subject) -> dict:
     """Grey levels before Transform and values after it, as Transform counted them."""
     counts = read_counts(subject.folder("TransformGraph"))
-    bins: dict[int, int] = dict.fromkeys(range(0, 256, 8), 0)
+    bins: dict[float, float] = dict.fromkeys(range(0, 256, 8), 0)
     for level, count in counts.levels.items():
         bins[level // 8 * 8] += count
     width = 2 / VALUE_BINS
@@ -602,11 +604,12 @@ def comparison(store: Store, a: Subject, b: Subject) -> dict:
     rows = []
     for key in dict.fromkeys([*a.metrics, *b.metrics]):
         pair = [side.metrics.get(key) for side in sides.values()]
+        first, second = pair
         better = None
         direction = BY_KEY[key].direction if key in BY_KEY else 0
         spans = [side.evaluation.get("metrics", {}).get(f"{key}_interval") for side in (a, b)]
-        if direction and None not in pair and not _overlap(pair, spans):
-            better = "A" if (pair[0] - pair[1]) * direction > 0 else "B"
+        if direction and first is not None and second is not None and not _overlap(pair, spans):
+            better = "A" if (first - second) * direction > 0 else "B"
         rows.append({"name": key, "values": pair, "better": better})
     histories = {}
     for name, side in sides.items():

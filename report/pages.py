@@ -1,6 +1,7 @@
 """Puts the sections together and writes the page."""
 
 import datetime
+import functools
 import json
 import logging
 import pathlib
@@ -67,7 +68,7 @@ def write_comparison(workspace: Workspace, a: str, b: str) -> pathlib.Path:
                 {
                     "name": name,
                     "run": subject.row,
-                    "verdict": _section(lambda subject=subject: gather.verdict(subject, workspace)),
+                    "verdict": _section(functools.partial(gather.verdict, subject, workspace)),
                 }
                 for name, subject in zip("AB", subjects, strict=True)
             ],

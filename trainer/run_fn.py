@@ -91,7 +91,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         raise OtherNetworksError(
             f"can't start from the generator in {fn_args.base_model}: {error}. It is a "
             f"{base.model} with latents of {base.latent_dim} and {base.num_classes} classes, this "
-            f"run trains a {config.model} with {config.latent_dim} and {data['num_classes']}; all "
+            f"run trains a {config.model} with {config.latent_dim} and {data.num_classes}; all "
             "settings of the networks must be the same."
         ) from error
     contract = GeneratorContract(

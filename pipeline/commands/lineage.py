@@ -129,10 +129,10 @@ def trace(workspace, metadata, version, artifact, up, limit, drawing, as_json) -
         raise click.UsageError("give --version or --artifact, not both")
     with reading(workspace, metadata) as (store, _):
         if artifact is None:
-            root = documents.find_version(store, version or "latest")
+            root = documents.find_version(store, version or "latest").id
         else:
-            [root] = documents.find(store, f"artifact:{artifact}")
-        document = documents.trace(store, [root.id], "up" if up else "down", limit or None)
+            root = documents.find(store, f"artifact:{artifact}")[0].id
+        document = documents.trace(store, [root], "up" if up else "down", limit or None)
         _answer(document, as_json, drawing or "trace")
 
 

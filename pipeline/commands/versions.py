@@ -79,14 +79,13 @@ def rollback(workspace, to, as_json) -> None:
 
     gone = _changed(lambda: folders.roll_back(workspace.serving, to))
     numbers = [version.number for version in gone]
-    current = folders.latest(workspace.serving)
     if as_json:
         click.echo(json.dumps({"rolled_back": numbers, **_state(workspace)}, indent=2))
         return
     many = len(numbers) > 1
     click.echo(
         f"version{'s' * many} {', '.join(map(str, numbers))} {'are' if many else 'is'} out of "
-        f"service; servers go back to {current.number} within their poll interval"
+        f"service; servers go back to {_current(workspace)} within their poll interval"
     )
     _tell_dangling(workspace, read_labels(workspace))
     click.echo(f"to undo: mnist-gan versions restore {numbers[-1]}")
@@ -105,7 +104,7 @@ def restore(workspace, version, as_json) -> None:
     if as_json:
         click.echo(json.dumps({"restored": version, **_state(workspace)}, indent=2))
         return
-    current = folders.latest(workspace.serving).number
+    current = _current(workspace)
     newest = "and the newest" if current == version else f"(the newest is {current})"
     click.echo(f"version {version} is in service again {newest}")
 
@@ -194,10 +193,9 @@ def canary_(workspace, version, share, as_json) -> None:
 @json_option
 def promote(workspace, as_json) -> None:
     """Make the canary the stable version: it gets all requests that name no version."""
-    from serving import versions as folders
 
     trial = _trial(workspace)
-    newest = folders.latest(workspace.serving).number
+    newest = _current(workspace)
     if trial.version != newest:
         raise Failure(
             f"version {newest} is newer than the canary, {trial.version}, and would get the "
@@ -227,7 +225,7 @@ def abort(workspace, as_json) -> None:
 
     def change() -> None:
         # All that are newer than the stable version: one of them would get the requests.
-        if folders.latest(workspace.serving).number != trial.stable:
+        if _current(workspace) != trial.stable:
             folders.roll_back(workspace.serving, trial.stable)
         _end_trial(workspace)
 
@@ -287,12 +285,18 @@ def read_labels(workspace) -> dict[str, int]:
     return _changed(lambda: model_config.labels(workspace.serving))
 
 
-def _state(workspace) -> dict:
+def _current(workspace) -> int | None:
+    """The newest version in service."""
     from serving import versions as folders
 
-    current, labels = folders.latest(workspace.serving), read_labels(workspace)
+    found = folders.latest(workspace.serving)
+    return found.number if found else None
+
+
+def _state(workspace) -> dict:
+    labels = read_labels(workspace)
     return {
-        "current": current.number if current else None,
+        "current": _current(workspace),
         "labels": labels,
         "dangling_labels": _dangling(workspace, labels),
         "canary": _canary(workspace),
@@ -318,11 +322,8 @@ def _dangling(workspace, labels: dict[str, int]) -> list[str]:
 
 
 def _tell_dangling(workspace, labels: dict[str, int]) -> None:
-    from serving import versions as folders
-
     for name in _dangling(workspace, labels):
-        current = folders.latest(workspace.serving)
-        mend = f"mnist-gan versions label {name} {current.number if current else '--remove'}"
+        mend = f"mnist-gan versions label {name} {_current(workspace) or '--remove'}"
         click.echo(
             f"label {name} points at version {labels[name]}, which is not in service: requests "
             f"by it fail until `{mend}`"
