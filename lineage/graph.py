@@ -39,11 +39,6 @@ class Trace:
     omitted: dict[int, int] = dataclasses.field(default_factory=dict)
     on_path: set[int] = dataclasses.field(default_factory=set)
 
-    def of_type(self, *names: str) -> list[Artifact]:
-        """The artifacts of these types, newest first."""
-        found = [a for a in self.artifacts.values() if a.type in names]
-        return sorted(found, key=lambda artifact: artifact.id, reverse=True)
-
     def made(self, execution: int) -> list[int]:
         """Ids of the outputs of `execution`."""
         return [i for ids in self.outputs.get(execution, {}).values() for i in ids]

@@ -26,7 +26,6 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-import report
 from common.workspace import Workspace, model_name
 from datasets import source as data_source
 from judge import reference
@@ -43,6 +42,7 @@ from lineage.store import (
 from pipeline import cache, provenance, upkeep
 from pipeline import pipeline as pipeline_lib
 from pipeline.configs import Settings
+from report import pages
 from serving import process, versions
 from trainer.checkpoints import TrainingInterrupted
 from trainer.training_config import NO_BASE_MODEL
@@ -176,7 +176,9 @@ def run(
         if not stopped:
             try:
                 view.phase("report")
-                report.build_after_run(workspace)
+                pages.build(workspace)
+            except Exception:  # the run itself went well
+                _log.warning("the report could not be written", exc_info=True)
             except KeyboardInterrupt:
                 view.note("the run has ended; `mnist-gan report` writes its report")
                 runner.note_facts({"stopped": "yes"})

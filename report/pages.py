@@ -1,7 +1,9 @@
-"""Puts the sections together and writes the page."""
+"""Puts the sections together and writes the page: `build` for a workspace, `compare` for two runs.
+
+What can't be read of a section is said in its place; the others are written all the same.
+"""
 
 import datetime
-import functools
 import json
 import logging
 import pathlib
@@ -21,8 +23,16 @@ _log = logging.getLogger(__name__)
 _MOST_RUNS = 200  # in the history; `mnist-gan lineage runs` lists all
 
 
-def write_report(workspace: Workspace) -> pathlib.Path:
-    """See `report.build`."""
+def build(workspace: Workspace) -> pathlib.Path:
+    """Writes the report on everything in `workspace`.
+
+    Returns:
+      The page, `workspace.report`.
+
+    Raises:
+      FileNotFoundError: there was no run.
+      OSError: the page can't be written.
+    """
     store = open_store(workspace.metadata)
     rows = documents.runs(store, alive=workspace.is_locked(), limit=_MOST_RUNS)["runs"]
     if not rows:
@@ -32,50 +42,57 @@ def write_report(workspace: Workspace) -> pathlib.Path:
     # What is served under the name of this run's model, rather than what was pushed last.
     if (name := model_name(subject.row["dataset"] or "")) in workspace.models():
         workspace = workspace.of_model(name)
-    page = (
-        _environment()
-        .get_template("report.html")
-        .render(
-            newest=rows[0],
-            run=subject.row,
-            facts=subject.facts,
-            verdict=_section(lambda: gather.verdict(subject, workspace)),
-            history=_section(lambda: gather.history(rows, subject)),
-            timeline=_section(lambda: gather.timeline(subject)),
-            lineage=_section(lambda: gather.lineage(store)),
-            data=_section(lambda: gather.data(subject)),
-            networks=_section(lambda: gather.networks(subject)),
-            training=_section(lambda: gather.training(subject)),
-            judge=_section(lambda: gather.judge(subject)),
-            serving=_section(lambda: gather.serving(workspace)),
-        )
+    page = _template("report.html").render(
+        newest=rows[0],
+        run=subject.row,
+        facts=subject.facts,
+        verdict=_section(gather.verdict, subject, workspace),
+        history=_section(gather.history, rows, subject),
+        timeline=_section(gather.timeline, subject),
+        lineage=_section(gather.lineage, store),
+        data=_section(gather.data, subject),
+        networks=_section(gather.networks, subject),
+        training=_section(gather.training, subject),
+        judge=_section(gather.judge, subject),
+        serving=_section(gather.serving, workspace),
     )
-    return _write(workspace.report, page)
+    write_atomically(workspace.report, page)
+    return workspace.report
 
 
-def write_comparison(workspace: Workspace, a: str, b: str) -> pathlib.Path:
-    """See `report.compare`."""
+def compare(workspace: Workspace, a: str, b: str) -> pathlib.Path:
+    """Writes a page with two runs side by side.
+
+    Args:
+      workspace: where both ran.
+      a, b: names of runs, the start of one, "latest", or versions as `version:N`.
+
+    Returns:
+      The page, `compare.html` beside `workspace.report`.
+
+    Raises:
+      FileNotFoundError: there was no run.
+      NotFoundError: one of the runs is not there.
+      OSError: the page can't be written.
+    """
     store = open_store(workspace.metadata)
     alive = workspace.is_locked()
     subjects = [
         gather.Subject(store, documents.run_row(store, _run(store, name), alive)) for name in (a, b)
     ]
-    page = (
-        _environment()
-        .get_template("compare.html")
-        .render(
-            sides=[
-                {
-                    "name": name,
-                    "run": subject.row,
-                    "verdict": _section(functools.partial(gather.verdict, subject, workspace)),
-                }
-                for name, subject in zip("AB", subjects, strict=True)
-            ],
-            comparison=_section(lambda: gather.comparison(store, *subjects)),
-        )
-    )
-    return _write(workspace.report.with_name(COMPARISON_FILE), page)
+    sides = [
+        {
+            "name": name,
+            "run": subject.row,
+            "verdict": _section(gather.verdict, subject, workspace),
+        }
+        for name, subject in zip("AB", subjects, strict=True)
+    ]
+    comparison = _section(gather.comparison, store, *subjects)
+    page = _template("compare.html").render(sides=sides, comparison=comparison)
+    path = workspace.report.with_name(COMPARISON_FILE)
+    write_atomically(path, page)
+    return path
 
 
 def _run(store: Store, name: str) -> Run:
@@ -88,10 +105,10 @@ def _run(store: Store, name: str) -> Run:
     return documents.find_run(store, store.place_of(maker)[1] or "")
 
 
-def _section(make: Callable[[], object]) -> dict:
+def _section(make: Callable[..., object], *arguments: object) -> dict:
     """What a section shows, or why there is nothing to show: one part never spoils the others."""
     try:
-        return {"content": make(), "missing": None}
+        return {"content": make(*arguments), "missing": None}
     except gather.MissingError as error:
         return {"content": None, "missing": str(error)}
     except Exception as error:
@@ -99,7 +116,7 @@ def _section(make: Callable[[], object]) -> dict:
         return {"content": None, "missing": f"{type(error).__name__}: {error}"}
 
 
-def _environment() -> jinja2.Environment:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("report"),
         autoescape=True,
@@ -109,12 +126,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         number=_number, share=_share, when=_when, duration=_duration, brief=_brief, size=render.size
     )
-    return environment
-
-
-def _write(path: pathlib.Path, page: str) -> pathlib.Path:
-    write_atomically(path, page)
-    return path
+    return environment.get_template(name)
 
 
 # ---------------------------------------------------------------------------------------------

@@ -17,16 +17,6 @@ class Drawing(NamedTuple):
     def __bool__(self) -> bool:
         return bool(self.svg)
 
-    def as_file(self, style: str) -> str:
-        """The drawing as a document of its own.
-
-        Args:
-          style: CSS for its classes; on a page they have the page's.
-        """
-        opening, rest = str(self.svg).split(">", 1)
-        opening = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-        return f"{opening}><style>{style}</style>{rest}\n"
-
 
 class Canvas:
     """Collects SVG elements.

@@ -15,12 +15,12 @@ from pipeline.options import Failure, json_option, no_run, workspace_option
 @json_option
 def report(workspace, compare, as_json) -> None:
     """Write report/index.html: verdict, history, lineage, data, training, judge, on one page."""
-    import report
     from lineage.documents import NotFoundError
     from lineage.store import StoreError
+    from report import pages
 
     try:
-        path = report.compare(workspace, *compare) if compare else report.build(workspace)
+        path = pages.compare(workspace, *compare) if compare else pages.build(workspace)
     except FileNotFoundError:
         raise no_run(workspace) from None
     except (StoreError, NotFoundError) as error:

@@ -56,7 +56,7 @@ def test_a_download_that_breaks_off_goes_on_when_the_host_comes_back(
 def test_a_second_call_downloads_nothing(host, tmp_path):
     download(tmp_path)
     asked = list(host.asked)
-    assert download(tmp_path).name == "mnist"
+    assert download(tmp_path).dataset == "mnist"
     assert host.asked == asked
 
 
@@ -95,7 +95,7 @@ def test_a_file_that_stays_truncated_is_refused_by_name_and_fetched_later(host, 
     with pytest.raises(DataError, match=rf"broke off 3 times.*{LABELS} is truncated"):
         download(tmp_path)
     host.spoil = lambda *_: False
-    assert download(tmp_path).name == "mnist"
+    assert download(tmp_path).dataset == "mnist"
 
 
 def test_a_host_without_the_files_gives_one_message(host, tmp_path):
@@ -112,7 +112,7 @@ def test_a_proxy_from_the_environment_is_used(host, tmp_path, monkeypatch):
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     download_host.replace_host("http://mnist.invalid")
-    assert download(tmp_path).name == "mnist"
+    assert download(tmp_path).dataset == "mnist"
     assert {address.partition("/cvdf")[0] for address in host.asked} <= {
         "http://mnist.invalid",
         "http://mnist.invalid/",

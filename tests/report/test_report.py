@@ -10,9 +10,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-import report
 from benchmarks.lineage import FIRST_VERSION
 from pipeline.commands.report import report as command
+from report import pages
 from tests.conftest import contrast
 from tests.lineage.conftest import writer
 from tests.report.conftest import RUNS, fail_last_run
@@ -34,7 +34,7 @@ def section(page: pathlib.Path, name: str) -> str:
 
 
 def test_every_section_has_something_to_show(workspace):
-    page = report.build(workspace)
+    page = pages.build(workspace)
     assert page == workspace.report
     for name in SECTIONS:
         assert "Nothing to show" not in section(page, name), name
@@ -42,7 +42,7 @@ def test_every_section_has_something_to_show(workspace):
 
 
 def test_the_verdict_comes_first_with_reason_figures_interval_and_data(workspace):
-    page = report.build(workspace)
+    page = pages.build(workspace)
     content = page.read_text()
     assert content.index('id="verdict"') < content.index('id="history"')
     verdict = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section(page, "verdict")))
@@ -54,7 +54,7 @@ def test_the_verdict_comes_first_with_reason_figures_interval_and_data(workspace
 
 
 def test_the_history_shows_every_fid_with_its_interval(workspace):
-    history = section(report.build(workspace), "history")
+    history = section(pages.build(workspace), "history")
     table = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", history))
     assert table.count("(1.5 to 2.5)") == 3
     # The drawing has it too.
@@ -62,14 +62,14 @@ def test_the_history_shows_every_fid_with_its_interval(workspace):
 
 
 def test_what_was_measured_while_training_is_drawn(workspace):
-    training = section(report.build(workspace), "training")
+    training = section(pages.build(workspace), "training")
     assert "FID while training (fid_2000_eval)" in training
     assert "nearest real image of the batch" in training
     assert "conditional accuracy" not in training  # it was not measured
 
 
 def test_nothing_is_loaded_from_elsewhere(workspace):
-    content = report.build(workspace).read_text()
+    content = pages.build(workspace).read_text()
     loaded = re.findall(r'src="([^"]*)"', content)
     assert loaded
     assert all(address.startswith("data:") for address in loaded)
@@ -79,14 +79,14 @@ def test_nothing_is_loaded_from_elsewhere(workspace):
 
 
 def test_what_others_wrote_cannot_become_markup(workspace):
-    content = report.build(workspace).read_text()
+    content = pages.build(workspace).read_text()
     assert "recall is &lt;b&gt;too&lt;/b&gt; low" in content
 
 
 def test_a_missing_artifact_costs_its_section_and_no_other(workspace):
     shutil.rmtree(workspace.pipeline_root / "Trainer" / "model_run")
     (workspace.pipeline_root / "Transform/transform_graph/0/transform_fn/assets/counts").unlink()
-    page = report.build(workspace)
+    page = pages.build(workspace)
     for name in ("training", "networks"):
         assert "Nothing to show: the files of ModelRun" in section(page, name)
     assert "Pixels were not counted" in section(page, "data")
@@ -99,7 +99,7 @@ def test_a_damaged_file_costs_its_section_and_no_other(workspace):
         path.write_text("{")
     for path in workspace.pipeline_root.glob("Evaluator/evaluation/*/real_above_fake.png"):
         path.write_bytes(b"torn")
-    page = report.build(workspace)
+    page = pages.build(workspace)
     assert "JSONDecodeError" in section(page, "networks")
     assert "is no PNG file" in section(page, "judge")
     assert "Losses while training" in section(page, "training")
@@ -107,26 +107,25 @@ def test_a_damaged_file_costs_its_section_and_no_other(workspace):
 
 def test_of_a_failed_run_the_error_stands_above_the_last_verdict(workspace):
     fail_last_run(workspace, "the loss is not finite at step 7")
-    page = report.build(workspace)
+    page = pages.build(workspace)
     verdict = text_of(page)
     assert "The newest run (run-00002) is FAILED: the loss is not finite at step 7" in verdict
     assert f"Blessed, version {FIRST_VERSION + 1}" in verdict
 
 
-def test_a_workspace_without_a_run_is_refused_and_a_run_never_fails_by_it(tmp_path):
+def test_a_workspace_without_a_run_is_refused(tmp_path):
     from common.workspace import Workspace
 
     empty = Workspace.at(tmp_path)
     with pytest.raises(FileNotFoundError):
-        report.build(empty)
-    assert report.build_after_run(empty) is None
+        pages.build(empty)
     result = CliRunner().invoke(command, ["--workspace", str(tmp_path)])
     assert result.exit_code == 2
     assert "there was no run in" in result.output
 
 
 def test_an_old_page_stays_whole_when_a_new_one_cannot_be_written(workspace, monkeypatch):
-    page = report.build(workspace)
+    page = pages.build(workspace)
     before = page.read_bytes()
 
     def full(*arguments):
@@ -134,13 +133,13 @@ def test_an_old_page_stays_whole_when_a_new_one_cannot_be_written(workspace, mon
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        report.build(workspace)
+        pages.build(workspace)
     assert page.read_bytes() == before
     assert [path.name for path in page.parent.iterdir()] == [page.name]
 
 
 def test_two_runs_stand_side_by_side_and_the_better_figure_is_named(workspace):
-    page = report.compare(workspace, "run-00000", f"version:{FIRST_VERSION + 2}")
+    page = pages.compare(workspace, "run-00000", f"version:{FIRST_VERSION + 2}")
     text = text_of(page)
     assert page.name == "compare.html"
     assert "A: run-00000" in text and "B: run-00002" in text
@@ -148,7 +147,7 @@ def test_two_runs_stand_side_by_side_and_the_better_figure_is_named(workspace):
     assert "relative_fid 2.5 1.5 cas" in text  # neither is better: the intervals meet
     assert re.search(r"seed 0 2", text)
     with pytest.raises(LookupError, match="no run 'nonsense'"):
-        report.compare(workspace, "run-00000", "nonsense")
+        pages.compare(workspace, "run-00000", "nonsense")
 
 
 def test_the_command_prints_where_the_page_is(workspace):
@@ -179,7 +178,7 @@ def test_it_needs_no_tensorflow(workspace):
 @pytest.fixture
 def open_page(browser, workspace):
     """Opens the report; every message of the console and every request outside fails the test."""
-    address = report.build(workspace).as_uri()
+    address = pages.build(workspace).as_uri()
     complaints: list[str] = []
 
     def opened(**options):
@@ -248,7 +247,7 @@ def test_a_smoke_run_is_not_praised(workspace):
     [run] = [c for c in client.get_contexts() if c.name == f"run-{RUNS - 1:05d}"]
     run.custom_properties["preset"].string_value = "smoke"
     client.put_contexts([run])
-    verdict = section(report.build(workspace), "verdict")
+    verdict = section(pages.build(workspace), "verdict")
     assert "Smoke test passed, not for use" in verdict
     assert 'class="good-text">Smoke' not in verdict
 
@@ -321,7 +320,7 @@ def test_two_runs_side_by_side_render_too(browser, workspace):
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(report.compare(workspace, "run-00000", "run-00002").as_uri())
+    page.goto(pages.compare(workspace, "run-00000", "run-00002").as_uri())
     assert page.locator("svg.chart").count() >= 3
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert complaints == []
