@@ -1,6 +1,6 @@
 """`mnist-gan versions`: which pushed versions there are, and which one is served.
 
-Needs no TensorFlow. Servers follow by themselves: they look at the folder every second.
+Needs no TensorFlow. Servers follow by themselves: they read the folder every second.
 """
 
 import dataclasses
@@ -10,6 +10,9 @@ import sys
 import click
 
 from pipeline.options import Failure, json_option, model_option, workspace_option
+from serving import versions as folders
+from serving.server import canary, model_config
+from serving.server.errors import ServingError
 
 
 @click.group()
@@ -23,8 +26,6 @@ def versions() -> None:
 @json_option
 def list_(workspace, as_json) -> None:
     """The pushed versions, newest first, those that were rolled back included."""
-    from serving import versions as folders
-
     labels = read_labels(workspace)
     rows = folders.overview(workspace.serving, labels)
     if not rows:
@@ -39,7 +40,7 @@ def list_(workspace, as_json) -> None:
         }
         click.echo(json.dumps(document, indent=2))
         return
-    from rich.console import Console
+    from rich.console import Console  # a tenth of a second that only people need
     from rich.markup import escape
     from rich.table import Table
 
@@ -65,7 +66,8 @@ def list_(workspace, as_json) -> None:
     if trial := _canary(workspace):
         stopped = f"; a server stopped it: {trial['aborted']}" if trial["aborted"] else ""
         click.echo(f"version {trial['version']} gets {trial['share']:g} % of the requests{stopped}")
-    _tell_dangling(workspace, labels)
+    for line in _dangling_notes(workspace, labels):
+        click.echo(line)
 
 
 @versions.command()
@@ -75,20 +77,18 @@ def list_(workspace, as_json) -> None:
 @json_option
 def rollback(workspace, to, as_json) -> None:
     """Take the newest version out of service: servers go back to the one before it."""
-    from serving import versions as folders
-
     gone = _changed(lambda: folders.roll_back(workspace.serving, to))
     numbers = [version.number for version in gone]
-    if as_json:
-        click.echo(json.dumps({"rolled_back": numbers, **_state(workspace)}, indent=2))
-        return
     many = len(numbers) > 1
-    click.echo(
+    _answer(
+        workspace,
+        as_json,
         f"version{'s' * many} {', '.join(map(str, numbers))} {'are' if many else 'is'} out of "
-        f"service; servers go back to {_current(workspace)} within their poll interval"
+        f"service; servers go back to {_current(workspace)} within their poll interval",
+        *_dangling_notes(workspace, read_labels(workspace)),
+        f"to undo: mnist-gan versions restore {numbers[-1]}",
+        rolled_back=numbers,
     )
-    _tell_dangling(workspace, read_labels(workspace))
-    click.echo(f"to undo: mnist-gan versions restore {numbers[-1]}")
 
 
 @versions.command()
@@ -98,15 +98,11 @@ def rollback(workspace, to, as_json) -> None:
 @json_option
 def restore(workspace, version, as_json) -> None:
     """Put VERSION, which was rolled back, into service again."""
-    from serving import versions as folders
-
     _changed(lambda: folders.restore(workspace.serving, version))
-    if as_json:
-        click.echo(json.dumps({"restored": version, **_state(workspace)}, indent=2))
-        return
     current = _current(workspace)
     newest = "and the newest" if current == version else f"(the newest is {current})"
-    click.echo(f"version {version} is in service again {newest}")
+    text = f"version {version} is in service again {newest}"
+    _answer(workspace, as_json, text, restored=version)
 
 
 @versions.command()
@@ -121,17 +117,11 @@ def label(workspace, name, version, remove, as_json) -> None:
     if remove == (version is not None):
         raise click.UsageError("give a VERSION, or --remove")
     labels = _changed(lambda: _set_label(workspace, name, version))
-    if as_json:
-        click.echo(json.dumps(_state(workspace), indent=2))
-    elif remove:
-        click.echo(f"label {name} is removed")
-    else:
-        click.echo(f"label {name} points at version {labels[name]}")
+    points = f"label {name} points at version {labels.get(name)}"
+    _answer(workspace, as_json, f"label {name} is removed" if remove else points)
 
 
 def _set_label(workspace, name: str, version: int | None) -> dict[str, int]:
-    from serving.server import model_config
-
     return model_config.set_label(workspace.serving, workspace.serving.name, name, version)
 
 
@@ -154,9 +144,6 @@ def canary_(workspace, version, share, as_json) -> None:
     newest of the other versions. A server ends the trial by itself when VERSION fails or is slow
     beyond chance.
     """
-    from serving import versions as folders
-    from serving.server import canary
-
     served = [v.number for v in folders.list_versions(workspace.serving)]
     others = [number for number in served if number != version]
     stable = read_labels(workspace).get("stable")
@@ -180,11 +167,12 @@ def canary_(workspace, version, share, as_json) -> None:
             _set_label(workspace, name, number)
 
     _changed(change)
-    if as_json:
-        click.echo(json.dumps(_state(workspace), indent=2))
-        return
-    click.echo(f"version {version} gets {share:g} % of the requests, version {stable} the others")
-    click.echo("to end it: mnist-gan versions promote, or mnist-gan versions abort")
+    _answer(
+        workspace,
+        as_json,
+        f"version {version} gets {share:g} % of the requests, version {stable} the others",
+        "to end it: mnist-gan versions promote, or mnist-gan versions abort",
+    )
 
 
 @versions.command()
@@ -207,10 +195,7 @@ def promote(workspace, as_json) -> None:
         _end_trial(workspace)
 
     _changed(change)
-    if as_json:
-        click.echo(json.dumps(_state(workspace), indent=2))
-        return
-    click.echo(f"version {trial.version} is stable and gets all requests")
+    _answer(workspace, as_json, f"version {trial.version} is stable and gets all requests")
 
 
 @versions.command()
@@ -219,8 +204,6 @@ def promote(workspace, as_json) -> None:
 @json_option
 def abort(workspace, as_json) -> None:
     """End the trial: the canary goes out of service, the stable version gets all requests."""
-    from serving import versions as folders
-
     trial = _trial(workspace)
 
     def change() -> None:
@@ -230,12 +213,13 @@ def abort(workspace, as_json) -> None:
         _end_trial(workspace)
 
     _changed(change)
-    if as_json:
-        click.echo(json.dumps(_state(workspace), indent=2))
-        return
     why = f" (a server had stopped it: {trial.aborted})" if trial.aborted else ""
-    click.echo(f"version {trial.version} is out of service{why}; {trial.stable} gets all requests")
-    click.echo(f"to undo: mnist-gan versions restore {trial.version}")
+    _answer(
+        workspace,
+        as_json,
+        f"version {trial.version} is out of service{why}; {trial.stable} gets all requests",
+        f"to undo: mnist-gan versions restore {trial.version}",
+    )
 
 
 def _trial(workspace):
@@ -244,8 +228,6 @@ def _trial(workspace):
     Raises:
       Failure: there is none.
     """
-    from serving.server import canary
-
     try:
         found = canary.read(workspace.serving)
     except ValueError as error:
@@ -256,8 +238,6 @@ def _trial(workspace):
 
 
 def _end_trial(workspace) -> None:
-    from serving.server import canary, model_config
-
     if "canary" in model_config.labels(workspace.serving):
         _set_label(workspace, "canary", None)
     (workspace.serving / canary.FILE_NAME).unlink(missing_ok=True)
@@ -265,14 +245,11 @@ def _end_trial(workspace) -> None:
 
 def _changed(change):
     """What `change()` returns; what it refuses becomes one message."""
-    from serving.server.errors import ServingError
-    from serving.versions import VersionError
-
     try:
         return change()
     except ServingError as error:
         raise Failure(error.message) from None
-    except (VersionError, ValueError) as error:
+    except (folders.VersionError, ValueError) as error:
         raise Failure(str(error)) from None
     except OSError as error:
         raise Failure(f"{error.filename} can't be written: {error.strerror}") from None
@@ -280,15 +257,19 @@ def _changed(change):
 
 def read_labels(workspace) -> dict[str, int]:
     """The versions that labels point at."""
-    from serving.server import model_config
-
     return _changed(lambda: model_config.labels(workspace.serving))
+
+
+def _answer(workspace, as_json: bool, *lines: str, **facts: object) -> None:
+    """Prints `lines`, or the state of the model with `facts` as JSON."""
+    if as_json:
+        lines = (json.dumps({**facts, **_state(workspace)}, indent=2),)
+    for line in lines:
+        click.echo(line)
 
 
 def _current(workspace) -> int | None:
     """The newest version in service."""
-    from serving import versions as folders
-
     found = folders.latest(workspace.serving)
     return found.number if found else None
 
@@ -304,8 +285,6 @@ def _state(workspace) -> dict:
 
 
 def _canary(workspace) -> dict | None:
-    from serving.server import canary
-
     try:
         found = canary.read(workspace.serving)
     except ValueError as error:
@@ -315,16 +294,14 @@ def _canary(workspace) -> dict | None:
 
 def _dangling(workspace, labels: dict[str, int]) -> list[str]:
     """Labels of versions that are not in service."""
-    from serving import versions as folders
-
     there = {version.number for version in folders.list_versions(workspace.serving)}
     return sorted(name for name, version in labels.items() if version not in there)
 
 
-def _tell_dangling(workspace, labels: dict[str, int]) -> None:
-    for name in _dangling(workspace, labels):
-        mend = f"mnist-gan versions label {name} {_current(workspace) or '--remove'}"
-        click.echo(
-            f"label {name} points at version {labels[name]}, which is not in service: requests "
-            f"by it fail until `{mend}`"
-        )
+def _dangling_notes(workspace, labels: dict[str, int]) -> list[str]:
+    mend = _current(workspace) or "--remove"
+    return [
+        f"label {name} points at version {labels[name]}, which is not in service: requests by it "
+        f"fail until `mnist-gan versions label {name} {mend}`"
+        for name in _dangling(workspace, labels)
+    ]
