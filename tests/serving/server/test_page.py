@@ -249,7 +249,7 @@ def test_a_generator_that_takes_no_wishes_is_drawn_without_classes(open_page, zo
     press(tab, "#picked-from")
     fill(tab, "#way", 0)
     assert difference(pixels(tab, "#between-picture"), pixels(tab, "#picked img")) <= 1
-    assert tab.locator("#sheet-title").inner_text() == "A hundred pictures"
+    assert tab.locator("#sheet-title").inner_text() == "A hundred images"
     assert tab.locator(".problem:visible").count() == 0
     assert facts(tab) == {"Model": "unconditional", "Version": "1", "Trained on": "toys"}
 

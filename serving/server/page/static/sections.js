@@ -28,7 +28,7 @@ export class Generator {
 
   /** A class for people: "7", "dress", "any class". */
   title(label) {
-    if (!this.conditional) return "picture";
+    if (!this.conditional) return "image";
     if (label === ANY) return "any class";
     return this.contract.class_names[label] ?? `class ${label}`;
   }
@@ -448,7 +448,7 @@ export function directionsSection(page) {
     fillClasses(select, generator, 5);
     find("directions-text").textContent =
       `A slider moves one of the ${generator.contract.latent_dim} numbers of the latent and leaves ` +
-      "the others; beside it are the pictures at its two ends. Nobody told the network what a " +
+      "the others; beside it are the images at its two ends. Nobody told the network what a " +
       "number should mean: most change several things at once, some hardly any.";
     // Where a new version comes, the sliders stay as they are.
     if (latent.length === generator.contract.latent_dim) sort();
@@ -479,7 +479,7 @@ export function sheetSection(page) {
     save(find("sheet-save"), canvas.toDataURL(), `sheet-seed-${seeds[0]}.png`);
     showRequest(request);
   });
-  const title = (generator) => (generator.conditional ? "Ten of each class" : "A hundred pictures");
+  const title = (generator) => (generator.conditional ? "Ten of each class" : "A hundred images");
   listen([seed], "input", draw);
   find("sheet-other").addEventListener("click", () => ((seed.value = otherSeed()), draw()));
 
