@@ -217,7 +217,7 @@ def main(*, processor_time: bool = False) -> None:
     """
     tf.config.experimental.enable_op_determinism()  # as `train` does
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, [5000, 28, 28, 1], dtype=np.uint8)
+    images = random.uniform(-1, 1, [5000, 28, 28, 1]).astype(np.float32)
     config = make_config(**preset("standard"))
     loop = GanLoop(images, random.integers(0, 10, 5000), config, 10, 0)
     steps = 16  # a whole round of gradient penalties

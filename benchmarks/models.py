@@ -4,8 +4,8 @@
                                 [--cas-fakes 60000] [--keep DIR] [--out docs/models]
 
 Runs `mnist-gan run --set model=...` for each, one after the other, in workspaces of their own.
-Prints a table of sizes, minutes of the Trainer, relative FID and CAS, and writes a strip of
-digits of each to `--out`. CAS needs a model that obeys labels. A model may miss the thresholds.
+Prints a table of sizes, minutes of the Trainer, relative FID (worst extractor) and CAS, and writes
+a strip of digits of each to `--out`. CAS needs a conditional model. A model may miss thresholds.
 """
 
 import argparse
@@ -27,7 +27,7 @@ COLUMNS = (
     "minutes",
     "relative FID",
     "coverage",
-    "asked",
+    "conditional accuracy",
     "CAS",
 )
 
@@ -44,7 +44,7 @@ def row(config: TrainingConfig, document: dict, records: pathlib.Path) -> list[s
         f"{seconds / 60:.1f}",
         f"{metrics['relative_fid']:.3g}",
         f"{metrics['coverage']:.1%}",
-        f"{metrics['accuracy']:.1%}" if "accuracy" in metrics else "takes no labels",
+        f"{metrics['accuracy']:.1%}" if "accuracy" in metrics else "unconditional",
         f"{metrics['cas']:.2%}" if "cas" in metrics else "",
     ]
 

@@ -5,9 +5,9 @@
     python -m benchmarks.training --ceiling [--processor-time]
 
 Each trains alone, in a process of its own, on the 50,000 images of the train split. At five marks
-on the way it is judged: FID of 10,000 fakes against the test split over the floor (what 10,000 real
-train images score), how often the class asked for is drawn, and CAS, the accuracy on the real test
-split of a classifier trained on fakes only. Minutes are of training: tracing counts, judging
+on the way it is judged: relative FID of 10,000 fakes to the train split by each pinned extractor
+(the table shows the worst), conditional accuracy, and CAS, the accuracy on the real test split of a
+classifier trained on fakes only. Minutes are of training: tracing counts, judging
 does not. With `--processor-time` they are processor minutes over the number of cores, for a
 machine that does other work too; who leaves cores idle gains by it. Prints a table and writes
 `training.md`, `training.json` and the curves to `--out`.
@@ -30,6 +30,7 @@ import pathlib
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -55,42 +56,56 @@ NAMES = {
 
 
 class Judge:
-    """relative FID, conditional accuracy, CAS; against the test split."""
+    """Relative FID by each pinned extractor, conditional accuracy, CAS.
+
+    FID is to the train images, as `mnist-gan run` judges it; CAS is tested on the test split.
+    """
 
     def __init__(self, data: dict[str, np.ndarray], cas_fakes: int):
-        from judge.reference import apportion, stratified_sample
-        from metrics.features import load_extractor
-        from metrics.frechet import frechet_distance_from_features
+        from judge.reference import apportion, load_extractors
+        from metrics.relative import real_folds
 
         self.images, self.labels = data["test_images"], data["test_labels"]
         self.cas_fakes = cas_fakes
-        self._extractor = load_extractor()
-        self._features = self._extractor.features(self.images)
+        self._extractors = load_extractors(None)
         self._counts = np.bincount(self.labels, minlength=10)
         counts = apportion(self._counts, NUM_FAKES)
-        rows = stratified_sample(data["train_labels"], counts, seed=0)
-        real = self._extractor.features(data["train_images"][rows])
-        self.floor = frechet_distance_from_features(real, self._features)
+        self._folds = {
+            name: real_folds(
+                extractor.features(data["train_images"]), data["train_labels"], NUM_FAKES, counts
+            )
+            for name, extractor in self._extractors.all.items()
+        }
 
-    def score(self, contender, seed: int) -> dict[str, float]:
-        """What `contender`, as it is now, reaches; `cas` and `accuracy` where it obeys labels."""
+    def score(self, contender, seed: int) -> dict[str, Any]:
+        """What `contender`, as it is now, reaches.
+
+        Returns:
+          `relative_fid` (by extractor); `cas` and `accuracy` where it is conditional.
+        """
         from common.images import to_uint8
         from judge.generation import ordered_labels
         from judge.reference import apportion
         from metrics.cas import classification_accuracy_score
-        from metrics.frechet import frechet_distance_from_features
+        from metrics.relative import relative_fid
 
-        asked = ordered_labels(apportion(self._counts, NUM_FAKES), seed)
-        fakes = to_uint8(contender.generate(asked, 1000 + seed))
-        features, probabilities = self._extractor.features_and_probabilities(fakes)
-        found = {"fid_ratio": frechet_distance_from_features(features, self._features) / self.floor}
+        labels = ordered_labels(apportion(self._counts, NUM_FAKES), seed)
+        fakes = to_uint8(contender.generate(labels, 1000 + seed))
+        features, probabilities = self._extractors.see(fakes)
+        strata = labels if contender.conditional else np.zeros_like(labels)
+        found = {
+            "relative_fid": {
+                name: relative_fid(features[name], strata, folds).value
+                for name, folds in self._folds.items()
+            }
+        }
         if contender.conditional:
-            found["accuracy"] = float(np.mean(probabilities.argmax(1) == asked))
+            found["accuracy"] = float(np.mean(probabilities.argmax(1) == labels))
         if contender.conditional and self.cas_fakes:
-            asked = ordered_labels(apportion(self._counts, self.cas_fakes), seed)
-            fakes = to_uint8(contender.generate(asked, 2000 + seed))
+            labels = ordered_labels(apportion(self._counts, self.cas_fakes), seed)
+            fakes = to_uint8(contender.generate(labels, 2000 + seed))
             found["cas"] = classification_accuracy_score(
-                fakes, asked, self.images, self.labels, 10, seed=seed
+                fakes, labels, self.images, self.labels, 10, seed=seed
             ).accuracy
         return found
 
@@ -119,10 +134,11 @@ class Ours:
     ):
         import tensorflow as tf
 
+        from common.images import to_floats
         from trainer.training_config import preset
 
         tf.config.experimental.enable_op_determinism()  # as `train` does
-        self._data = (images, labels)
+        self._data = (to_floats(images.astype(np.float32)), labels)
         self._seed = seed
         self._settings = preset("standard") | {name: preset("quality")[name] for name in of_quality}
         self._left = 60 * minutes  # seconds
@@ -179,6 +195,7 @@ class Ours:
         fit = self.steps + round((self.steps - made) / elapsed * self._left)
         if self._left > 30 and abs(fit / self._loop.config.steps - 1) > 0.03:
             self._change_length(fit)
+        self._loop.fit_grey_levels()  # as if it were exported now
         return clock() - began
 
     def generate(self, labels: np.ndarray, seed: int) -> np.ndarray:
@@ -258,19 +275,24 @@ def contend(
         "generator_parameters": contender.generator.count_params(),
         "discriminator_parameters": contender.discriminator.count_params(),
         "images_per_second": contender.steps * contender.batch_size / trained,
-        "floor": judge.floor,
         "marks": marks,
     }
 
 
+def worst(mark: dict) -> float:
+    """Relative FID by the extractor on which it is largest."""
+    return max(mark["relative_fid"].values())
+
+
 def _words(mark: dict) -> str:
-    parts = [f"{mark['minutes']:.2f} min", f"FID/floor {mark['fid_ratio']:.4g}"]
+    by = ", ".join(f"{name} {value:.3g}" for name, value in mark["relative_fid"].items())
+    parts = [f"{mark['minutes']:.2f} min", f"relative FID {worst(mark):.4g} ({by})"]
     parts += [f"{key} {mark[key]:.2%}" for key in ("accuracy", "cas") if key in mark]
     return ", ".join(parts)
 
 
 def table(results: Sequence[dict]) -> str:
-    """A Markdown table: a row a contender, a column a mark; means over seeds, with their range."""
+    """One row per contender, one column per mark: means over seeds with their range."""
     names = list(dict.fromkeys(result["name"] for result in results))
     marks = sorted({mark["mark"] for result in results for mark in result["marks"]})
     head = [f"{mark:g} min" for mark in marks]
@@ -293,11 +315,11 @@ def table(results: Sequence[dict]) -> str:
 def _cell(found: list[dict]) -> str:
     if not found:
         return ""
-    values = [mark["fid_ratio"] for mark in found]
+    values = [worst(mark) for mark in found]
     text = f"{np.mean(values):.3g}"
     if len(values) > 1:
         text += f" ({min(values):.3g} to {max(values):.3g})"
-    for key, word in (("accuracy", "asked"), ("cas", "CAS")):
+    for key, word in (("accuracy", "accuracy"), ("cas", "CAS")):
         if all(key in mark for mark in found):
             text += f", {word} {np.mean([mark[key] for mark in found]):.2%}"
     real = np.mean([mark["minutes"] for mark in found])
@@ -305,30 +327,28 @@ def _cell(found: list[dict]) -> str:
 
 
 def verdict(results: Sequence[dict], minutes: float) -> str:
-    """How this trainer stands against each naive recipe, in sentences."""
+    """How this trainer stands against each naive recipe, by every extractor, in sentences."""
 
-    def at(name: str, mark: float) -> float | None:
+    def at(name: str, mark: float) -> dict[str, float] | None:
         found = [
-            m["fid_ratio"]
+            m["relative_fid"]
             for result in results
             if result["name"] == name
             for m in result["marks"]
             if abs(m["mark"] - mark) < 1e-6
         ]
-        return float(np.mean(found)) if found else None
+        return {eye: float(np.mean([m[eye] for m in found])) for eye in found[0]} if found else None
 
     lines = []
-    short = minutes * SHORT
+    lengths = {"ours_short": minutes * SHORT, "ours": minutes, "ours_shifted": minutes}
     for other in ("naive", "naive_r1"):
-        goal = at(other, minutes)
-        if goal is None:
-            continue
-        for name, mark in (("ours_short", short), ("ours", minutes), ("ours_shifted", minutes)):
+        theirs = at(other, minutes)
+        for name, mark in lengths.items():
             mine = at(name, mark)
-            if mine is not None:
+            if mine and theirs:
+                shares = ", ".join(f"{mine[eye] / theirs[eye]:.2f} ({eye})" for eye in mine)
                 lines.append(
-                    f"- {NAMES[name]}, {mark:g} min: {mine:.3g}, {mine / goal:.2f} of what the "
-                    f"{NAMES[other]} reaches in {minutes:g} min ({goal:.3g})"
+                    f"- {NAMES[name]}, {mark:g} min, over {NAMES[other]}, {minutes:g} min: {shares}"
                 )
     return "\n".join(lines)
 
@@ -337,29 +357,29 @@ def draw(results: Sequence[dict], out: pathlib.Path) -> None:
     """The curves: `training.png` (relative FID) and `training_cas.png`."""
     from judge import plots
 
-    for key, file, label in (
-        ("fid_ratio", "training.png", "relative FID"),
-        ("cas", "training_cas.png", "CAS: real test images read, %"),
+    for file, label, value in (
+        ("training.png", "relative FID, worst extractor", worst),
+        ("training_cas.png", "CAS: real test images read, %", lambda mark: 100 * mark["cas"]),
     ):
+        is_fid = value is worst
         series = {}
         for name in dict.fromkeys(result["name"] for result in results):
             runs = [result["marks"] for result in results if result["name"] == name]
             points = [
-                (np.mean([m["minutes"] for m in marks]), np.mean([m[key] for m in marks]))
+                (np.mean([m["minutes"] for m in marks]), np.mean([value(m) for m in marks]))
                 for marks in zip(*runs, strict=True)
-                if all(key in m for m in marks)
+                if is_fid or all("cas" in m for m in marks)
             ]
             if points:
-                x, y = zip(*points, strict=True)
-                series[NAMES[name]] = (x, [100 * v for v in y] if key == "cas" else y)
+                series[NAMES[name]] = tuple(zip(*points, strict=True))
         if series:
             plots.lines(
                 out / file,
                 series,
                 xlabel="minutes of training",
                 ylabel=label,
-                log=key == "fid_ratio",
-                levels={"as good as real images": 1.0} if key == "fid_ratio" else None,
+                log=is_fid,
+                levels={"as good as real images": 1.0} if is_fid else None,
             )
 
 

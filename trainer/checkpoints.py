@@ -53,8 +53,6 @@ class CheckpointStore:
     """
 
     def __init__(self, root: str | os.PathLike, fingerprint: str, keep: int = 3):
-        if keep < 1:
-            raise ValueError(f"keep must be at least 1, got {keep}")
         self._fingerprint = fingerprint
         self._keep = keep
         self.directory = pathlib.Path(root, fingerprint[:24])

@@ -30,7 +30,7 @@ def make_evaluation(
     """Makes the function that `train` calls each `eval_interval` steps.
 
     Args:
-      images: uint8 [N, 28, 28, 1], the eval split.
+      images: float32 [N, 28, 28, 1] in [-1, 1], the eval split.
       labels: int64 [N]; the fakes get the same classes.
       dataset: name of the data set; the pinned classifier judges labels of its own only.
       config: says how many fakes are drawn (at most N) and how long their latents are.
@@ -48,7 +48,7 @@ def make_evaluation(
         [count, config.latent_dim], tf.constant([seed, 1]), architecture.latent_distribution
     ).numpy()
     extractor = load_extractor()
-    reference = extractor.features(images)
+    reference = extractor.features(to_uint8(images))
 
     def evaluate(generate: Generate) -> Mapping[str, float]:
         fakes = np.concatenate(

@@ -1,4 +1,4 @@
-"""The layers of a network as a table, for `networks.json` and `networks.md`."""
+"""The layers of a network as a table, for `networks.json`."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -48,27 +48,3 @@ def _sources(node: object) -> Iterator[str]:
     elif isinstance(node, list | tuple):
         for part in node:
             yield from _sources(part)
-
-
-def markdown_tables(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """The tables of networks, by name, for people."""
-    lines = []
-    for name, table in tables.items():
-        lines += [
-            f"# {name.capitalize()}: {table['parameters']:,} parameters, "
-            f"{table['trainable_parameters']:,} of them trained",
-            "",
-            "| layer | type | from | output | parameters | trained |",
-            "| --- | --- | --- | --- | ---: | ---: |",
-        ]
-        lines += [
-            f"| {layer['name']} | {layer['type']} | {', '.join(layer['inputs'])} "
-            f"| {_shape(layer)} | {layer['parameters']:,} | {layer['trainable_parameters']:,} |"
-            for layer in table["layers"]
-        ]
-        lines += [""]
-    return "\n".join(lines)
-
-
-def _shape(layer: Mapping[str, Any]) -> str:
-    return "×".join(str(n) for n in layer["output_shape"][1:]) or "1"

@@ -18,13 +18,12 @@ from PIL import Image
 
 from common.files import atomic_path, write_atomically
 from common.images import tile, to_uint8
-from trainer.networks import markdown_tables, network_table
+from trainer.networks import network_table
 
 HISTORY_FILE = "history.jsonl"
 SAMPLES_FOLDER = "samples"
 ANIMATION_FILE = "training.gif"
 NETWORKS_FILE = "networks.json"
-TABLES_FILE = "networks.md"
 MODELS_FOLDER = "models"
 
 # What TensorBoard calls the values of the history; it groups them by what stands before the slash.
@@ -118,10 +117,7 @@ class RunRecorder:
             generator.save(temporary)
 
     def finish(self, output_dir: str | os.PathLike, networks: Sequence[keras.Model]) -> None:
-        """Copies the records to `output_dir`; adds the animation and what the networks look like.
-
-        `networks.json` and `networks.md` hold their tables.
-        """
+        """Copies the records to `output_dir`; adds the animation and the networks' tables."""
         output = pathlib.Path(output_dir)
         output.mkdir(parents=True, exist_ok=True)
         if (self._directory / HISTORY_FILE).exists():
@@ -132,7 +128,6 @@ class RunRecorder:
         write_animation(sorted(self._samples.glob("step_*.png")), output / ANIMATION_FILE)
         tables = {network.name: network_table(network) for network in networks}
         write_atomically(output / NETWORKS_FILE, (json.dumps(tables, indent=2) + "\n").encode())
-        write_atomically(output / TABLES_FILE, markdown_tables(tables).encode())
         if self._writer:
             self._end_session()
             self._writer.close()

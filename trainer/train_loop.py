@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.images import to_floats
+from common.images import to_uint8
 from trainer import losses, models
 from trainer.augmentation import shift_some
 from trainer.latents import draw_latents
@@ -28,7 +28,7 @@ class GanLoop:
       metrics: names of what each step measures.
 
     Args:
-      images: uint8 [N, 28, 28, 1], kept in memory.
+      images: float32 [N, 28, 28, 1] in [-1, 1], kept in memory.
       labels: int [N], each in 0..num_classes-1.
       config: settings of the training.
       num_classes: number of labels.
@@ -54,7 +54,7 @@ class GanLoop:
         seed: int,
     ):
         self.config = config
-        self.images = tf.constant(images, tf.uint8)
+        self.images = tf.constant(images, tf.float32)
         self.labels = tf.constant(labels, tf.int64)
 
         keras.utils.set_random_seed(seed % 2**32)
@@ -186,17 +186,11 @@ class GanLoop:
         Returns:
           Scalars by name: its losses, the penalty and the norm of its gradient.
         """
-        config = self.config
         real, fake = self.augment(real, 0), self.augment(fake, 1)
         with tf.GradientTape() as tape:
-            logits = self.logits(tf.concat([real, fake], 0), tf.concat([labels, labels], 0))
-            real_logits, fake_logits = tf.split(logits, 2)
+            real_logits, fake_logits = self.discriminator_logits(real, fake, labels)
             loss_real, loss_fake = self.loss.real(real_logits), self.loss.fake(fake_logits)
-            penalty = tf.constant(0.0)
-            # Every r1_interval-th step, as many times as strong (Karras et al. 2020, section 4.1).
-            if config.r1_weight > 0 and self.step % config.r1_interval == 0:
-                penalty = losses.r1_penalty(lambda images: self.logits(images, labels), real)
-            strength = config.r1_weight * config.r1_interval
+            penalty, strength = self.gradient_penalty(real, labels)
             loss = loss_real + loss_fake + strength * penalty
         gradients = tape.gradient(loss, self.discriminator.trainable_variables)
         self.discriminator_optimizer.apply(gradients, self.discriminator.trainable_variables)
@@ -206,6 +200,25 @@ class GanLoop:
             "r1": penalty,
             "d_gradient_norm": tf.linalg.global_norm(gradients),
         }
+
+    def discriminator_logits(
+        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The discriminator's logits of real images and of fakes, float32 [N] each."""
+        logits = self.logits(tf.concat([real, fake], 0), tf.concat([labels, labels], 0))
+        return tuple(tf.split(logits, 2))
+
+    def gradient_penalty(self, real: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, float]:
+        """R1 at `real` and its weight in the loss.
+
+        It is measured at every r1_interval-th step, and is 0 at the others, so it weighs as many
+        times as much (Karras et al. 2020, section 4.1).
+        """
+        config = self.config
+        penalty = tf.constant(0.0)
+        if config.r1_weight > 0 and self.step % config.r1_interval == 0:
+            penalty = losses.r1_penalty(lambda images: self.logits(images, labels), real)
+        return penalty, config.r1_weight * config.r1_interval
 
     def augment(self, images: tf.Tensor, stream: int) -> tf.Tensor:
         """Some of the images shifted; each `stream` of a step has random numbers of its own."""
@@ -237,8 +250,7 @@ class GanLoop:
             max_index=np.int64(count - 1),
             rounds=4,
         )
-        images = to_floats(tf.cast(tf.gather(self.images, order), tf.float32))
-        return images, tf.gather(self.labels, order)
+        return tf.gather(self.images, order), tf.gather(self.labels, order)
 
     def latent_batch(self) -> tf.Tensor:
         """The step's latents, float32 [batch_size, latent_dim]."""
@@ -275,7 +287,8 @@ class GanLoop:
             before([latents[i : i + 500], self.labels[i : min(i + 500, count)]], training=False)
             for i in range(0, count, 500)
         ]
-        layer.fit(tf.concat(fakes, 0).numpy(), self.images.numpy())
+        parts = np.array_split(self.images.numpy(), 1 + self.images.shape[0] // 10_000)
+        layer.fit(tf.concat(fakes, 0).numpy(), np.concatenate([to_uint8(part) for part in parts]))
 
     def generate(self, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The averaged generator's images, float32 [N, 28, 28, 1] in [-1, 1]."""

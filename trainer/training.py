@@ -86,7 +86,7 @@ def train(
     """Trains a GAN, from its newest checkpoint where there is one.
 
     Args:
-      images: uint8 [N, 28, 28, 1].
+      images: float32 [N, 28, 28, 1] in [-1, 1], as Transform gives them.
       labels: int [N], each in 0..num_classes-1.
       config: settings.
       num_classes: number of labels.
@@ -238,10 +238,13 @@ def _make_steps(
 
 
 def _check_data(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
-    if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE or not len(images):
+    if images.dtype != np.float32 or images.shape[1:] != IMAGE_SHAPE or not len(images):
         raise ValueError(
-            f"images must be uint8 [N, 28, 28, 1], got {images.dtype} {list(images.shape)}"
+            f"images must be float32 [N, 28, 28, 1], got {images.dtype} {list(images.shape)}"
         )
+    lowest, highest = images.min(), images.max()
+    if not (lowest >= -1.00001 and highest <= 1.00001):  # NaN fails too
+        raise ValueError(f"images must lie in [-1, 1], got {lowest:g} to {highest:g}")
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             f"labels must be integers [{len(images)}], got {labels.dtype} {list(labels.shape)}"

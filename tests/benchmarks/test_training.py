@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import ceiling, training
 from benchmarks.contenders import CONTENDERS
+from common.images import to_floats
 from tests.trainer.conftest import TINY
 from trainer.train_loop import GanLoop
 from trainer.training_config import make_config
@@ -19,6 +20,12 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return images, np.arange(60, dtype=np.int64) % 4
 
 
+def tiny_loop(data) -> GanLoop:
+    """8 images per batch, 8 channels."""
+    images, labels = data
+    return GanLoop(to_floats(images.astype(np.float32)), labels, make_config(**TINY), 4, 0)
+
+
 def result(name, seed=0, **marks):
     return {
         "name": name,
@@ -27,7 +34,12 @@ def result(name, seed=0, **marks):
         "discriminator_parameters": 2000,
         "images_per_second": 1500.0,
         "marks": [
-            {"mark": float(mark[1:]), "minutes": float(mark[1:]), "fid_ratio": value, "cas": 0.9}
+            {
+                "mark": float(mark[1:]),
+                "minutes": float(mark[1:]),
+                "relative_fid": {"classifier": value, "pooled": value / 2},
+                "cas": 0.9,
+            }
             for mark, value in marks.items()
         ],
     }
@@ -51,15 +63,15 @@ def test_a_mark_that_was_missed_by_far_says_when_it_was():
     assert "(at 4.30 min)" in training.table([late])
 
 
-def test_the_verdict_sets_us_beside_the_naive_recipe_at_both_lengths():
+def test_the_verdict_sets_us_beside_the_naive_recipe_by_every_extractor_at_both_lengths():
     results = [
         result("ours", m4=3.0, m10=1.5),
         result("ours_short", m4=2.2),
         result("naive_r1", m4=23.0, m10=2.5),
     ]
     short, long = training.verdict(results, 10.0).splitlines()
-    assert "shorter run, 4 min: 2.2, 0.88 of" in short and "(2.5)" in short
-    assert "10 min: 1.5, 0.60 of" in long
+    assert "shorter run, 4 min" in short and "0.88 (classifier), 0.88 (pooled)" in short
+    assert "10 min" in long and "0.60 (classifier), 0.60 (pooled)" in long
 
 
 def test_our_run_ends_when_its_minutes_do_though_the_machine_becomes_slower(data, monkeypatch):
@@ -101,7 +113,7 @@ def test_the_naive_recipe_has_the_size_that_it_was_measured_with(data):
 
 
 def test_the_ceiling_counts_every_kernel_of_a_step(data):
-    loop = GanLoop(*data, make_config(**TINY), 4, 0)  # 8 images a batch, 8 channels
+    loop = tiny_loop(data)
     works = {work.name: work for work in ceiling.works_of(loop)}
     up = works["G, up_14x14"]
     assert up.passes == ceiling.PASSES
@@ -116,7 +128,7 @@ def test_the_ceiling_counts_every_kernel_of_a_step(data):
 def test_each_kernel_gives_what_its_layer_or_gradient_has_the_shape_of(data, which):
     import tensorflow as tf
 
-    loop = GanLoop(*data, make_config(**TINY), 4, 0)
+    loop = tiny_loop(data)
     for work in ceiling.works_of(loop):
         operation, arguments = work.kernel(which, tf.float32)
         expected = {

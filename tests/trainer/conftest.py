@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from common.images import to_floats
 from trainer.training_config import TrainingConfig, make_config
 
 TINY = {
@@ -40,7 +41,7 @@ def tiny_config() -> TrainingConfig:
 
 
 @pytest.fixture(scope="session")
-def tiny_data() -> tuple[np.ndarray, np.ndarray]:
+def tiny_levels() -> tuple[np.ndarray, np.ndarray]:
     """Bright squares, one corner per class: uint8 [60, 28, 28, 1] and int64 [60]."""
     labels = np.arange(60, dtype=np.int64) % CLASSES
     images = np.random.default_rng(0).integers(0, 40, [60, 28, 28, 1], dtype=np.uint8)
@@ -48,6 +49,13 @@ def tiny_data() -> tuple[np.ndarray, np.ndarray]:
         row, column = 14 * (label // 2), 14 * (label % 2)
         image[row : row + 14, column : column + 14] += 200
     return images, labels
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_levels) -> tuple[np.ndarray, np.ndarray]:
+    """The same as the networks take them: float32 in [-1, 1]."""
+    images, labels = tiny_levels
+    return to_floats(images.astype(np.float32)), labels
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def exported(tiny_run, tiny_config, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unconditional(tmp_path_factory):
-    """The same of an untrained dcgan: unconditional, latents uniform on [-1, 1]."""
+    """The same of an untrained dcgan: no labels, latents uniform on [-1, 1]."""
     config = make_config(**TINY_OF["dcgan"])
     architecture = LOOPS["dcgan"].architecture
     generator = float32_generator(config, 4, architecture)
@@ -189,9 +189,10 @@ def test_generate_draws_from_the_latents_that_the_contract_names(unconditional):
     np.testing.assert_allclose(image, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("label", [0, 3, -2, 4])
-@pytest.mark.parametrize("name", ["serving_default", "generate", "generate_png"])
-def test_an_unconditional_generator_refuses_every_wish_and_says_why(unconditional, name, label):
+@pytest.mark.parametrize(
+    ("name", "label"), [("serving_default", 0), ("generate", 3), ("generate_png", -2)]
+)
+def test_an_unconditional_generator_refuses_every_label_and_says_why(unconditional, name, label):
     signatures, contract, _, _ = unconditional
     first = {"seed": [1, 2]}
     if name == "serving_default":

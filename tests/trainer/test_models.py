@@ -6,8 +6,7 @@ from trainer import models
 from trainer.training_config import make_config
 
 
-@pytest.mark.parametrize("num_classes", [2, 345])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("num_classes", "precision"), [(2, "float32"), (345, "bfloat16")])
 def test_networks_take_any_number_of_classes_and_give_float32(tiny_config, num_classes, precision):
     networks = models.build_networks(tiny_config, num_classes, precision)
     latent = np.zeros([3, tiny_config.latent_dim], np.float32)

@@ -8,7 +8,7 @@ import pytest
 
 from report.architecture import draw_network
 from trainer import models
-from trainer.networks import markdown_tables, network_table
+from trainer.networks import network_table
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,6 @@ def test_a_table_says_what_each_layer_is_fed_with(tables):
     assert inputs["image"] == []
     assert inputs["logit"] == ["realness", "projection"]
     assert set(inputs["projection"]) == {"label_embedding", "leaky_features"}
-
-
-def test_a_table_for_people_has_a_row_a_layer(tables):
-    text = markdown_tables({name: table for name, (_, table) in tables.items()})
-    rows = re.findall(r"^\| (\w+) \| \w+ \|", text, re.MULTILINE)
-    names = [row["name"] for _, table in tables.values() for row in table["layers"]]
-    assert [row for row in rows if row != "layer"] == names
-    assert "| projection | Dot | label_embedding, leaky_features |" in text
 
 
 def test_a_picture_shows_each_layer_and_its_parameters():

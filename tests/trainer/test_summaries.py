@@ -77,7 +77,7 @@ def test_the_graph_has_both_networks_from_latent_to_logit(events):
 
 def test_quality_and_reconstruction_are_logged_where_they_are_measured(tiny_data, tmp_path):
     values = iter([3.5, 2.5])
-    train(
+    result = train(
         *tiny_data,
         make_config(**{**TINY_OF["blocks5"], "steps": 4, "eval_interval": 2}),
         CLASSES,
@@ -87,6 +87,7 @@ def test_quality_and_reconstruction_are_logged_where_they_are_measured(tiny_data
         log_dir=tmp_path / "log",
         evaluate=lambda generate: {"fid_20_eval": next(values)},
     )
+    assert [record.get("fid_20_eval") for record in result.history] == [3.5, 2.5]
     events = read(tmp_path / "log")
     assert scalars(events, "quality/fid_20_eval") == {2: 3.5, 4: 2.5}
     assert min(scalars(events, "loss/generator_reconstruction").values()) > 0

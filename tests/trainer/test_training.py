@@ -39,13 +39,11 @@ def run(data, folder, seed=7, model="cdcgan", **changes):
     )
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
-    tiny_run, tiny_data, tmp_path
-):
-    result, _, _ = tiny_run
-    assert_same_weights(run(tiny_data, tmp_path / "same").weights, result.weights)
-    other = run(tiny_data, tmp_path / "other", seed=8)
-    assert any((other.weights[name] != result.weights[name]).any() for name in result.weights)
+def test_another_seed_starts_from_other_weights_and_takes_other_images(tiny_data, tiny_config):
+    a, b = (GanLoop(*tiny_data, tiny_config, CLASSES, seed) for seed in (7, 8))
+    assert np.any(a.network_state()["generator/001/project/kernel"] != b.generator.weights[1])
+    assert np.any(a.real_batch()[0] != b.real_batch()[0])
+    assert np.any(a.latent_batch() != b.latent_batch())
 
 
 def test_a_run_that_goes_on_from_a_checkpoint_ends_like_one_that_never_stopped(
@@ -81,8 +79,10 @@ class Killed(BaseException):
     """All that is in memory is lost, as by kill -9; nothing of ours catches it."""
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("model", TINY_OF)
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [("cdcgan", "bfloat16"), *((name, "float32") for name in TINY_OF if name != "cdcgan")],
+)
 def test_every_model_killed_anywhere_ends_with_the_weights_of_one_that_was_not(
     tiny_data, tmp_path, monkeypatch, model, precision
 ):
@@ -106,50 +106,36 @@ CHILD = """
 import os, pathlib, signal, sys
 import numpy as np
 from tests.trainer.test_training import run
-from trainer.train_loop import GanLoop
 
 folder = pathlib.Path(sys.argv[1])
+replace = os.replace
 
-if sys.argv[2] == "SIGKILL":  # in the middle of writing the second checkpoint
-    replace = os.replace
-    def die(source, target):
-        if "0000000006.ckpt" in os.fspath(target):
-            os.kill(os.getpid(), signal.SIGKILL)
-        replace(source, target)
-    os.replace = die
-else:  # while samples are drawn
-    generate = GanLoop.generate
-    def stop(self, *args):
-        if int(self.step.numpy()) == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return generate(self, *args)
-    GanLoop.generate = stop
+def die(source, target):
+    if "0000000006.ckpt" in os.fspath(target):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
 
+os.replace = die
 with np.load(folder / "data.npz") as data:
     run((data["images"], data["labels"]), folder)
 """
 
 
-@pytest.mark.parametrize(("signal_name", "resumed_step"), [("SIGKILL", 3), ("SIGTERM", 5)])
-def test_a_killed_process_is_resumed_to_the_same_weights(
-    tiny_run, tiny_data, tmp_path, signal_name, resumed_step
+def test_a_process_killed_while_it_writes_a_checkpoint_is_resumed_to_the_same_weights(
+    tiny_run, tiny_data, tmp_path
 ):
     np.savez(tmp_path / "data.npz", images=tiny_data[0], labels=tiny_data[1])
-    command = [sys.executable, "-c", CHILD, str(tmp_path), signal_name]
+    command = [sys.executable, "-c", CHILD, str(tmp_path)]
     child = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)
-    if signal_name == "SIGKILL":
-        assert child.returncode == -signal.SIGKILL
-    else:
-        message = b"TrainingInterrupted: SIGTERM stopped the training at step 5 of 10"
-        assert message in child.stderr
+    assert child.returncode == -signal.SIGKILL
     resumed = run(tiny_data, tmp_path)
-    assert resumed.resumed_step == resumed_step
+    assert resumed.resumed_step == 3
     assert_same_weights(resumed.weights, tiny_run[0].weights)
     assert not list(tmp_path.glob("checkpoints/run/.*"))
 
 
 def test_ctrl_c_writes_a_checkpoint_of_the_last_step_and_says_where(
-    tiny_data, tmp_path, monkeypatch
+    tiny_run, tiny_data, tmp_path, monkeypatch
 ):
     generate = GanLoop.generate
 
@@ -158,10 +144,13 @@ def test_ctrl_c_writes_a_checkpoint_of_the_last_step_and_says_where(
             signal.raise_signal(signal.SIGINT)
         return generate(self, *args)
 
-    monkeypatch.setattr(GanLoop, "generate", interrupt)
-    with pytest.raises(TrainingInterrupted, match="SIGINT stopped the training at step 5 of 10"):
-        run(tiny_data, tmp_path)
-    assert CheckpointStore(tmp_path / "checkpoints", "run").latest().step == 5
+    with monkeypatch.context() as patch:
+        patch.setattr(GanLoop, "generate", interrupt)
+        with pytest.raises(TrainingInterrupted, match="SIGINT stopped the training at step 5 of"):
+            run(tiny_data, tmp_path)
+    resumed = run(tiny_data, tmp_path)
+    assert resumed.resumed_step == 5
+    assert_same_weights(resumed.weights, tiny_run[0].weights)
 
 
 def test_a_stop_takes_effect_at_the_next_step_however_many_were_asked_for(
@@ -184,13 +173,14 @@ def test_a_stop_before_the_first_step_of_a_call_repeats_no_record(tiny_data, tmp
         def run(self, count):
             if int(self.step.numpy()) == 4:  # where a line of history was just written
                 os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(0.5)
+                time.sleep(0.2)
             return super().run(count)
 
     with monkeypatch.context() as patch, pytest.raises(TrainingInterrupted, match="step 4 of 10"):
         patch.setitem(training.LOOPS, "cdcgan", Late)
         run(tiny_data, tmp_path)
-    assert [record["step"] for record in run(tiny_data, tmp_path).history] == [4, 8, 10]
+    (line,) = (tmp_path / "checkpoints" / "run" / "history.jsonl").read_text().splitlines()
+    assert json.loads(line)["step"] == 4
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_losses_and_checkpoint(
@@ -220,11 +210,9 @@ def test_the_records_of_a_run_are_complete(tiny_run):
     with Image.open(out / "training.gif") as animation:
         assert animation.n_frames == 3
     networks = json.loads((out / "networks.json").read_text())
-    tables = (out / "networks.md").read_text()
     for name in ("generator", "discriminator"):
         layers = networks[name]["layers"]
         assert sum(layer["parameters"] for layer in layers) == networks[name]["parameters"]
-        assert f"# {name.capitalize()}: {networks[name]['parameters']:,} parameters" in tables
 
 
 def test_gaussian_mlp_saves_images_every_epoch_and_the_generator_every_tenth(tiny_data, tmp_path):
@@ -245,45 +233,27 @@ def test_gaussian_mlp_saves_images_every_epoch_and_the_generator_every_tenth(tin
     )
 
 
-def test_what_evaluate_returns_enters_the_history(tiny_data, tmp_path, tiny_config):
-    def evaluate(generate):
-        images = generate(np.zeros([2, tiny_config.latent_dim]), np.array([0, 1]))
-        return {"shape": float(images.shape[0])}
-
-    result = train(
-        *tiny_data,
-        make_config(**{**TINY, "steps": 4, "eval_interval": 2}),
-        CLASSES,
-        0,
-        checkpoint_dir=tmp_path,
-        output_dir=tmp_path / "out",
-        evaluate=evaluate,
-    )
-    assert [record.get("shape") for record in result.history] == [2.0, 2.0]
-
-
-def test_initial_weights_are_where_a_run_starts(tiny_run, tiny_data, tiny_config, tmp_path):
-    result, _, _ = tiny_run
-    kwargs = {"checkpoint_dir": tmp_path / "c", "output_dir": tmp_path / "o"}
+def test_a_run_starts_from_the_weights_of_another_one(tiny_run, tiny_data, tmp_path):
+    """Those of version 0.1 too, whose generators have no grey levels."""
+    old = {name: w for name, w in tiny_run[0].weights.items() if "/image/" not in name}
     config = make_config(**{**TINY, "steps": 1, "learning_rate": 1e-12})
-    started = train(*tiny_data, config, CLASSES, 9, initial_weights=result.weights, **kwargs)
-    for name, weight in result.weights.items():
+    folders = {"checkpoint_dir": tmp_path, "output_dir": tmp_path / "out"}
+    started = train(*tiny_data, config, CLASSES, 9, initial_weights=old, **folders)
+    for name, weight in old.items():
         if name.startswith("discriminator/"):
             np.testing.assert_allclose(started.weights[name], weight, atol=1e-6)
-    wide = make_config(**{**TINY, "generator_channels": 9})
-    kwargs["checkpoint_dir"] = tmp_path / "d"
-    with pytest.raises(ValueError, match="belong to other networks"):
-        train(*tiny_data, wide, CLASSES, 9, initial_weights=result.weights, **kwargs)
 
 
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (np.zeros([2, 28, 28, 1], np.float32), np.zeros(2, int), "uint8"),
-        (np.zeros([2, 28, 28], np.uint8), np.zeros(2, int), "28, 28, 1"),
-        (np.zeros([0, 28, 28, 1], np.uint8), np.zeros(0, int), "images must be"),
-        (np.zeros([2, 28, 28, 1], np.uint8), np.zeros(3, int), r"integers \[2\]"),
-        (np.zeros([2, 28, 28, 1], np.uint8), np.array([0, 4]), r"0\.\.3, got 0\.\.4"),
+        (np.zeros([2, 28, 28, 1], np.uint8), np.zeros(2, int), "float32"),
+        (np.zeros([2, 28, 28], np.float32), np.zeros(2, int), "28, 28, 1"),
+        (np.zeros([0, 28, 28, 1], np.float32), np.zeros(0, int), "images must be"),
+        (np.full([2, 28, 28, 1], 255, np.float32), np.zeros(2, int), r"\[-1, 1\], got 255"),
+        (np.full([2, 28, 28, 1], np.nan, np.float32), np.zeros(2, int), r"\[-1, 1\], got nan"),
+        (np.zeros([2, 28, 28, 1], np.float32), np.zeros(3, int), r"integers \[2\]"),
+        (np.zeros([2, 28, 28, 1], np.float32), np.array([0, 4]), r"0\.\.3, got 0\.\.4"),
     ],
 )
 def test_data_that_does_not_fit_is_refused_by_name(tmp_path, images, labels, message):

@@ -26,27 +26,15 @@ class UnconditionalLoop(GanLoop):
         """Adam with a constant learning rate."""
         return keras.optimizers.Adam(rate, beta_1=self.config.beta_1, beta_2=self.config.beta_2)
 
-    def discriminator_step(
-        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Updates the discriminator; returns its losses and the norm of its gradient."""
-        with tf.GradientTape() as tape:
-            real_logits, fake_logits = self.discriminator_logits(real, fake, labels)
-            loss_real, loss_fake = self.loss.real(real_logits), self.loss.fake(fake_logits)
-            loss = loss_real + loss_fake
-        gradients = tape.gradient(loss, self.discriminator.trainable_variables)
-        self.discriminator_optimizer.apply(gradients, self.discriminator.trainable_variables)
-        return {
-            "d_loss_real": loss_real,
-            "d_loss_fake": loss_fake,
-            "d_gradient_norm": tf.linalg.global_norm(gradients),
-        }
-
     def discriminator_logits(
         self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The discriminator's logits of real images and of fakes, float32 [N] each."""
         return self.logits(real, labels), self.logits(fake, labels)
+
+    def gradient_penalty(self, real: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, float]:
+        """None."""
+        return tf.constant(0.0), 0.0
 
     def augment(self, images: tf.Tensor, stream: int) -> tf.Tensor:
         """The images as they are."""
