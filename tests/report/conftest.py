@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import ml_metadata as mlmd
 import numpy as np
@@ -16,6 +17,7 @@ from common.transform_counts import VALUE_BINS
 from common.workspace import Workspace
 from judge import plots
 from lineage.store import open_store
+from report import pages
 from tests.lineage.conftest import writer
 
 CLASSES = 10
@@ -38,10 +40,10 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 FID_INTERVAL = {"relative_fid_interval_low": 1.5, "relative_fid_interval_high": 2.5}
 
 
-@pytest.fixture
-def workspace(tmp_path, digits) -> Workspace:
-    """Three complete runs; the last one pushed version FIRST_VERSION + 2."""
-    space = Workspace.at(tmp_path / "workspace")
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, digits) -> Workspace:
+    """Three complete runs; the last one pushed version FIRST_VERSION + 2. Not to be changed."""
+    space = Workspace.at(tmp_path_factory.mktemp("report") / "workspace")
     space.root.mkdir()
     make_store(space.metadata, RUNS, root=str(space.root))
     store = open_store(space.metadata)
@@ -69,6 +71,18 @@ def workspace(tmp_path, digits) -> Workspace:
             )
     add_details(space, labels)
     return space
+
+
+@pytest.fixture
+def workspace(made, tmp_path) -> Workspace:
+    """The same in a copy that a test may change."""
+    return Workspace.at(shutil.copytree(made.root, tmp_path / "workspace"))
+
+
+@pytest.fixture(scope="session")
+def built(made) -> pathlib.Path:
+    """The report on it."""
+    return pages.build(made)
 
 
 def add_details(space: Workspace, labels: np.ndarray) -> None:

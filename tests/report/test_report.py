@@ -1,5 +1,6 @@
 """The report of a whole workspace, of an incomplete one, and of two runs; in a real browser."""
 
+import json
 import os
 import pathlib
 import re
@@ -33,19 +34,17 @@ def section(page: pathlib.Path, name: str) -> str:
     return found[0]
 
 
-def test_every_section_has_something_to_show(workspace):
-    page = pages.build(workspace)
-    assert page == workspace.report
+def test_every_section_has_something_to_show(made, built):
+    assert built == made.report
     for name in SECTIONS:
-        assert "Nothing to show" not in section(page, name), name
-        assert 'class="note"' not in section(page, name), name
+        assert "Nothing to show" not in section(built, name), name
+        assert 'class="note"' not in section(built, name), name
 
 
-def test_the_verdict_comes_first_with_reason_figures_interval_and_data(workspace):
-    page = pages.build(workspace)
-    content = page.read_text()
+def test_the_verdict_comes_first_with_reason_figures_interval_and_data(built):
+    content = built.read_text()
     assert content.index('id="verdict"') < content.index('id="history"')
-    verdict = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section(page, "verdict")))
+    verdict = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section(built, "verdict")))
     assert f"Blessed, version {FIRST_VERSION + 2}" in verdict
     assert "FID is low enough" in verdict
     assert "2.00 to 3.00" in verdict  # the interval of relative FID
@@ -53,23 +52,23 @@ def test_the_verdict_comes_first_with_reason_figures_interval_and_data(workspace
     assert f"Served version {FIRST_VERSION + 2}" in verdict
 
 
-def test_the_history_shows_every_fid_with_its_interval(workspace):
-    history = section(pages.build(workspace), "history")
+def test_the_history_shows_every_fid_with_its_interval(built):
+    history = section(built, "history")
     table = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", history))
     assert table.count("(1.5 to 2.5)") == 3
     # The drawing has it too.
     assert "blessed, pushed, interval 1.5 to 2.5" in history
 
 
-def test_what_was_measured_while_training_is_drawn(workspace):
-    training = section(pages.build(workspace), "training")
+def test_what_was_measured_while_training_is_drawn(built):
+    training = section(built, "training")
     assert "FID while training (fid_2000_eval)" in training
     assert "nearest real image of the batch" in training
     assert "conditional accuracy" not in training  # it was not measured
 
 
-def test_nothing_is_loaded_from_elsewhere(workspace):
-    content = pages.build(workspace).read_text()
+def test_nothing_is_loaded_from_elsewhere(built):
+    content = built.read_text()
     loaded = re.findall(r'src="([^"]*)"', content)
     assert loaded
     assert all(address.startswith("data:") for address in loaded)
@@ -78,8 +77,8 @@ def test_nothing_is_loaded_from_elsewhere(workspace):
     assert "default-src 'none'" in content
 
 
-def test_what_others_wrote_cannot_become_markup(workspace):
-    content = pages.build(workspace).read_text()
+def test_what_others_wrote_cannot_become_markup(built):
+    content = built.read_text()
     assert "recall is &lt;b&gt;too&lt;/b&gt; low" in content
 
 
@@ -138,8 +137,8 @@ def test_an_old_page_stays_whole_when_a_new_one_cannot_be_written(workspace, mon
     assert [path.name for path in page.parent.iterdir()] == [page.name]
 
 
-def test_two_runs_stand_side_by_side_and_the_better_figure_is_named(workspace):
-    page = pages.compare(workspace, "run-00000", f"version:{FIRST_VERSION + 2}")
+def test_two_runs_stand_side_by_side_and_the_better_figure_is_named(made):
+    page = pages.compare(made, "run-00000", f"version:{FIRST_VERSION + 2}")
     text = text_of(page)
     assert page.name == "compare.html"
     assert "A: run-00000" in text and "B: run-00002" in text
@@ -147,13 +146,21 @@ def test_two_runs_stand_side_by_side_and_the_better_figure_is_named(workspace):
     assert "relative_fid 2.5 1.5 cas" in text  # neither is better: the intervals meet
     assert re.search(r"seed 0 2", text)
     with pytest.raises(LookupError, match="no run 'nonsense'"):
-        pages.compare(workspace, "run-00000", "nonsense")
+        pages.compare(made, "run-00000", "nonsense")
 
 
-def test_the_command_prints_where_the_page_is(workspace):
-    result = CliRunner().invoke(command, ["--workspace", str(workspace.root), "--json"])
-    assert result.exit_code == 0
-    assert str(workspace.report) in result.output
+def test_the_command_prints_where_the_page_is_and_needs_no_tensorflow(workspace):
+    program = (
+        "import sys\n"
+        "from pipeline.commands.report import report\n"
+        "assert 'jinja2' not in sys.modules\n"
+        f"report(['--workspace', {str(workspace.root)!r}, '--json'], standalone_mode=False)\n"
+        "assert not {'tensorflow', 'tfx', 'keras'} & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert json.loads(done.stdout) == {"report": str(workspace.report)}
     result = CliRunner().invoke(
         command, ["--workspace", str(workspace.root), "--compare", "run-00000", "nonsense"]
     )
@@ -161,24 +168,13 @@ def test_the_command_prints_where_the_page_is(workspace):
     assert "there is no run 'nonsense'" in result.output
 
 
-def test_it_needs_no_tensorflow(workspace):
-    program = (
-        "import sys\n"
-        "from pipeline.commands.report import report\n"
-        "assert 'jinja2' not in sys.modules\n"
-        f"report(['--workspace', {str(workspace.root)!r}], standalone_mode=False)\n"
-        "assert not {'tensorflow', 'tfx', 'keras'} & set(sys.modules)\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
-
-
 # --- in a browser
 
 
 @pytest.fixture
-def open_page(browser, workspace):
+def open_page(browser, built):
     """Opens the report; every message of the console and every request outside fails the test."""
-    address = pages.build(workspace).as_uri()
+    address = built.as_uri()
     complaints: list[str] = []
 
     def opened(**options):
@@ -196,8 +192,7 @@ def open_page(browser, workspace):
     assert complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
 def test_it_renders_at_every_width_and_in_both_schemes(open_page, scheme, width):
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
     for name in SECTIONS:
@@ -309,18 +304,17 @@ def test_it_prints_on_a4(open_page, tmp_path):
     page.pdf(path=str(path), format="A4", print_background=True)
     content = path.read_bytes()
     assert content.startswith(b"%PDF-")
-    pages = len(re.findall(rb"/Type\s*/Page\b", content))
-    assert 3 <= pages <= 40
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 40
     # A4 in points.
     assert re.search(rb"/MediaBox\s*\[0 0 59[45][.\d]* 84[12]", content)
 
 
-def test_two_runs_side_by_side_render_too(browser, workspace):
+def test_two_runs_side_by_side_render_too(browser, made):
     page = browser.new_page(viewport={"width": 360, "height": 800})
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(pages.compare(workspace, "run-00000", "run-00002").as_uri())
+    page.goto(pages.compare(made, "run-00000", "run-00002").as_uri())
     assert page.locator("svg.chart").count() >= 3
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert complaints == []
