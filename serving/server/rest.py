@@ -1,5 +1,7 @@
 """The REST API: TF Serving's paths, forms and error bodies on Starlette."""
 
+import asyncio
+import concurrent.futures
 import inspect
 import json
 import logging
@@ -10,8 +12,6 @@ import urllib.parse
 import zlib
 from collections.abc import Callable, Sequence
 
-import anyio
-import anyio.to_thread
 import uvicorn
 from google.protobuf import json_format, message
 from starlette.applications import Starlette
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 # before its clients do resets those that are about to ask again.
 KEEP_ALIVE = 75
 _DIGITS_OF_A_VERSION = 19
-METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 _PREDICTION = re.compile(
     r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)",
     re.IGNORECASE | re.ASCII,
@@ -71,16 +70,11 @@ def make_app(
       core: the models.
       threads: requests worked on at once.
       prometheus_path: where the metrics are, None for nowhere.
-      extra_routes: more pages; they come first, so none may begin with /v1/.
+      extra_routes: more pages; none may begin with /v1/.
     """
-    # Made on first use: it belongs to the event loop that it is used in.
-    limiters: list[anyio.CapacityLimiter] = []
+    pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rest")
 
     async def api(request: Request) -> Response:
-        if not limiters:
-            limiters.append(anyio.CapacityLimiter(threads))
-        if not request.url.path.lower().startswith("/v1/"):
-            raise HTTPException(404)
         cors = _CORS if core.flags.rest_api_enable_cors_support else {}
         if request.method == "OPTIONS" and cors:
             return Response(headers=cors)
@@ -88,8 +82,8 @@ def make_app(
             body = await _read_body(request, core.flags.max_request_bytes)
             # The path as it was sent: a name may hold an escaped slash.
             path = request.scope["raw_path"].decode("latin-1").partition("?")[0]
-            content = await anyio.to_thread.run_sync(
-                handle, core, request.method, path, body, limiter=limiters[0]
+            content = await asyncio.get_running_loop().run_in_executor(
+                pool, handle, core, request.method, path, body
             )
             return Response(content, 200, cors, "application/json")
         except ServingError as error:
@@ -110,9 +104,7 @@ def make_app(
     routes = list(extra_routes)
     if prometheus_path is not None:
         routes.append(Route(prometheus_path, metrics, methods=["GET"]))
-    # Last, and for every path: TF Serving's ignore case, which a route's pattern can't.
-    routes.append(Route("/{path:path}", api, methods=METHODS))
-    app = Starlette(routes=routes, exception_handlers={404: elsewhere, 405: elsewhere})
+    pages = Starlette(routes=routes, exception_handlers={404: elsewhere, 405: elsewhere})
 
     async def answer(scope, receive, send) -> None:
         if not scope["path"].startswith("/"):
@@ -120,7 +112,12 @@ def make_app(
             uri = urllib.parse.urlsplit(scope["raw_path"].decode("latin-1"))
             scope = {**scope, "raw_path": (uri.path or "/").encode("latin-1")}
             scope["path"] = urllib.parse.unquote(uri.path) or "/"
-        await app(scope, receive, send)
+        # TF Serving's paths ignore case, which a route can't. Starlette's way through its layers
+        # would cost a request as much as all of `api` does.
+        if scope["path"].lower().startswith("/v1/"):
+            await (await api(Request(scope, receive)))(scope, receive, send)
+        else:
+            await pages(scope, receive, send)
 
     return answer
 
