@@ -10,9 +10,9 @@ results are printed as Markdown for benchmarks/README.md:
    does falls on all of them.
 2. Digits/s and latency where many clients ask for one digit each, with and without batching, over
    gRPC and REST. Two servers take turns of a few seconds each.
-3. A load of mixed requests from many clients while versions are pushed, rolled back and removed:
-   every answer is compared with what the models give in process; the server's memory is read
-   all the while, after a tenth of the requests that do not count.
+3. A load of mixed requests from many clients while versions are pushed, labelled, rolled back and
+   removed: every answer is compared with what the models give in process; the server's memory is
+   read all the while, after a tenth of the requests that do not count.
 4. Mutated requests: JSON, protobuf messages, bytes on a socket.
 
 `--model` takes an exported generator; without it a fresh one with the default's networks is made,
@@ -111,7 +111,7 @@ def print_latencies(rows: list[dict]) -> None:
 
 def clients_of_one(
     servers: dict[str, process.Server], clients: int, turns: int, seconds: float
-) -> dict[tuple[str, str], list[list[float]]]:
+) -> dict[tuple[str, str], list[tuple[list[float], float]]]:
     """Latencies of clients that ask for one digit after the other, each turn on every server.
 
     Args:
@@ -121,17 +121,18 @@ def clients_of_one(
       seconds: how long a turn takes.
 
     Returns:
-      For each way and protocol, the seconds of each request, turn by turn.
+      For each way and protocol, turn by turn, the seconds of each request and the processor time
+      of the server, seconds.
     """
     asks = {"gRPC": _ask_grpc, "REST": _ask_rest}
     found = {(way, protocol): [] for way in servers for protocol in asks}
     for turn in range(turns + 1):
         for (way, protocol), times in found.items():
             length = seconds if turn else 1.0  # the first turn warms up
-            end = time.perf_counter() + length
+            begun, end = processor_seconds(servers[way]), time.perf_counter() + length
             latencies = asyncio.run(asks[protocol](servers[way], clients, end))
             if turn:
-                times.append(latencies)
+                times.append((latencies, processor_seconds(servers[way]) - begun))
     return found
 
 
@@ -193,24 +194,26 @@ async def _take_turns(clients: int, end: float, ask) -> list[float]:
 
 
 def print_clients_of_one(
-    found: dict[tuple[str, str], list[list[float]]], clients: int, seconds: float
+    found: dict[tuple[str, str], list[tuple[list[float], float]]], clients: int, seconds: float
 ) -> None:
     """A table in Markdown; the ratio is the median of the ratios of each turn."""
     print(
         f"\n| one digit each, {clients} clients | protocol | digits/s | p50 ms | p99 ms | "
-        "digits/s over no batching |\n| --- | --- | ---: | ---: | ---: | ---: |"
+        "server's CPU ms for each | digits/s over no batching |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
     )
     for (way, protocol), turns in found.items():
         ratios = [
             len(turn) / max(1, len(plain))
-            for turn, plain in zip(turns, found["no batching", protocol], strict=True)
+            for (turn, _), (plain, _) in zip(turns, found["no batching", protocol], strict=True)
         ]
-        times = [t for turn in turns for t in turn]
-        rate = np.median([len(turn) for turn in turns]) / seconds
+        times = [t for turn, _ in turns for t in turn]
+        cpu = 1e3 * sum(spent for _, spent in turns) / len(times)
+        rate = np.median([len(turn) for turn, _ in turns]) / seconds
         middle, high = np.percentile(times, [50, 99])
         print(
             f"| {way} | {protocol} | {rate:,.0f} | {middle * 1e3:.1f} | {high * 1e3:.1f} "
-            f"| {np.median(ratios):.2f} |"
+            f"| {cpu:.2f} | {np.median(ratios):.2f} |"
         )
 
 
@@ -225,7 +228,7 @@ class LoadResult:
       requests: answers and failures together.
       failed: what went wrong, as text.
       wrong: answers that no served version gives.
-      changes: versions pushed, rolled back and removed meanwhile.
+      changes: versions pushed, labelled, rolled back and removed meanwhile.
       seconds: from the first to the last request.
       answered: requests by the version's model that answered.
     """
@@ -350,7 +353,7 @@ def run_load(
             staged = base_path / f".tmp-{version}"
             shutil.copytree(models[version % len(models)], staged)
             os.rename(staged, base_path / str(version))
-            changes += 1
+            changes += 1 + _label(grpc_url, base_path, version - 1)
             if done.wait(pause):
                 return
             there = sorted(int(p.name) for p in base_path.iterdir() if p.name.isdigit())
@@ -375,6 +378,33 @@ def run_load(
     done.set()
     changer.join()
     return LoadResult(taken, failed, wrong, changes, seconds, answered)
+
+
+def _label(grpc_url: str, base_path: pathlib.Path, version: int) -> bool:
+    """Points the label `stable` at a version by a reload; whether the server took it over."""
+    import grpc
+    from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+
+    request = model_management_pb2.ReloadConfigRequest()
+    config = request.config.model_config_list.config.add(
+        name=MODEL, base_path=os.path.abspath(base_path), model_platform="tensorflow"
+    )
+    config.version_labels["stable"] = version
+    with grpc.insecure_channel(grpc_url.removeprefix("grpc://")) as channel:
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        try:
+            models.HandleReloadConfigRequest(request, timeout=60)
+        except grpc.RpcError as error:
+            # A label can name a version that is loaded, and this one may have left.
+            assert error.code() is grpc.StatusCode.FAILED_PRECONDITION, error
+            return False
+    return True
+
+
+def processor_seconds(server: process.Server) -> float:
+    """Processor time that the server's process has taken so far, all threads."""
+    fields = pathlib.Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mib(server: process.Server) -> float:
@@ -534,13 +564,18 @@ def _mutation_part(server: process.Server, count: int) -> None:
 
     running = Running(server.grpc_port, server.rest_port)
     generator = random.Random(0)
+    fuzz.mutate_rest(running, generator, count // 20)
+    before = memory_mib(server)
     begun = time.perf_counter()
     fuzz.mutate_rest(running, generator, count // 2)
     fuzz.mutate_grpc(running, generator, count * 4 // 10)
     fuzz.mutate_http(running, generator, count // 10)
     running.close()
     seconds = time.perf_counter() - begun
-    print(f"\n{count:,} mutated requests in {seconds:.0f} s: the server stayed up and right")
+    print(
+        f"\n{count:,} mutated requests in {seconds:.0f} s: the server stayed up and right; "
+        f"memory {before:.0f} MiB before, {memory_mib(server):.0f} MiB after"
+    )
 
 
 if __name__ == "__main__":

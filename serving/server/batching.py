@@ -14,8 +14,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -30,21 +29,8 @@ from serving.server.errors import (
 log = logging.getLogger(__name__)
 
 
-class Model(Protocol):
-    """What is run: an `Engine`, or a stand-in for one."""
-
-    signatures: Mapping
-
-    def run(
-        self,
-        feeds: Mapping[str, np.ndarray],
-        fetches: Sequence[str],
-        timeout: float | None = None,
-    ) -> list[np.ndarray]:
-        """Computes tensors, as `Engine.run` does."""
-
-    def close(self) -> None:
-        """Gives back the memory."""
+# Computes tensors: arrays by tensor name, names of what to compute, seconds -> one array for each.
+Compute = Callable[[Mapping[str, np.ndarray], Sequence[str], float | None], list[np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +136,8 @@ class _Task:
 
 
 class _Batch:
-    def __init__(self, model: Model, fetches: Sequence[str]):
-        self.model = model
+    def __init__(self, compute: Compute, fetches: Sequence[str]):
+        self.compute = compute
         self.fetches = fetches
         self.tasks: list[_Task] = []
         self.rows = 0
@@ -165,7 +151,7 @@ class BatchScheduler:
         """Starts the threads."""
         self.parameters = parameters
         self._changed = threading.Condition()
-        # By model, inputs and outputs; one that is empty is removed.
+        # By computation, inputs and outputs; one that is empty is removed.
         self._queues: dict[tuple, collections.deque[_Batch]] = {}
         self._stopping = False
         self._threads = [
@@ -177,15 +163,15 @@ class BatchScheduler:
 
     def run(
         self,
-        model: Model,
+        compute: Compute,
         feeds: Mapping[str, np.ndarray],
         fetches: Sequence[str],
         timeout: float | None = None,
     ) -> list[np.ndarray]:
-        """Computes tensors together with other requests; waits for them.
+        """Computes tensors together with other requests for the same; waits for them.
 
         Args:
-          model: what to run.
+          compute: what is called with the rows of several requests.
           feeds: arrays by tensor name, all with the same first dimension.
           fetches: names of the tensors to compute.
           timeout: seconds, None for no limit.
@@ -196,14 +182,14 @@ class BatchScheduler:
         Raises:
           ServingError: INVALID_ARGUMENT for arrays that make no batch; UNAVAILABLE where the queue
             is full; RESOURCE_EXHAUSTED where the time was up before a thread was free; else what
-            the model says.
+            `compute` raises.
         """
         rows = self._rows(feeds)
         if not rows:  # a batch of nothing
-            return model.run(feeds, fetches, timeout)
+            return compute(feeds, fetches, timeout)
         shapes = tuple((name, a.dtype, a.shape[1:]) for name, a in sorted(feeds.items()))
-        key = (id(model), shapes, tuple(fetches))
-        tasks = self._submit(key, _Batch(model, fetches), feeds, rows, timeout)
+        key = (compute, shapes, tuple(fetches))
+        tasks = self._submit(key, feeds, rows, timeout)
         parts = [task.wait() for task in tasks]
         if len(parts) == 1:
             return parts[0]
@@ -237,7 +223,6 @@ class BatchScheduler:
     def _submit(
         self,
         key: tuple,
-        fresh: _Batch,
         feeds: Mapping[str, np.ndarray],
         rows: int,
         timeout: float | None,
@@ -270,7 +255,7 @@ class BatchScheduler:
                 task = _Task(part, size, timeout)
                 tasks.append(task)
                 if i or not free:
-                    queue.append(_Batch(fresh.model, fresh.fetches))
+                    queue.append(_Batch(key[0], list(key[2])))
                 batch = queue[-1]
                 batch.tasks.append(task)
                 batch.rows += size
@@ -356,7 +341,7 @@ class BatchScheduler:
             feeds[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
         deadlines = [task.deadline for task in tasks]
         timeout = None if None in deadlines else max(deadlines) - time.monotonic()
-        outputs = batch.model.run(feeds, batch.fetches, timeout)
+        outputs = batch.compute(feeds, batch.fetches, timeout)
         for output in outputs:
             if not output.ndim:
                 raise failed_precondition("Batched output tensor has 0 dimensions")
@@ -380,30 +365,3 @@ def _as_serving_error(error: Exception) -> ServingError:
         return ServingError(Code.RESOURCE_EXHAUSTED, message)
     log.error("a batch failed: %s: %s", type(error).__name__, error)
     return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-
-
-class BatchedModel:
-    """A model whose runs go through a scheduler.
-
-    Attributes:
-      signatures: the model's.
-    """
-
-    def __init__(self, model: Model, scheduler: BatchScheduler):
-        """Puts the scheduler in front of the model."""
-        self.signatures = model.signatures
-        self._model = model
-        self._scheduler = scheduler
-
-    def run(
-        self,
-        feeds: Mapping[str, np.ndarray],
-        fetches: Sequence[str],
-        timeout: float | None = None,
-    ) -> list[np.ndarray]:
-        """Computes tensors, together with other requests; see `BatchScheduler.run`."""
-        return self._scheduler.run(self._model, feeds, fetches, timeout)
-
-    def close(self) -> None:
-        """Gives back the model's memory."""
-        self._model.close()

@@ -41,15 +41,13 @@ class Handle:
 
     name: str
     version: int
-    engine: batching.Model
+    engine: Engine
 
 
 class _ServedModel:
     """A loaded version and its entry among the metrics."""
 
-    def __init__(
-        self, engine: batching.Model, metrics: Metrics, labels: tuple[str, str, str] | None
-    ):
+    def __init__(self, engine: Engine, metrics: Metrics, labels: tuple[str, str, str] | None):
         self.engine = engine
         self._metrics = metrics
         self._labels = labels
@@ -124,9 +122,8 @@ class Core:
                 flags.tensorflow_inter_op_parallelism or flags.tensorflow_session_parallelism
             ),
             max_rows=flags.max_batch_rows,
+            scheduler=self._scheduler,
         )
-        if self._scheduler is not None:
-            engine = batching.BatchedModel(engine, self._scheduler)
         try:
             if flags.enable_model_warmup:
                 self._warm_up(engine, path)
@@ -139,7 +136,7 @@ class Core:
             labels = (name, str(version), uuid)
         return _ServedModel(engine, self.metrics, labels)
 
-    def _warm_up(self, engine: batching.Model, path: str) -> None:
+    def _warm_up(self, engine: Engine, path: str) -> None:
         started, status = time.monotonic(), "OK"
         try:
             iterations = self.flags.num_request_iterations_for_warmup

@@ -15,6 +15,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
+from serving.server.batching import BatchScheduler
 from serving.server.errors import Code, ServingError, invalid_argument, not_found
 
 DEFAULT_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
@@ -36,6 +37,7 @@ class Engine:
         intra_op_threads: int = 0,
         inter_op_threads: int = 0,
         max_rows: int = 0,
+        scheduler: BatchScheduler | None = None,
     ):
         """Loads the SavedModel in `model_dir`.
 
@@ -46,6 +48,7 @@ class Engine:
           intra_op_threads: threads inside one operation, 0 for TensorFlow's choice.
           inter_op_threads: operations side by side, 0 for TensorFlow's choice.
           max_rows: refuse inputs whose 0th dimension is larger; 0 for no limit.
+          scheduler: computes requests together that arrive together; None for one by one.
 
         Raises:
           ServingError: NOT_FOUND where there is no SavedModel or not these tags; else what
@@ -57,6 +60,7 @@ class Engine:
                 f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}"
             )
         self._max_rows = max_rows
+        self._scheduler = scheduler
         self._graph = tf.Graph()
         config = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=intra_op_threads,
@@ -90,7 +94,7 @@ class Engine:
             further ones start.
 
         Returns:
-          One array a fetch.
+          One array for each of `fetches`.
 
         Raises:
           ServingError: what TensorFlow says, with its code; DEADLINE_EXCEEDED after `timeout`.
@@ -101,6 +105,13 @@ class Engine:
                     f"input {name} has {array.shape[0]} rows; this server takes at most "
                     f"{self._max_rows} in one request (--max_batch_rows)"
                 )
+        if self._scheduler is not None:
+            return self._scheduler.run(self._compute, feeds, fetches, timeout)
+        return self._compute(feeds, fetches, timeout)
+
+    def _compute(
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout: float | None
+    ) -> list[np.ndarray]:
         options = None
         if timeout is not None:
             milliseconds = max(1, int(timeout * 1000))

@@ -24,8 +24,7 @@ from tensorflow_serving.apis import (
 
 from common.contract import WARMUP_FILE
 from serving.server import tensors
-from serving.server.batching import Model
-from serving.server.engine import DEFAULT_SIGNATURE
+from serving.server.engine import DEFAULT_SIGNATURE, Engine
 from serving.server.errors import (
     Code,
     ServingError,
@@ -44,7 +43,7 @@ REGRESS_METHOD = "tensorflow/serving/regress"
 
 
 def predict(
-    engine: Model,
+    engine: Engine,
     signature_name: str,
     inputs: Mapping[str, np.ndarray],
     output_filter: Sequence[str] = (),
@@ -103,7 +102,7 @@ def predict(
 
 
 def predict_request(
-    engine: Model,
+    engine: Engine,
     request: predict_pb2.PredictRequest,
     max_bytes: int | None = None,
     timeout: float | None = None,
@@ -125,7 +124,7 @@ def _to_array(alias: str, proto, max_bytes: int | None = None) -> np.ndarray:
 
 
 def classify(
-    engine: Model,
+    engine: Engine,
     spec: model_pb2.ModelSpec,
     examples: input_pb2.Input,
     timeout: float | None = None,
@@ -138,7 +137,7 @@ def classify(
 
 
 def regress(
-    engine: Model,
+    engine: Engine,
     spec: model_pb2.ModelSpec,
     examples: input_pb2.Input,
     timeout: float | None = None,
@@ -151,7 +150,7 @@ def regress(
 
 
 def multi_inference(
-    engine: Model,
+    engine: Engine,
     request: inference_pb2.MultiInferenceRequest,
     version: int,
     timeout: float | None = None,
@@ -207,7 +206,7 @@ def example_count(examples: input_pb2.Input) -> int:
 
 
 def _signature(
-    engine: Model, spec: model_pb2.ModelSpec, complaint: str
+    engine: Engine, spec: model_pb2.ModelSpec, complaint: str
 ) -> meta_graph_pb2.SignatureDef:
     name = spec.signature_name or DEFAULT_SIGNATURE
     if name not in engine.signatures:
@@ -246,7 +245,7 @@ def _regress_tensors(signature: meta_graph_pb2.SignatureDef) -> tuple[str, list[
 
 
 def _run_on_examples(
-    engine: Model,
+    engine: Engine,
     examples: input_pb2.Input,
     sources: Sequence[str],
     fetches: Sequence[str],
@@ -331,7 +330,7 @@ def _regression_result(
 # Warm-up.
 
 
-def replay_warmup(engine: Model, model_dir: str, iterations: int = 1) -> int:
+def replay_warmup(engine: Engine, model_dir: str, iterations: int = 1) -> int:
     """Replays the requests that lie beside a model; the first that fails fails the load.
 
     Args:
@@ -371,7 +370,7 @@ def replay_warmup(engine: Model, model_dir: str, iterations: int = 1) -> int:
     return count
 
 
-def _replay(engine: Model, entry: prediction_log_pb2.PredictionLog) -> None:
+def _replay(engine: Engine, entry: prediction_log_pb2.PredictionLog) -> None:
     kind = entry.WhichOneof("log_type")
     if kind is None:
         return  # as in TF Serving

@@ -163,9 +163,8 @@ def server(request, config_file, tmp_path_factory):
     stop_process(process)
 
 
-@pytest.fixture
-def start():
-    """Starts local servers in this process: start(base_path, "--flag=value", ...)."""
+@contextlib.contextmanager
+def _starter():
     with contextlib.ExitStack() as stack:
 
         def starter(base_path, *arguments: str, **options) -> Running:
@@ -190,6 +189,20 @@ def start():
             return running
 
         yield starter
+
+
+@pytest.fixture
+def start():
+    """Starts local servers in this process: start(base_path, "--flag=value", ...)."""
+    with _starter() as starter:
+        yield starter
+
+
+@pytest.fixture(scope="module")
+def limited(digits):
+    """A local server of version 3 that nothing changes, with low limits."""
+    with _starter() as starter:
+        yield starter(digits, "--max_request_bytes=200000", "--max_batch_rows=64")
 
 
 def eventually(check, seconds: float = 20.0):

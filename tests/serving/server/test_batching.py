@@ -18,8 +18,6 @@ from tests.serving.server import saved_models
 class Doubler:
     """y = 2 x; notes the sizes of its runs, refuses 13, waits where it was told to."""
 
-    signatures = ()
-
     def __init__(self):
         self.sizes = []
         self.gate = threading.Event()
@@ -37,9 +35,6 @@ class Doubler:
             return [np.array([x.sum()])]
         return [2 * x]
 
-    def close(self):
-        pass
-
 
 @pytest.fixture
 def make():
@@ -55,7 +50,7 @@ def make():
 
 
 def ask(scheduler, model, *values, fetch="y", timeout=None):
-    (answer,) = scheduler.run(model, {"x": np.array(values, float)}, [fetch], timeout)
+    (answer,) = scheduler.run(model.run, {"x": np.array(values, float)}, [fetch], timeout)
     return answer.tolist()
 
 
@@ -156,7 +151,7 @@ def test_allowed_sizes_are_padded_to(make):
 )
 def test_what_makes_no_batch_is_refused(make, feeds, fetch, code, words):
     with pytest.raises(ServingError, match=words) as caught:
-        make().run(Doubler(), feeds, [fetch])
+        make().run(Doubler().run, feeds, [fetch])
     assert caught.value.code is code
 
 
@@ -248,9 +243,9 @@ def test_a_server_that_batches_gives_each_request_its_digit(start, digits, base_
     running = start(base_path, "--enable_batching", f"--batching_parameters_file={file}")
     sizes = []
     (served,) = running.server.core.manager._models["digits"].servables.values()
-    engine = served.loaded.engine._model
-    inner = engine.run
-    engine.run = lambda feeds, *rest: (
+    engine = served.loaded.engine
+    inner = engine._compute
+    engine._compute = lambda feeds, *rest: (
         sizes.append(len(next(iter(feeds.values())))) or inner(feeds, *rest)
     )
 
