@@ -218,7 +218,9 @@ def _descriptors(server: process.Server) -> int:
 
 
 @contextlib.contextmanager
-def _serving(model: pathlib.Path, parameters: str) -> Iterator[tuple[process.Server, pathlib.Path]]:
+def _serving(
+    model: pathlib.Path, parameters: str, flags: list[str]
+) -> Iterator[tuple[process.Server, pathlib.Path]]:
     with tempfile.TemporaryDirectory() as temporary:
         base_path = pathlib.Path(temporary, MODEL)
         shutil.copytree(model, base_path / "1")

@@ -158,20 +158,6 @@ class GeneratorClient:
             pngs += self.generate_png(inputs["seed"][part], inputs["label"][part])
         return decode_png(pngs)
 
-    def decode(self, latents: np.ndarray, labels: Sequence[int] | int) -> np.ndarray:
-        """Draws from latent vectors of one's own.
-
-        Args:
-          latents: [N, Z] numbers.
-          labels: N classes, or one for all; a class each, not ANY_LABEL.
-
-        Returns:
-          float32 [N, height, width, channels].
-        """
-        latents = np.asarray(latents, np.float32)
-        labels = np.broadcast_to(np.asarray(labels, np.int64), latents.shape[:1])
-        return self.predict({"latent": latents, "label": labels})["image"]
-
     def predict(
         self, inputs: Mapping[str, np.ndarray], signature_name: str = "serving_default"
     ) -> dict[str, np.ndarray]:

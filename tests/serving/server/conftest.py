@@ -199,10 +199,16 @@ def start():
 
 
 @pytest.fixture(scope="module")
-def limited(digits):
-    """A local server of version 3 that nothing changes, with low limits."""
+def start_once():
+    """`start` for servers that the tests of a module share: none of them changes anything."""
     with _starter() as starter:
-        yield starter(digits, "--max_request_bytes=200000", "--max_batch_rows=64")
+        yield starter
+
+
+@pytest.fixture(scope="module")
+def limited(start_once, digits):
+    """A shared server of version 3 with low limits."""
+    return start_once(digits, "--max_request_bytes=200000", "--max_batch_rows=64")
 
 
 def eventually(check, seconds: float = 20.0):

@@ -628,8 +628,7 @@ def test_models_versions_and_labels_can_be_switched(open_page, made, serve, tmp_
 # --- for everyone
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
 def test_it_fits_every_width_and_can_be_read_in_both_schemes(open_page, address, scheme, width):
     tab = open_page(address, color_scheme=scheme, viewport={"width": width, "height": 800})
     for name in SECTIONS:
