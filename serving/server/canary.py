@@ -3,7 +3,7 @@
 `canary.json` among a base path's versions says which version is on trial, which one is stable and
 how many of a hundred requests that name no version the first one gets. `mnist-gan versions canary`
 writes it, the local server follows it; TF Serving ignores it and needs a proxy that shares by label
-(`serving/config/envoy.yaml`). Needs no TensorFlow.
+(`serving/config/envoy.yaml`, `istio.yaml`). Needs no TensorFlow.
 """
 
 import collections

@@ -208,3 +208,22 @@ def test_the_proxy_shares_between_the_two_labels():
     ]
     clusters = {cluster["name"] for cluster in config["static_resources"]["clusters"]}
     assert {route["route"]["cluster"] for route in routes} == clusters
+
+
+def test_istio_has_the_routes_of_the_proxy():
+    config = yaml.safe_load((SERVING / "config" / "envoy.yaml").read_text())
+    (filters,) = config["static_resources"]["listeners"][0]["filter_chains"]
+    route_config = filters["filters"][0]["typed_config"]["route_config"]
+    canary, stable, _ = route_config["virtual_hosts"][0]["routes"]
+    istio = yaml.safe_load((SERVING / "config" / "istio.yaml").read_text())
+    patches = [patch["patch"] for patch in istio["spec"]["configPatches"]]
+    assert {patch["operation"] for patch in patches} == {"INSERT_FIRST"}
+    # The last one that is inserted comes first.
+    for patch, wanted in zip(reversed(patches), (canary, stable), strict=True):
+        assert patch["value"]["match"] == wanted["match"]
+        assert patch["value"]["route"]["prefix_rewrite"] == wanted["route"]["prefix_rewrite"]
+    selector = istio["spec"]["workloadSelector"]["labels"]
+    assert (
+        selector.items()
+        <= resources()["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    )

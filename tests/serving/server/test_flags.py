@@ -10,32 +10,6 @@ from serving.server.main import main
 MODEL = ["--model_base_path=/models/m"]
 
 
-def test_a_command_line_of_tf_serving_is_understood_in_either_form():
-    with_equals = flags.parse(
-        [
-            "--port=8510",
-            "--rest_api_port=8511",
-            "--model_name=digits",
-            "--model_base_path=/models/digits",
-            "--model_config_file_poll_wait_seconds=5",
-            "--allow_version_labels_for_unavailable_models=true",
-            "--grpc_socket_path=/tmp/s",
-        ]
-    )
-    with_spaces = flags.parse(
-        [
-            *("--port", "8510", "--rest_api_port", "8511", "--model_name", "digits"),
-            *("--model_base_path", "/models/digits"),
-            *("--model_config_file_poll_wait_seconds", "5"),
-            *("--allow_version_labels_for_unavailable_models", "true"),
-            *("--grpc_socket_path", "/tmp/s"),
-        ]
-    )
-    assert with_equals == with_spaces
-    assert with_equals.rest_api_port == 8511
-    assert with_equals.allow_version_labels_for_unavailable_models is True
-
-
 @pytest.mark.parametrize(
     "field",
     [f for f in dataclasses.fields(flags.Flags) if f.name != "version"],
@@ -116,9 +90,6 @@ TF_SERVING = (
 def test_every_flag_of_tf_serving_is_there_or_refused():
     known = {field.name for field in dataclasses.fields(flags.Flags)} | set(flags.REFUSED)
     assert set(TF_SERVING) <= known
-
-
-def test_no_flag_is_both_there_and_refused():
     assert not {field.name for field in dataclasses.fields(flags.Flags)} & set(flags.REFUSED)
 
 
