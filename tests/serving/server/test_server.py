@@ -331,13 +331,6 @@ def test_browsers_elsewhere_are_let_in_only_when_asked_for(start, limited, base_
     assert open_to_all.http.options("/v1/models/digits:predict").status_code == 200
 
 
-def test_the_same_seed_gives_the_same_digit_whatever_the_batch(limited):
-    rows = [{"seed": seed, "label": -1} for seed in range(20)]
-    together = limited.predict("digits", {"signature_name": "generate", "instances": rows})
-    alone = limited.predict("digits", {"signature_name": "generate", "instances": rows[13:14]})
-    assert together.json()["predictions"][13] == alone.json()["predictions"][0]
-
-
 def test_a_first_model_that_does_not_load_ends_the_start(base_path):
     (base_path / "1" / "saved_model.pb").unlink()
     grpc_port, rest_port = free_ports(2)

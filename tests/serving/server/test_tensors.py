@@ -177,17 +177,6 @@ def test_what_is_not_a_number_is_written_as_tf_serving_writes_it():
     assert json_tensors.columns({"x": array}) == b'{"outputs":[NaN,Infinity,-Infinity]}'
 
 
-def test_a_lone_output_drops_its_name_and_several_keep_theirs():
-    one = {"y": np.array([1, 2])}
-    two = {"y": np.array([1, 2]), "z": np.array([[3], [4]])}
-    assert json.loads(json_tensors.predictions(one)) == {"predictions": [1, 2]}
-    assert json.loads(json_tensors.columns(one)) == {"outputs": [1, 2]}
-    assert json.loads(json_tensors.predictions(two)) == {
-        "predictions": [{"y": 1, "z": [3]}, {"y": 2, "z": [4]}]
-    }
-    assert json.loads(json_tensors.columns(two)) == {"outputs": {"y": [1, 2], "z": [[3], [4]]}}
-
-
 def test_bytes_are_base64_only_under_names_that_end_in_bytes():
     value = np.array([b"a"], object)
     assert json.loads(json_tensors.columns({"y": value})) == {"outputs": ["a"]}
@@ -204,13 +193,6 @@ def test_bytes_are_base64_only_under_names_that_end_in_bytes():
 def test_rows_need_a_batch(outputs, words):
     with pytest.raises(ServingError, match=words):
         json_tensors.predictions(outputs)
-
-
-def test_an_answer_without_rows_is_an_empty_list():
-    one = {"y": np.zeros((0, 3), np.float32)}
-    assert json_tensors.predictions(one) == b'{"predictions":[]}'
-    two = {**one, "z": np.zeros(0, object)}
-    assert json_tensors.predictions(two) == b'{"predictions":[]}'
 
 
 @pytest.mark.parametrize(
