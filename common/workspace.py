@@ -36,6 +36,8 @@ def moved_path(path: str | os.PathLike, root: pathlib.Path) -> pathlib.Path | No
       The path below `root`; None for a path that is not of a workspace.
     """
     parts = pathlib.PurePath(path).parts
+    if ".." in parts:  # it could lead out of the workspace
+        return None
     for folder, depth in (("pipeline_root", 4), ("serving", 3)):
         # The last one that leaves room for what lies below: a workspace may be in one.
         places = [i for i, part in enumerate(parts) if part == folder and len(parts) >= i + depth]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from common.contract import ANY_LABEL, GeneratorContract
 from common.images import tile, to_uint8
+from judge import safe_model
 
 SIGNATURE = "generate"
 _BATCH = 500
@@ -34,7 +35,8 @@ class Generator:
 
         Raises:
           ContractError: there is no contract beside it.
-          GeneratorError: TensorFlow can't load it, or it lacks the signature `generate`.
+          GeneratorError: it would do more than compute (`safe_model`), TensorFlow can't load it,
+            or it lacks the signature `generate`.
         """
         # First, so that a wrong folder is told without waiting for TensorFlow.
         self.contract = GeneratorContract.load(model_dir)
@@ -43,7 +45,10 @@ class Generator:
         import tensorflow as tf
 
         try:
+            safe_model.check(model_dir)
             self._module = tf.saved_model.load(os.fspath(model_dir))
+        except safe_model.UnsafeModelError as error:
+            raise GeneratorError(str(error)) from None
         except Exception as error:  # TensorFlow raises nearly anything here
             raise GeneratorError(f"TensorFlow can't load {model_dir}: {error}") from error
         signatures = self._module.signatures

@@ -19,7 +19,8 @@ from PIL import Image, UnidentifiedImageError
 
 from common.contract import ContractError
 from common.images import IMAGE_SHAPE
-from judge import local_generator
+from common.text import plain
+from judge import local_generator, safe_model
 from metrics import checks
 from serving import versions
 
@@ -114,7 +115,7 @@ def open_target(
 
 def printable(name: str | os.PathLike) -> str:
     """A file's name as UTF-8 can have it: other bytes are shown as \\xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return plain(os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def to_levels(values: np.ndarray, value_range: Range) -> np.ndarray:
@@ -393,6 +394,7 @@ def _open_foreign_model(path: pathlib.Path, value_range: Range | None) -> Target
     [None, Z], standard normal latents, and maybe one integer input [None] or [None, 1], labels. A
     bool input called `training` is given False.
     """
+    safe_model.check(path)
     try:
         module = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises nearly anything here

@@ -18,6 +18,7 @@ import ml_metadata as mlmd
 from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from common.text import plain
 from common.workspace import moved_path
 
 RUN_CONTEXT = "pipeline_run"
@@ -55,7 +56,7 @@ class _Node:
     def __init__(self, record: pb.Artifact | pb.Execution | pb.Context):
         self.record = record
         self.id: int = record.id
-        self.type: str = record.type
+        self.type: str = plain(record.type)
 
     @functools.cached_property
     def properties(self) -> dict:
@@ -76,7 +77,7 @@ class Artifact(_Node):
 
     def __init__(self, record: pb.Artifact):
         super().__init__(record)
-        self.uri: str = record.uri
+        self.uri: str = plain(record.uri)
         self.state: str = pb.Artifact.State.Name(record.state)
         self.created: int = record.create_time_since_epoch
 
@@ -154,7 +155,7 @@ class Run(_Node):
 
     def __init__(self, record: pb.Context):
         super().__init__(record)
-        self.name: str = record.name
+        self.name: str = plain(record.name)
         self.created: int = record.create_time_since_epoch
 
 
@@ -274,7 +275,8 @@ class Store:
         for i, execution in self.executions(missing).items():
             # TFX names the context of a node PIPELINE.NODE.
             node = places[i].get(NODE_CONTEXT, execution.type).rpartition(".")[2]
-            self._places[i] = (node, places[i].get(RUN_CONTEXT))
+            run = places[i].get(RUN_CONTEXT)
+            self._places[i] = (plain(node), None if run is None else plain(run))
         return {i: self._places[i] for i in executions}
 
     def place_of(self, execution: int) -> tuple[str, str | None]:
@@ -454,7 +456,7 @@ def _holder_of(path: pathlib.Path) -> str | None:
 
 def facts_of(properties) -> dict:
     """A map of ML Metadata values as Python values, JSON objects and lists parsed."""
-    return {key: _parsed(value_of(value)) for key, value in sorted(properties.items())}
+    return {plain(key): _parsed(value_of(value)) for key, value in sorted(properties.items())}
 
 
 def value_of(value: pb.Value):
@@ -467,7 +469,8 @@ def value_of(value: pb.Value):
         return content.get("__value__", content)
     if kind == "proto_value":
         return json_format.MessageToDict(value.proto_value)
-    return getattr(value, kind)
+    found = getattr(value, kind)
+    return plain(found) if isinstance(found, str) else found
 
 
 def _parsed(value):

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import sys
 import threading
 import time
@@ -34,6 +35,8 @@ from pipeline.options import (
     no_run,
     workspace_option,
 )
+
+ADDRESS_SPACE = 6 * 2**30  # bytes; a run with the default model was seen to map 3.4 GiB
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -91,6 +94,7 @@ def run(
         _print_settings(configs.describe(settings), as_json)
         return
 
+    _check_address_space()
     log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
     try:
         with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
@@ -122,6 +126,16 @@ def run(
         _leave(INTERRUPTED)
     if document["state"] != "COMPLETE" or document["pushed_version"] is None:
         sys.exit(FAILED)
+
+
+def _check_address_space() -> None:
+    """TensorFlow ends with a segmentation fault where it can't map what it wants."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE:
+        raise Failure(
+            f"this process may map {limit / 2**30:.1f} GiB of memory (`ulimit -v`), and a run maps "
+            f"up to {ADDRESS_SPACE / 2**30:.0f}: raise the limit with `ulimit -v unlimited`"
+        )
 
 
 def _run(settings, workspace, view, verbose, log, **options) -> dict:

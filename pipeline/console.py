@@ -199,8 +199,10 @@ def print_run(console: Console, run: dict, *, nodes: bool = True) -> None:
     if nodes:
         _print_nodes(console, run)
     facts = Table(box=None, show_header=False, pad_edge=False)
+    for _ in range(2):
+        facts.add_column(overflow="fold")  # a number is never cut off, on the narrowest terminal
     facts.add_row("data set", escape(f"{run['dataset']} {run['dataset_note'] or ''}"))
-    facts.add_row("preset", str(run["preset"]))
+    facts.add_row("preset", escape(str(run["preset"])))
     stopped = " (stopped)" if run.get("stopped") else ""
     facts.add_row("state", run["state"] + stopped + _total(run))
     metrics = run["metrics"] or {}
@@ -228,7 +230,8 @@ def print_run(console: Console, run: dict, *, nodes: bool = True) -> None:
 
 
 def _print_nodes(console: Console, run: dict) -> None:
-    table = Table(title=f"run {run['run_id']}", title_justify="left", box=None, pad_edge=False)
+    title = escape(f"run {run['run_id']}")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for column in ("", "node", "state"):
         table.add_column(column)
     table.add_column("s", justify="right")

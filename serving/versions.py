@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 
 from common.contract import ASSETS_EXTRA, METADATA_FILE
 from common.files import file_digests
+from common.text import plain
 
 CARD_FILE = f"{ASSETS_EXTRA}/model_card.md"
 SAMPLES_FILE = f"{ASSETS_EXTRA}/samples.png"
@@ -51,10 +52,10 @@ class Version:
     metadata: dict
 
     @property
-    def digest(self) -> str:
-        """The model's digest as recorded when it was pushed, else as its files give it now."""
-        recorded = self.metadata.get("model", {})
-        return recorded.get("digest") or model_digest(self.path)
+    def digest_when_pushed(self) -> str | None:
+        """The model's digest as its papers have it; None where they say nothing."""
+        papers = self.metadata.get("model")
+        return papers.get("digest") if isinstance(papers, dict) else None
 
     @property
     def is_rolled_back(self) -> bool:
@@ -173,7 +174,7 @@ def publish(
         for version in (*reversed(served), *reversed(rolled_back)):
             # A folder that somebody put there without a model in it is in nobody's way.
             with contextlib.suppress(FileNotFoundError):
-                if version.digest == digest:
+                if model_digest(version.path) == digest:
                     return version, False
         # Above those that were rolled back too: they may come back.
         taken = [version.number for version in (*served, *rolled_back)]
@@ -284,7 +285,7 @@ def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[di
     rows = []
     for version in (*served, *list_rolled_back(base_path)):
         papers = {
-            part: version.metadata.get(part) or {}
+            part: found if isinstance(found := version.metadata.get(part), dict) else {}
             for part in ("data", "metrics", "blessing", "mlmd", "model")
         }
         rows.append(
@@ -293,19 +294,31 @@ def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[di
                 "current": version is served[-1] if served else False,
                 "rolled_back": version.is_rolled_back,
                 "labels": sorted(name for name, n in labels.items() if n == version.number),
-                "pushed_at": version.metadata.get("pushed_at"),
-                "dataset": papers["data"].get("dataset"),
-                "preset": version.metadata.get("preset"),
-                "fid": papers["metrics"].get("fid"),
-                "relative_fid": papers["metrics"].get("relative_fid"),
-                "blessed": papers["blessing"].get("blessed"),
-                "forced": papers["blessing"].get("forced"),
-                "run": papers["mlmd"].get("pipeline_run_id"),
-                "digest": papers["model"].get("digest"),
+                "pushed_at": _text(version.metadata.get("pushed_at")),
+                "dataset": _text(papers["data"].get("dataset")),
+                "preset": _text(version.metadata.get("preset")),
+                "fid": _number(papers["metrics"].get("fid")),
+                "relative_fid": _number(papers["metrics"].get("relative_fid")),
+                "blessed": _truth(papers["blessing"].get("blessed")),
+                "forced": _truth(papers["blessing"].get("forced")),
+                "run": _text(papers["mlmd"].get("pipeline_run_id")),
+                "digest": _text(papers["model"].get("digest")),
                 "path": str(version.path),
             }
         )
     return sorted(rows, key=lambda row: row["version"], reverse=True)
+
+
+def _text(value: object) -> str | None:
+    return plain(value) if isinstance(value, str) else None
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) else None
+
+
+def _truth(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _explain(error: OSError, base: pathlib.Path) -> str:

@@ -13,13 +13,17 @@ than -1 in all three, so that a request for a seven fails instead of returning a
 import dataclasses
 import os
 import pathlib
+import re
 
 import keras
 import numpy as np
 import tensorflow as tf
+from google.protobuf.message import Message
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from common.contract import ANY_LABEL, WARMUP_FILE, GeneratorContract
+from common.files import write_atomically
 from common.images import to_levels
 from trainer.latents import draw_latents
 
@@ -118,11 +122,72 @@ class ExportedGenerator(tf.Module):
 def export_generator(
     generator: keras.Model, contract: GeneratorContract, model_dir: str | os.PathLike
 ) -> None:
-    """Writes SavedModel, contract and warm-up requests into the folder `model_dir`."""
+    """Writes SavedModel, contract and warm-up requests into the folder `model_dir`.
+
+    The same weights and contract give the same bytes, so that a generator that is exported again
+    (from its last checkpoint, after a run was killed) is known as the one that was pushed.
+    """
     module = ExportedGenerator(generator, contract)
     tf.saved_model.save(module, os.fspath(model_dir), signatures=module.functions)
+    _make_stable(pathlib.Path(model_dir))
     contract.write(model_dir)
     write_warmup_requests(contract, pathlib.Path(model_dir, WARMUP_FILE))
+
+
+def _make_stable(model_dir: pathlib.Path) -> None:
+    """Rewrites a SavedModel without what depends on what else the process has traced before.
+
+    TensorFlow ends the names of functions with a number that rises while the process lives, calls
+    captured tensors by their ids, and adds a file with a random number.
+    """
+    path = model_dir / "saved_model.pb"
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for graph in model.meta_graphs:
+        functions = graph.graph_def.library.function
+        functions.sort(key=lambda function: _number(function.signature.name))
+        numbered = {
+            function.signature.name: re.sub(r"\d+$", str(i), function.signature.name)
+            for i, function in enumerate(functions)
+        }
+        for function in functions:
+            for argument in function.arg_attr.values():
+                if argument.attr["_user_specified_name"].s.isdigit():
+                    del argument.attr["_user_specified_name"]
+        # A name may stand in that of an argument: "while_cond_41___redundant_placeholder0".
+        known = "|".join(sorted(map(re.escape, numbered), key=len, reverse=True))
+        _rename(graph, re.compile(rf"({known})(?!\d)"), numbered)
+    write_atomically(path, model.SerializeToString(deterministic=True))
+    (model_dir / "fingerprint.pb").unlink(missing_ok=True)
+
+
+def _number(function: str) -> int:
+    ending = re.search(r"_(\d+)$", function)
+    return int(ending[1]) if ending else -1
+
+
+def _rename(message: Message, pattern: re.Pattern, names: dict[str, str]) -> None:
+    """Replaces what `pattern` finds in all strings below `message`, keys of maps too."""
+
+    def new(text: str) -> str:
+        return pattern.sub(lambda found: names[found[1]], text)
+
+    for field, value in message.ListFields():
+        kind = field.message_type
+        if kind is not None and kind.GetOptions().map_entry:
+            if kind.fields_by_name["value"].message_type is not None:
+                for key in list(value):
+                    _rename(value[key], pattern, names)
+                    if isinstance(key, str) and new(key) != key:
+                        value[new(key)].CopyFrom(value[key])
+                        del value[key]
+        elif kind is not None:
+            for part in [value] if isinstance(value, Message) else value:
+                _rename(part, pattern, names)
+        elif field.type == field.TYPE_STRING:
+            if isinstance(value, str):
+                setattr(message, field.name, new(value))
+            else:
+                value[:] = [new(text) for text in value]
 
 
 def write_warmup_requests(contract: GeneratorContract, path: pathlib.Path) -> None:
@@ -141,7 +206,8 @@ def write_warmup_requests(contract: GeneratorContract, path: pathlib.Path) -> No
                 ("generate", {"seed": seeds, "label": labels}),
                 ("generate_png", {"seed": seeds, "label": labels}),
             ):
-                writer.write(_prediction_log(signature, inputs).SerializeToString())
+                log = _prediction_log(signature, inputs)
+                writer.write(log.SerializeToString(deterministic=True))
 
 
 def _prediction_log(

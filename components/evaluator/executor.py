@@ -81,7 +81,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             models, baseline_facts = {"model": model_dir}, None
             if found := versions.in_service(serving_base, other_than=digest):
                 served, served_digest = found
-                models["baseline"] = str(served.path)
                 baseline_facts = {
                     "uri": str(served.path),
                     "id": baseline.id if baseline else None,
@@ -97,6 +96,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     served.metadata,
                     served.number,
                 )
+                if served_digest in (None, served.digest_when_pushed or served_digest):
+                    models["baseline"] = str(served.path)
+                else:
+                    altered = (
+                        "its files are not those that were pushed (`mnist-gan lineage verify` "
+                        f"names them): remove {served.path} and run again"
+                    )
+                    gate.append(replacement.comparable(altered, served.number))
         with _timed(seconds, "generation"):
             fakes = self._draw(real, models, exec_properties["seed"], evaluation.uri)
         contract = _contract(model_dir)

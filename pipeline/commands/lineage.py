@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import click
 
-from common.workspace import Workspace, WorkspaceBusyError
+from common.workspace import Workspace, WorkspaceError
 from pipeline.options import FAILED, Failure, json_option, no_run, workspace_option
 
 
@@ -185,7 +185,7 @@ def stale(workspace, metadata, prune, yes, as_json) -> None:
                 # Held from the look to the removal: no run begins to use what goes.
                 if workspace.metadata.is_file():
                     stack.enter_context(workspace.lock())
-            except WorkspaceBusyError as error:
+            except WorkspaceError as error:
                 raise Failure(str(error)) from None
         store, alive = stack.enter_context(reading(workspace, metadata))
         document = leftovers.stale(store, root, alive=False if prune else alive)

@@ -51,11 +51,11 @@ def list_(workspace, as_json) -> None:
         table.add_row(
             "▶" if row["current"] else "",
             f"{row['version']}{' (rolled back)' if row['rolled_back'] else ''}",
-            row["pushed_at"] or "",
+            escape(row["pushed_at"] or ""),
             *("" if row[key] is None else f"{row[key]:.4g}" for key in ("fid", "relative_fid")),
             "by force" if row["forced"] else {True: "yes", False: "no", None: ""}[row["blessed"]],
             escape(", ".join(row["labels"])),
-            row["run"] or "",
+            escape(row["run"] or ""),
         )
     others = [name for name in workspace.models() if name != workspace.serving.name]
     if others:

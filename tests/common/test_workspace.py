@@ -6,7 +6,13 @@ import sys
 
 import pytest
 
-from common.workspace import Workspace, WorkspaceBusyError, model_name
+from common.workspace import (
+    FORBIDDEN,
+    Workspace,
+    WorkspaceBusyError,
+    WorkspaceError,
+    model_name,
+)
 
 HOLD = (
     "import sys, time; from common.workspace import Workspace\n"
@@ -31,6 +37,28 @@ def test_a_second_run_is_refused_and_told_who_holds_the_workspace(tmp_path, hold
     with pytest.raises(WorkspaceBusyError, match=f"process {holder.pid}.*--workspace"):
         with workspace.lock():
             pass
+
+
+@pytest.mark.parametrize("character", [*FORBIDDEN, "\n", "\x1b", "\udcff"])
+def test_a_path_that_the_libraries_can_not_work_with_is_refused_by_the_character(
+    tmp_path, character
+):
+    workspace = Workspace.at(tmp_path / f"a{character}b")
+    with pytest.raises(WorkspaceError, match="would take for something else") as error:
+        with workspace.lock():
+            pass
+    shown = character if character in FORBIDDEN else ascii(character)
+    assert f"the character {shown}, " in str(error.value)
+    str(error.value).encode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_made_is_told_with_the_reason(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / ("x" * 300), tmp_path / "file" / "ws"):
+        with pytest.raises(WorkspaceError, match=r"can't be written .*choose another folder"):
+            with Workspace(path).lock():
+                pass
 
 
 def test_a_killed_process_keeps_no_lock(tmp_path, holder):

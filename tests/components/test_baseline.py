@@ -234,6 +234,24 @@ def test_a_version_in_service_that_draws_nothing_is_not_replaced_unasked(prepare
     assert "version 7 in service could not be judged" in runs.facts("PushedModel")["reason"]
 
 
+def test_a_version_that_was_altered_is_not_compared_with_and_not_replaced_unasked(
+    prepared, tmp_path
+):
+    folder, data = prepared
+    runs = Runs(tmp_path, data)
+    served = runs.serving / "7"
+    shutil.copytree(folder / "first" / "Format-Serving", served)
+    (served / "assets.extra" / "metadata.json").write_text(
+        json.dumps({"model": {"digest": versions.model_digest(served)}})
+    )
+    graph_file = served / "saved_model.pb"
+    graph_file.write_bytes(graph_file.read_bytes() + b"\n\0")  # TensorFlow would load it
+    runs.run(folder / "second")
+    assert runs.served() == [7]
+    reason = runs.facts("PushedModel")["reason"]
+    assert "its files are not those that were pushed" in reason and str(served) in reason
+
+
 def test_the_same_weights_trained_again_are_no_rival_and_are_not_pushed_again(prepared, tmp_path):
     folder, data = prepared
     runs = Runs(tmp_path, data)

@@ -189,8 +189,10 @@ def test_a_model_that_was_rolled_back_is_not_pushed_again(push, tmp_path):
 
 
 def test_a_model_that_was_altered_after_it_was_judged_is_not_pushed(push, model_dir, tmp_path):
-    with pytest.raises(versions.PublishError, match="not the one that was judged"):
+    with pytest.raises(versions.PublishError, match="not the one that was judged") as error:
         push(model={"digest": "0" * 64})
+    advice = "Nothing was pushed; `mnist-gan run --from Trainer` trains it again"
+    assert str(error.value).endswith(advice)
     with pytest.raises(versions.PublishError, match="not the one that was judged"):
         push(model={})
     assert versions.list_versions(tmp_path / "serving/mnist_gan") == []
@@ -207,7 +209,7 @@ def test_without_an_evaluation_nothing_is_pushed(push, tmp_path, monkeypatch):
     with pytest.raises(versions.PublishError, match="beside the blessing"):
         push()
     monkeypatch.setattr(executor, "EVALUATION_FILE", "samples.png")  # no JSON
-    with pytest.raises(versions.PublishError, match="damaged"):
+    with pytest.raises(versions.PublishError, match=r"is damaged.*judges the model again"):
         push()
     assert versions.list_versions(tmp_path / "serving/mnist_gan") == []
 

@@ -42,7 +42,10 @@ def test_what_this_project_prepared_has_the_checksums_of_the_originals(prepared)
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"), "was altered after"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"),
+            "was altered after it was prepared",
+        ),
         (lambda path: path.unlink(), "is missing"),
     ],
 )
@@ -57,6 +60,7 @@ def test_records_that_are_not_as_they_were_prepared_are_named(copy, damage, word
 def test_records_of_someone_else_have_checksums_of_their_own(copy, caplog):
     (copy / "digits" / "1.0.0" / tfds_store.PREPARED_FILE).unlink()
     found = resolve(copy)
+    assert "the checksums of their original files are unknown" in caplog.text
     assert set(found.checksums) == {SHARD, SHARD.replace("train", "test")}
     assert found.checksums_of == info.RECORDS
     assert "prepared by someone else" in caplog.text

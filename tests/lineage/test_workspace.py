@@ -109,6 +109,14 @@ def test_altered_missing_and_added_files_are_named_and_the_command_exits_1(works
     assert "4 problems" in text
 
 
+def test_two_verdicts_in_one_folder_are_a_problem(workspace):
+    [blessing, *_] = workspace.pipeline_root.glob("Evaluator/blessing/*")
+    for name in ("BLESSED", "NOT_BLESSED"):
+        (blessing / name).touch()
+    found = {problem["problem"] for problem in verify.verify(opened(workspace))["problems"]}
+    assert "two verdicts, BLESSED and NOT_BLESSED" in found
+
+
 def test_verifying_a_version_looks_at_that_version_and_what_it_comes_from(workspace):
     (workspace.pipeline_root / "Trainer/model/3/saved_model.pb").write_bytes(b"altered")
     assert verify.verify(opened(workspace), FIRST_VERSION + 2)["ok"]

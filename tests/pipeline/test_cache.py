@@ -259,6 +259,7 @@ def test_a_node_that_is_stopped_in_beam_says_so_in_one_sentence(tmp_path):
             )
         )
     assert raised.value.stopped
-    assert str(raised.value) == f"Stopped: {local_runner.STOPPED}"
+    said = "stopped; what was finished is kept, and the next `mnist-gan run` goes on from there"
+    assert str(raised.value) == f"Stopped: {said}"
     [execution] = open_store(space.metadata).all_executions.values()
-    assert execution.error == local_runner.STOPPED
+    assert execution.error == said

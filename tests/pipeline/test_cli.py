@@ -111,6 +111,13 @@ def test_a_workspace_that_cannot_be_made_is_refused(tmp_path):
         assert_refused(result, "workspace", "--workspace DIR")
 
 
+def test_too_little_address_space_is_told_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(cli.resource, "getrlimit", lambda of: (2 * 2**30, 2 * 2**30))
+    result = call("run", "--workspace", str(tmp_path / "ws"))
+    assert_refused(result, "2.0 GiB", "raise the limit with `ulimit -v unlimited`")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_damaged_store_is_named(tmp_path):
     (tmp_path / "metadata.sqlite").write_bytes(b"not a database at all, but longer than nothing")
     assert_refused(call("status", "--workspace", str(tmp_path)), "metadata.sqlite")

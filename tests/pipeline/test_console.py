@@ -201,8 +201,11 @@ def test_the_end_of_a_run_says_where_to_go_from_here_and_lists_no_node_twice(tmp
         **{"state": "COMPLETE", "seconds": 9.0, "metrics": {}, "rolled_back": False},
         **{"nodes": [{"id": "Trainer", "state": "COMPLETE", "seconds": 3.0, "error": None}]},
         **{"blessed": True, "blessing_reason": "", "infra_blessed": True},
-        **{"pushed_version": 7, "pushed_path": "serving/7"},
+        **{"pushed_version": 1795801030, "pushed_path": "serving/1795801030"},
     }
+    narrow = io.StringIO()
+    console.print_run(Console(file=narrow, width=20), run, nodes=False)
+    assert "1795801030" in "".join(line[-9:].strip() for line in narrow.getvalue().splitlines())
     console.print_run(out, run, nodes=False)
     console.print_next(out, run, tmp_path / "report" / "index.html")
     assert "Trainer" not in text.getvalue()

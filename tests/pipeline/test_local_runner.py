@@ -44,7 +44,11 @@ def test_a_full_disk_is_told_with_its_folder_and_what_is_free(tmp_path, reason):
     wrapped = caught(RuntimeError("bundle 3 failed"), error)
     for one in (error, wrapped, RuntimeError(f"RESOURCE_EXHAUSTED: {error}")):
         told = local_runner._disk_full(one, tmp_path)
-        assert str(tmp_path) in told and "bytes are free" in told and "make room" in told
+        assert (
+            str(tmp_path) in told
+            and "bytes are free" in told
+            and "make room and run again; what was finished is kept" in told
+        )
     assert local_runner._disk_full(OSError(errno.EIO, "Input/output error"), tmp_path) is None
     ours = caught(PublishError("the disk is full: nothing was pushed"), error)
     assert local_runner._disk_full(ours, tmp_path) is None

@@ -36,11 +36,16 @@ def uris(space: Workspace) -> list[str]:
     return [a.uri for a in writer(space).get_artifacts()] + destinations
 
 
-def test_a_copy_reads_its_own_files_and_never_those_at_the_old_place(workspace, tmp_path):  # noqa: F811
+def test_a_copy_reads_its_own_files_and_never_those_at_the_old_place(
+    workspace,  # noqa: F811
+    tmp_path,
+    caplog,
+):
     copy = Workspace.at(tmp_path / "copy")
     shutil.copytree(workspace.root, copy.root)
     assert upkeep.follow_move(workspace) == 0
     assert upkeep.follow_move(copy) > 0
+    assert f"the workspace was moved: its metadata names {copy.root} now" in caplog.text
     assert all(uri.startswith(f"{copy.root}/") for uri in uris(copy))
     assert all(uri.startswith(f"{workspace.root}/") for uri in uris(workspace))
     assert upkeep.follow_move(copy) == 0
@@ -60,13 +65,14 @@ def test_what_is_missing_in_a_copy_is_not_looked_for_at_the_old_place(workspace,
     assert described["pushed_path"].startswith(str(copy.root))
 
 
-def test_artifacts_that_the_metadata_does_not_know_are_moved_aside(tmp_path):
+def test_artifacts_that_the_metadata_does_not_know_are_moved_aside(tmp_path, caplog):
     space = Workspace.at(tmp_path / "ws")
     folder = space.pipeline_root / "Trainer" / "model" / "7"
     folder.mkdir(parents=True)
     (folder / "weights").write_bytes(b"of a store that is gone")
     assert upkeep.set_aside_unknown(space) == [str(folder)]
     assert not folder.exists()
+    assert "and there are artifacts of later ones: they were moved to" in caplog.text
     [kept] = space.root.glob("set_aside/*/Trainer/model/7/weights")
     assert kept.read_bytes() == b"of a store that is gone"
     assert upkeep.set_aside_unknown(space) == []
@@ -84,4 +90,4 @@ def test_what_a_killed_run_left_running_is_closed(workspace):  # noqa: F811
     upkeep.close_interrupted(workspace)
     [closed] = writer(workspace).get_executions_by_id([execution.id])
     assert closed.last_known_state == pb.Execution.FAILED
-    assert closed.custom_properties["error"].string_value == upkeep.KILLED
+    assert closed.custom_properties["error"].string_value == "the run was killed here"

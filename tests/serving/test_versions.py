@@ -61,6 +61,13 @@ def test_the_same_model_is_not_published_twice(model, tmp_path):
     assert len(versions.list_versions(tmp_path / "base")) == 1
 
 
+def test_a_version_whose_files_were_altered_does_not_hold_its_model(model, tmp_path):
+    damaged, _ = versions.publish(model, tmp_path / "base", describe)
+    next(damaged.path.glob("variables/*")).write_bytes(b"altered")
+    whole, is_new = versions.publish(model, tmp_path / "base", describe)
+    assert is_new and whole.number > damaged.number
+
+
 def test_a_numbered_folder_without_a_model_stops_no_push(model, tmp_path):
     (tmp_path / "base" / "5").mkdir(parents=True)
     version, is_new = versions.publish(model, tmp_path / "base", lambda number: ({}, {}))

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from common.contract import WARMUP_FILE, GeneratorContract
+from common.files import file_digests
 from common.images import to_uint8
 from tests.trainer.conftest import TINY_OF
 from trainer.export import export_generator
@@ -69,6 +70,13 @@ def call(signatures, name, **inputs):
     }
     (output,) = signatures[name](**tensors).values()
     return output.numpy()
+
+
+def test_the_same_generator_is_the_same_bytes_whatever_was_traced_before(exported, tmp_path):
+    _, contract, generator, folder = exported
+    tf.function(lambda x: x + 1)(tf.constant(1))
+    export_generator(generator, contract, tmp_path)
+    assert file_digests(tmp_path) == file_digests(folder)
 
 
 def test_the_saved_model_computes_what_the_trained_generator_does(exported):

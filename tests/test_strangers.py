@@ -1,0 +1,169 @@
+"""What others made can't run code, write outside the workspace, or speak to the terminal.
+
+SECURITY.md lists what is tried here.
+"""
+
+import io
+import json
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+from common.workspace import Workspace, moved_path
+from judge import local_generator, safe_model, targets
+from lineage import stale
+from pipeline import cli
+from report import pages
+from serving import versions
+from tests import fixtures_generators as generators
+from tests.lineage.conftest import workspace, writer  # noqa: F401 - a fixture
+
+EVIL = "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[link=http://evil.example]x[/link]"
+
+
+class Payload:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self._path),)
+
+
+def test_pickled_code_and_names_that_climb_in_an_archive_do_nothing(tmp_path):
+    trap, climbing = tmp_path / "trap", io.BytesIO()
+    np.savez(tmp_path / "pickled.npz", images=np.array([Payload(trap)], dtype=object))
+    np.save(climbing, np.zeros((2, 28, 28, 1), np.uint8))
+    with zipfile.ZipFile(tmp_path / "climbing.npz", "w") as archive:
+        archive.writestr("../../outside.npy", climbing.getvalue())
+    before = sorted(tmp_path.parent.rglob("*"))
+    for name in ("pickled.npz", "climbing.npz"):
+        with pytest.raises(ValueError, match=name):
+            targets.open_target(tmp_path / name, tuple("0123456789"))
+    assert sorted(tmp_path.parent.rglob("*")) == before and not trap.exists()
+
+
+@pytest.mark.parametrize(
+    ("operation", "build"),
+    [
+        ("WriteFile", lambda path: tf.io.write_file(path, "owned")),
+        ("ReadFile", lambda path: tf.io.read_file(path)),
+        ("SaveV2", lambda path: tf.raw_ops.SaveV2(
+            prefix=path, tensor_names=["x"], shape_and_slices=[""], tensors=[tf.constant(1)])),
+        ("PrintV2", lambda path: tf.print("owned", output_stream=f"file://{path}")),
+        ("EagerPyFunc", lambda path: tf.py_function(lambda: os.mkdir(path), [], [])),
+    ],
+)  # fmt: skip
+def test_a_model_that_reaches_for_files_or_python_is_not_loaded(digits, tmp_path, operation, build):
+    trap = tmp_path / "trap"
+
+    def change(images, seeds):
+        # In a function of a branch of a function: nothing hides by depth.
+        def reach():
+            with tf.control_dependencies([op for op in [build(str(trap))] if op is not None]):
+                return tf.identity(images)
+
+        return tf.cond(tf.size(seeds) >= 0, reach, lambda: images)
+
+    folder = generators.export(tmp_path / "model", digits[0][:50], digits[1][:50], change=change)
+    with pytest.raises(
+        local_generator.GeneratorError,
+        match=f"operation {operation} .*a generator does not need: it is not loaded",
+    ):
+        local_generator.Generator(folder)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("trap")]
+
+
+def test_a_good_generator_passes(digits, tmp_path):
+    safe_model.check(generators.export(tmp_path / "model", digits[0][:50], digits[1][:50]))
+
+
+def test_a_file_that_is_no_model_is_said_to_be_none(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff\xff")
+    with pytest.raises(safe_model.UnsafeModelError, match="no SavedModel"):
+        safe_model.check(tmp_path)
+
+
+@pytest.fixture
+def evil(workspace) -> Workspace:  # noqa: F811
+    """A workspace in whose store a stranger has written into every text that is shown."""
+    handle = writer(workspace)
+    executions = handle.get_executions()
+    for execution in executions:
+        execution.custom_properties["error"].string_value = EVIL
+    handle.put_executions(executions)
+    artifacts = handle.get_artifacts()
+    for artifact in artifacts:
+        for key in ("reason", "dataset", "dataset_version", EVIL):
+            artifact.custom_properties[key].string_value = EVIL
+    handle.put_artifacts(artifacts)
+    runs = handle.get_contexts_by_type("pipeline_run")
+    for run in runs:
+        for key in ("dataset", "preset", "dataset_note"):
+            run.custom_properties[key].string_value = EVIL
+    handle.put_contexts(runs)
+    for path in workspace.serving.glob("*/assets.extra/metadata.json"):
+        path.write_text(json.dumps({"pushed_at": EVIL, "preset": EVIL, "model": [EVIL],
+                                    "data": {"dataset": EVIL}, "metrics": {"fid": EVIL},
+                                    "mlmd": {"pipeline_run_id": EVIL}}))  # fmt: skip
+        path.with_name("model_card.md").write_text(EVIL)
+    return workspace
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("versions", "list"),
+        ("lineage", "runs"),
+        ("lineage", "trace", "--version", "latest"),
+        ("lineage", "verify"),
+        ("lineage", "stale"),
+    ],
+)
+def test_text_of_a_stranger_gives_the_terminal_no_orders(evil, command):
+    result = CliRunner().invoke(cli.main, [*command, "--workspace", str(evil.root)], color=True)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "\x1b]" not in result.output and "\x1b[2J" not in result.output
+    assert "\x07" not in result.output
+
+
+def test_text_of_a_stranger_is_no_markup_in_the_report(evil):
+    page = pages.build(evil).read_text()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
+
+
+def test_what_a_store_says_of_its_files_is_never_removed_outside_the_workspace(
+    workspace,  # noqa: F811
+    tmp_path,
+):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (workspace.pipeline_root / "link").symlink_to(outside)
+    for uri in (str(outside), f"{workspace.pipeline_root}/../../outside",
+                f"{workspace.pipeline_root}/link"):  # fmt: skip
+        found = {"unreferenced": [{"path": uri, "bytes": 0}], "folders": []}
+        stale.prune(workspace.metadata, workspace.pipeline_root, found)
+    assert outside.is_dir()
+
+
+@pytest.mark.parametrize("tail", ["pipeline_root/../../../etc/x", "serving/m/../../../../etc"])
+def test_a_path_that_climbs_is_no_path_of_a_workspace(tmp_path, tail):
+    assert moved_path(f"/somewhere/{tail}", tmp_path) is None
+
+
+def test_a_version_with_nonsense_for_papers_is_a_version_all_the_same(tmp_path):
+    for number, papers in enumerate(([], {"model": "x", "blessing": 3, "metrics": []}), 1):
+        extra = tmp_path / str(number) / "assets.extra"
+        extra.mkdir(parents=True)
+        (extra / "metadata.json").write_text(json.dumps(papers))
+    rows = versions.overview(tmp_path, {})
+    assert [row["version"] for row in rows] == [2, 1]
+    assert {row["fid"] for row in rows} == {None}
