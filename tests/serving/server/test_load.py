@@ -18,10 +18,11 @@ def test_no_request_fails_while_versions_are_pushed_rolled_back_and_removed(
         [digits / "1", digits / "2"],
         latent_dim=saved_models.LATENT,
         requests=300,
-        clients=8,
+        clients=4,
         pause=0.3,
+        least_changes=4,
     )
     assert not result.failed, result.failed[:3]
     assert not result.wrong, result.wrong[:3]
-    assert result.changes >= 6, "the versions are to change under the load"
+    assert result.changes >= 4, "the versions are to change under the load"
     assert min(result.answered.values()) > 0, "each model is to have answered"
