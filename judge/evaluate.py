@@ -1,7 +1,7 @@
-"""The judge's figures for anything that gives images: `mnist-gan evaluate`.
+"""The judge's metrics for anything that gives images: `mnist-gan evaluate`.
 
 A SavedModel of this project or another, a folder of versions, a folder of images, or an `.npz`.
-The figures, the document and the images are those of the Evaluator; what is missing is a
+The metrics, the document and the images are those of the Evaluator; what is missing is a
 baseline, and nothing is blessed by it.
 """
 

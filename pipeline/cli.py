@@ -260,9 +260,9 @@ def _draw_here(model_dir: pathlib.Path, digit: int | None, count: int | None, se
         if digit is None and count is None:
             labels, seeds = local_generator.ten_of_each(contract, seed)
         else:
-            labels, seeds = _wishes(digit, count, seed)
+            labels, seeds = _labels_and_seeds(digit, count, seed)
         local_generator.check_labels(contract, labels)
-        # Most of the time goes into the import: a server has it behind it (`--url`).
+        # Most of the time goes into the import: a server has imported it already (`--url`).
         click.echo(f"loading TensorFlow and version {model_dir.name} ...", err=True)
         local_generator.load(os.fspath(model_dir))
         click.echo(f"drawing {len(labels)} images ...", err=True)
@@ -280,7 +280,7 @@ def _ask_server(url: str, target: dict, digit: int | None, count: int | None, se
             if digit is None and count is None:
                 labels, seeds = client.ten_of_each(seed)
             else:
-                labels, seeds = _wishes(digit, count, seed)
+                labels, seeds = _labels_and_seeds(digit, count, seed)
             click.echo(f"asking {url} for {len(seeds)} images ...", err=True)
             return client.images(seeds, labels)
     except ServerError as error:
@@ -294,7 +294,9 @@ def _ask_server(url: str, target: dict, digit: int | None, count: int | None, se
         raise Failure(str(error)) from None
 
 
-def _wishes(digit: int | None, count: int | None, seed: int) -> tuple[list[int], list[int]]:
+def _labels_and_seeds(
+    digit: int | None, count: int | None, seed: int
+) -> tuple[list[int], list[int]]:
     """Labels and seeds where some of one class, or of any, are asked for."""
     from common.contract import ANY_LABEL
 

@@ -2,7 +2,7 @@
 
     MnistExampleGen -> StatisticsGen -> SchemaGen -> ExampleSchema -> ExampleValidator -> DataGate
           |                                                                      anomalies stop it
-          +---> Transform (behind DataGate) -> Trainer -+-> GeneratorValidator -+-> Pusher
+          +---> Transform (after DataGate) -> Trainer -+-> GeneratorValidator -+-> Pusher
                                                        +-> Evaluator ----------+
                                                               ^
                                                            Baseline: the version in service

@@ -147,7 +147,7 @@ def verdict(subject: Subject, workspace: Workspace) -> dict:
         "pushed_version": row["pushed_version"],
         "served": served,
         "preset": row["preset"],
-        "figures": _figures(found),
+        "metrics": _headlines(found),
         "protocol": found.get("protocol"),
         "num_fakes": found.get("num_fakes"),
         "num_reference": found.get("num_reference"),
@@ -158,7 +158,7 @@ def verdict(subject: Subject, workspace: Workspace) -> dict:
     }
 
 
-def _figures(found: Mapping) -> list[dict]:
+def _headlines(found: Mapping) -> list[dict]:
     return [
         {"name": row.metric.title.strip(), "value": row.value, "text": row.text, "note": row.beside}
         for row in metric_rows(found)

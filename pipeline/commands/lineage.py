@@ -122,7 +122,7 @@ def show(workspace, metadata, name, as_json) -> None:
 @click.option("--dot", "drawing", flag_value="dot", help="Print a graph for Graphviz.")
 @json_option
 def trace(workspace, metadata, version, artifact, up, limit, drawing, as_json) -> None:
-    """The whole chain behind a version or an artifact, down to the data set's files."""
+    """Everything upstream of a version or an artifact, up to the data set's files."""
     from lineage import documents
 
     if version and artifact is not None:
