@@ -4,7 +4,8 @@ import json
 
 import click
 
-from pipeline.options import Failure, json_option, no_run, workspace_option
+from pipeline.commands.lineage import reading
+from pipeline.options import Failure, json_option, workspace_option
 
 
 @click.command()
@@ -15,18 +16,15 @@ from pipeline.options import Failure, json_option, no_run, workspace_option
 @json_option
 def report(workspace, compare, as_json) -> None:
     """Write report/index.html: verdict, history, lineage, data, training, judge, on one page."""
-    from lineage.documents import NotFoundError
-    from lineage.store import StoreError
     from report import pages
 
-    try:
-        path = pages.compare(workspace, *compare) if compare else pages.build(workspace)
-    except FileNotFoundError:
-        raise no_run(workspace) from None
-    except (StoreError, NotFoundError) as error:
-        raise Failure(str(error)) from None
-    except OSError as error:
-        raise Failure(f"the report could not be written: {error}") from None
+    with reading(workspace, None):
+        try:
+            path = pages.compare(workspace, *compare) if compare else pages.build(workspace)
+        except FileNotFoundError:  # there was no run
+            raise
+        except OSError as error:
+            raise Failure(f"the report could not be written: {error}") from None
     if as_json:
         click.echo(json.dumps({"report": str(path)}))
     else:

@@ -1,6 +1,7 @@
 """Stores to read: one that stock TFX wrote, and workspaces of this pipeline with files in them."""
 
 import pathlib
+import shutil
 import sqlite3
 
 import ml_metadata as mlmd
@@ -10,7 +11,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from benchmarks.lineage import make_store
 from common.workspace import Workspace
 from lineage import digests
-from lineage.store import Store, facts_of, open_store
+from lineage.store import Store, connect, facts_of, open_store
+from pipeline import upkeep
 
 STOCK_DUMP = pathlib.Path(__file__).parent / "data" / "stock_tfx.sql"
 
@@ -30,17 +32,9 @@ def stock(stock_file) -> Store:
 
 
 @pytest.fixture(scope="session")
-def thousand_runs(tmp_path_factory) -> pathlib.Path:
-    """The store of 1,000 runs that the benchmark times."""
-    path = tmp_path_factory.mktemp("synthetic") / "metadata.sqlite"
-    make_store(path, 1000)
-    return path
-
-
-@pytest.fixture
-def workspace(tmp_path) -> Workspace:
+def eleven_runs(tmp_path_factory) -> Workspace:
     """Eleven runs with small files; the tenth (run-00009) was not blessed, ten were pushed."""
-    space = Workspace.at(tmp_path / "workspace")
+    space = Workspace.at(tmp_path_factory.mktemp("runs") / "workspace")
     space.root.mkdir()
     make_store(space.metadata, 11, root=str(space.root))
     client = writer(space)
@@ -65,12 +59,17 @@ def workspace(tmp_path) -> Workspace:
     return space
 
 
+@pytest.fixture
+def workspace(eleven_runs, tmp_path) -> Workspace:
+    """The same in a copy that a test may change, its metadata made for where it lies."""
+    space = Workspace.at(shutil.copytree(eleven_runs.root, tmp_path / "workspace"))
+    upkeep.follow_move(space)
+    return space
+
+
 def writer(space: Workspace) -> mlmd.MetadataStore:
     """A connection that may write."""
-    config = pb.ConnectionConfig()
-    config.sqlite.filename_uri = str(space.metadata)
-    config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE
-    return mlmd.MetadataStore(config)
+    return connect(space.metadata, readonly=False)
 
 
 def add_execution(

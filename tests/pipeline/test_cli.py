@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from pipeline import cli
 from tests.conftest import REPOSITORY
+from tests.lineage.conftest import eleven_runs  # noqa: F401 - a fixture
 from tests.lineage.conftest import workspace as workspace_of_runs  # noqa: F401 - a fixture
 
 

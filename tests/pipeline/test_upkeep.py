@@ -9,7 +9,12 @@ from common.workspace import Workspace, moved_path
 from lineage import documents, verify
 from lineage.store import facts_of, open_store
 from pipeline import upkeep
-from tests.lineage.conftest import add_execution, workspace, writer  # noqa: F401 - a fixture
+from tests.lineage.conftest import (  # noqa: F401 - fixtures
+    add_execution,
+    eleven_runs,
+    workspace,
+    writer,
+)
 
 
 @pytest.mark.parametrize(
