@@ -7,6 +7,7 @@ none of these.
 import collections
 import os
 import pathlib
+from typing import Any
 
 # Operations that read or write files of the graph's choosing, run Python, or open connections.
 # fmt: off
@@ -72,7 +73,7 @@ def check(model_dir: str | os.PathLike) -> None:
                 nodes = list(functions[name].node_def)
 
 
-def _reached(graph) -> list:
+def _reached(graph: Any) -> list:
     """The nodes that signatures and initialisation come to, outside of functions."""
     by_name = {node.name: node for node in graph.graph_def.node}
     waiting = [
@@ -90,7 +91,7 @@ def _reached(graph) -> list:
     return list(seen.values())
 
 
-def _named_functions(node) -> list[str]:
+def _named_functions(node: Any) -> list[str]:
     values = node.attr.values()
     return [v.func.name for v in values if v.HasField("func")] + [
         function.name for v in values for function in v.list.func
