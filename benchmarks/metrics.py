@@ -168,7 +168,7 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
     size = min(1000, len(real))
     one_block = f"KID, all pairs of {size:,}"
     some = slice(size)
-    table.run(one_block, lambda: kernel.kernel_distance(fake[some], real[some])[0])
+    table.run(one_block, lambda: kernel.kernel_distance(fake[some], real[some]))
     table.beside(
         one_block,
         "torch-fidelity",
@@ -189,7 +189,7 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
         "torchmetrics.image.kid",
         lambda module: float(module.poly_mmd(tensors[0][some], tensors[1][some])),
     )
-    table.run("KID, all pairs of all rows", lambda: kernel.kernel_distance(fake, real)[0])
+    table.run("KID, all pairs of all rows", lambda: kernel.kernel_distance(fake, real))
 
     four = "precision, recall, density, coverage, k = 5"
 
@@ -204,7 +204,12 @@ def compare(data: dict[str, np.ndarray], table: Table) -> None:
     table.run(four, ours_four)
     table.beside(four, "prdc", "prdc", prdc_four)
     two = "precision, recall, k = 3"
-    table.run(two, lambda: manifold.precision_recall(data["real"], data["fake"], 3))
+
+    def ours_two():
+        scores = manifold.manifold_scores(data["real"], data["fake"], 3)
+        return scores.precision, scores.recall
+
+    table.run(two, ours_two)
 
     def fidelity_two(module):
         scores = module.prc_features_to_metric(

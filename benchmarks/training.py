@@ -106,7 +106,7 @@ class Judge:
             fakes = to_uint8(contender.generate(labels, 2000 + seed))
             found["cas"] = classification_accuracy_score(
                 fakes, labels, self.images, self.labels, 10, seed=seed
-            ).accuracy
+            )
         return found
 
 

@@ -138,12 +138,11 @@ class Measured:
 
     @property
     def kid(self) -> float:
-        # No standard error: with equal classes on both sides real images score below 0.
         first = self.real.first
         return kernel.kernel_distance(
             self.features[first][: reference_lib.SAMPLE],
             self.real.train_features[first][self.real.sample_rows],
-        )[0]
+        )
 
     # Two samples.
 
@@ -153,6 +152,9 @@ class Measured:
         return two_sample_lib.two_sample(
             shown(self.images), shown(self.real.sample), level=self.confidence
         )
+
+    def sure(self, view: str) -> float:
+        return self._two_sample(view).sure
 
     def two_sample(self, view: str, field: str) -> tuple[float, float, float]:
         found = self._two_sample(view)
@@ -317,6 +319,8 @@ class Measured:
             return []
         real = self.real
         accuracy = {} if self._asked is None else self._asked.per_class
+        fake_ink = (self.ink, self.classes[: len(self.images)])
+        real_ink = (real.sample_ink, real.train_labels[real.sample_rows])
         return [
             {
                 "label": int(label),
@@ -325,9 +329,27 @@ class Measured:
                 "reference_share": self.balance.reference_shares[label],
                 "accuracy": accuracy.get(int(label)),
                 "reference_accuracy": float(np.mean(real.predicted[real.labels == label] == label)),
+                **self._ink_of_class(int(label), *fake_ink),
+                **{
+                    f"reference_{k}": v
+                    for k, v in self._ink_of_class(int(label), *real_ink).items()
+                },
             }
             for label in np.flatnonzero(real.class_counts())
         ]
+
+    def _ink_of_class(
+        self, label: int, found: dict[str, np.ndarray], labels: np.ndarray
+    ) -> dict[str, float | None]:
+        """Of one class the shares in more than one piece, and with an unusual number of holes."""
+        mine = labels == label
+        if not mine.any():
+            return {"pieces": None, "holes": None}
+        usual = self.real.usual_holes[label]
+        return {
+            "pieces": float(np.mean(found["pieces"][mine] > 1)),
+            "holes": float(np.mean(found["holes"][mine] != usual)),
+        }
 
     # For comparison with other projects.
 
@@ -342,7 +364,7 @@ class Measured:
             self.real.images,
             self.real.labels,
             self.real.data.num_classes,
-        ).mse
+        )
 
     @property
     def pixel_kld(self) -> float:
@@ -375,7 +397,7 @@ def classification_score(
         return math.nan
     return classification_accuracy_score(
         images, asked, real.images, real.labels, real.data.num_classes, seed=seed
-    ).accuracy
+    )
 
 
 def compare(measured: Measured, baseline: Measured) -> dict:

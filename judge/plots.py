@@ -127,61 +127,6 @@ def pairs(
     _labelled(sheets, title, (), captions=captions, subtitle=subtitle).save_to(path)
 
 
-def class_bars(
-    path: str | os.PathLike,
-    series: Mapping[str, Sequence[float | None]],
-    class_names: Sequence[str],
-    *,
-    ylabel: str,
-    title: str = "",
-    percent: bool = False,
-) -> None:
-    """Bars per class, one colour per series: shares, accuracies, per-class FID.
-
-    Up to twenty bars have their value above them. With more than forty classes the names are left
-    out and bars become lines.
-
-    Args:
-      path: the PNG to write.
-      series: name -> one value per class; None or NaN leaves a gap.
-      class_names: one per class.
-      ylabel: what the values are.
-      title: one line above.
-      percent: show 0..1 as per cent.
-
-    Raises:
-      ValueError: a series of another length.
-    """
-    for name, values in series.items():
-        if len(values) != len(class_names):
-            raise ValueError(f"{name} must have {len(class_names)} values, got {len(values)}")
-    figure, axes = _figure(min(14.0, max(6.0, 0.55 * len(class_names) + 2)), 3.6)
-    places = np.arange(len(class_names))
-    factor = 100.0 if percent else 1.0
-    for index, (name, values) in enumerate(series.items()):
-        heights = factor * np.array([np.nan if v is None else v for v in values], np.float64)
-        color = _COLORS[index % len(_COLORS)] if len(series) > 1 else _FAKE
-        if len(class_names) > 40:
-            axes.plot(places, heights, color=color, linewidth=1, label=name)
-        else:
-            width = 0.8 / len(series)
-            left = places - 0.4 + width * (index + 0.5)
-            bars = axes.bar(left, heights, width, color=color, label=name)
-            if len(class_names) * len(series) <= 20:
-                words = ["" if np.isnan(h) else f"{h:.3g}" for h in heights]
-                axes.bar_label(bars, words, padding=1, fontsize=7)
-    if len(class_names) <= 40:
-        long = max(map(len, class_names)) > 3
-        rotation, side = (45, "right") if long else (0, "center")
-        axes.set_xticks(places, class_names, rotation=rotation, ha=side)
-    else:
-        axes.set_xlabel("class")
-    axes.set_ylabel(f"{ylabel}, %" if percent else ylabel)
-    if len(series) > 1:
-        axes.legend(frameon=False, ncols=len(series), loc="upper left", bbox_to_anchor=(0, 1.13))
-    _save(figure, path, title)
-
-
 def histograms(
     path: str | os.PathLike,
     series: Mapping[str, np.ndarray],

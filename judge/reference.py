@@ -265,14 +265,14 @@ def _scores(
         "fid_test": frechet.frechet_distance_from_features(
             train_seen[first][_sample_rows(train_labels, counts, len(test))], seen[first]
         ),
-        "kid": kernel.kernel_distance(features_of_sample, train_seen[first][others])[0]
+        "kid": kernel.kernel_distance(features_of_sample, train_seen[first][others])
         if others is not rows
         else 0.0,
         **{
             f"two_sample{suffix}{ending}": getattr(result, field)
             for suffix, shown in (("", lambda x: x), ("_binary", two_sample.binarised))
             for result in [two_sample.two_sample(shown(test), shown(sample))]
-            for ending, field in (("", "accuracy"), ("_auc", "auc"))
+            for ending, field in (("", "accuracy"), ("_auc", "auc"), ("_sure", "sure"))
         },
         "grey_levels": ink.level_divergence(
             ink.level_histogram(train[others]), ink.level_histogram(sample)

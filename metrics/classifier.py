@@ -42,8 +42,6 @@ FLAT = Architecture(
 POOLED = Architecture(
     ((16, 1, "same"), (32, 2, "same"), (32, 1, "same"), (64, 2, "same"), (96, 1, "same")), 0
 )
-# 28x28 -> 14 -> 7 -> 7x7: small and quick, for telling two samples apart.
-SMALL = Architecture(((16, 2, "same"), (32, 2, "same"), (32, 1, "same")), 64)
 
 
 def build_model(

@@ -1,4 +1,4 @@
-"""The Fréchet distance between two clouds of features, from moments that can be merged.
+"""The Fréchet distance between two clouds of features, from their moments.
 
 FID (Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", section 4 and appendix A1)
 is `frechet_distance` on the features of some network. Covariances here are divided by n - 1.
@@ -8,141 +8,45 @@ reference, extractor and pixel path. `frechet_bias` says by about how much; `met
 them into proportion.
 """
 
-from collections.abc import Iterable, Sequence
+import dataclasses
 
 import numpy as np
 
 from metrics import checks
 
-# Rows that are widened to float64 at a time: 64 MiB at Inception's 2,048 features.
-_ROWS = 4096
 
-
+@dataclasses.dataclass(frozen=True)
 class FeatureStats:
-    """Count, mean and covariance of feature vectors, gathered piece by piece in float64.
+    """Count, mean and covariance of feature vectors, in float64.
 
-    Pieces are centred before they are multiplied and combined by the rule of Chan, Golub and
-    LeVeque (1983, "Algorithms for computing the sample variance", eq. 2.1), so that a mean far
-    from zero costs no digits and any split of the rows gives the same result to about 1e-12. An
-    object without rows takes the width of the first ones that it sees.
+    Attributes:
+      n: how many, at least 2.
+      mean: float64 [D].
+      cov: float64 [D, D], divided by n - 1.
     """
 
-    def __init__(self) -> None:
-        self.n = 0
-        self._mean = np.zeros(0)
-        self._scatter = np.zeros((0, 0))
+    n: int
+    mean: np.ndarray
+    cov: np.ndarray
 
     @classmethod
     def of(cls, features: np.ndarray) -> "FeatureStats":
-        """The statistics of `features` [N, D]."""
-        return cls().update(features)
-
-    @classmethod
-    def combined(cls, parts: Iterable["FeatureStats"]) -> "FeatureStats":
-        """The statistics of all rows of `parts` together; the parts stay as they are.
+        """The moments of real numbers [N, D].
 
         Raises:
-          ValueError: parts of different widths.
+          ValueError: another shape, fewer than two rows, NaN or infinity.
         """
-        total = cls()
-        parts = [part for part in parts if part.n]
-        if not parts:
-            return total
-        if len({part.dim for part in parts}) > 1:
-            raise ValueError(
-                f"parts must have the same width, got {sorted({part.dim for part in parts})}"
-            )
-        counts = np.array([part.n for part in parts], np.float64)
-        # Relative to the first mean, so that a common offset cancels exactly.
-        origin = parts[0]._mean
-        offsets = np.stack([part._mean - origin for part in parts])
-        shift = counts @ offsets / counts.sum()
-        offsets -= shift
-        total.n = sum(part.n for part in parts)
-        total._mean = origin + shift
-        total._scatter = (offsets * counts[:, None]).T @ offsets
-        for part in parts:
-            total._scatter += part._scatter
-        return total
-
-    @property
-    def dim(self) -> int:
-        """Width of the rows; 0 before the first."""
-        return len(self._mean)
-
-    @property
-    def mean(self) -> np.ndarray:
-        """float64 [D]. Raises ValueError where there are no rows."""
-        self._require(1)
-        return self._mean.copy()
-
-    @property
-    def cov(self) -> np.ndarray:
-        """float64 [D, D], divided by n - 1. Raises ValueError where there are fewer than 2 rows."""
-        self._require(2)
-        return self._scatter / (self.n - 1)
-
-    def update(self, features: np.ndarray) -> "FeatureStats":
-        """Adds rows.
-
-        Args:
-          features: real numbers [N, D]; N may be 0.
-
-        Returns:
-          itself.
-
-        Raises:
-          ValueError: another shape or width, NaN or infinity.
-        """
-        features = np.asarray(features)
-        parts = [self]
-        # All is checked before anything is added: a refused piece leaves no half of itself.
-        for start in range(0, max(1, len(np.atleast_1d(features))), _ROWS):
-            rows = np.atleast_1d(features)[start : start + _ROWS]
-            rows = checks.features("features", rows, at_least=0)
-            if self.n and rows.shape[1] != self.dim:
-                raise ValueError(f"features must have width {self.dim}, got {rows.shape[1]}")
-            if len(rows):
-                parts.append(self._piece(rows))
-        return self._become(parts)
-
-    def merge(self, other: "FeatureStats") -> "FeatureStats":
-        """Adds the rows of `other`, which stays as it is. Returns itself.
-
-        Raises:
-          ValueError: `other` has another width.
-        """
-        return self._become([self, other])
-
-    @classmethod
-    def from_moments(cls, n: int, mean: np.ndarray, cov: np.ndarray) -> "FeatureStats":
-        """From a count of at least 2, a mean [D] and a covariance [D, D] divided by n - 1."""
-        stats = cls()
-        stats.n = n
-        stats._mean = checks.finite("mean", mean)
-        stats._scatter = checks.finite("cov", cov) * float(n - 1)
-        return stats
-
-    @classmethod
-    def _piece(cls, rows: np.ndarray) -> "FeatureStats":
-        piece = cls()
-        piece.n = len(rows)
-        # Twice: the first mean of numbers far from zero is rounded, the rest of it is not.
+        rows = checks.features("features", features, at_least=2)
+        # Centred twice: the first mean of numbers far from zero is rounded, the rest of it is not.
         mean = rows.mean(axis=0)
         centred = rows - mean
         rest = centred.mean(axis=0)
-        piece._mean = mean + rest
-        piece._scatter = centred.T @ centred - len(rows) * np.outer(rest, rest)
-        return piece
+        centred -= rest
+        return cls(len(rows), mean + rest, centred.T @ centred / (len(rows) - 1))
 
-    def _become(self, parts: Sequence["FeatureStats"]) -> "FeatureStats":
-        total = self.combined(parts)
-        self.n, self._mean, self._scatter = total.n, total._mean, total._scatter
-        return self
-
-    def _require(self, rows: int) -> None:
-        if self.n < rows:
-            raise ValueError(f"at least {rows} rows of features are needed, got {self.n}")
+    @property
+    def dim(self) -> int:
+        return len(self.mean)
 
 
 def frechet_distance(
@@ -217,11 +121,7 @@ def _factor(name: str, cov: np.ndarray, dim: int) -> np.ndarray:
 
 
 def frechet_distance_between(a: FeatureStats, b: FeatureStats) -> float:
-    """`frechet_distance` of the moments of `a` and `b`.
-
-    Raises:
-      ValueError: fewer than two rows, or different widths.
-    """
+    """`frechet_distance` of the moments of `a` and `b`."""
     return frechet_distance(a.mean, a.cov, b.mean, b.cov)
 
 
@@ -231,9 +131,7 @@ def frechet_distance_from_features(a: np.ndarray, b: np.ndarray) -> float:
     Raises:
       ValueError: fewer than two rows, different widths, NaN or infinity.
     """
-    a, b = np.asarray(a), np.asarray(b)
-    for name, rows in (("a", a), ("b", b)):
-        checks.features(name, rows, at_least=2)
+    a, b = (checks.features(name, rows, at_least=2) for name, rows in (("a", a), ("b", b)))
     checks.same_width("a", a, "b", b)
     return frechet_distance_between(FeatureStats.of(a), FeatureStats.of(b))
 

@@ -30,19 +30,13 @@ class ClassBalance:
       reference_shares: of each class among the reals, sum 1.
       kl: Kullback-Leibler divergence in nats of the fakes' shares from the reference's, over the
         classes that the reference has: 0 where they are equal, infinite where no fake is of one.
-      smallest_share: the least share among the fakes of a class that the reference has.
-      smallest_class: which class that is.
       smallest_ratio: the least of share / reference share; 0 where a class was dropped.
-      stray_share: share of the fakes in classes that the reference lacks.
     """
 
     shares: tuple[float, ...]
     reference_shares: tuple[float, ...]
     kl: float
-    smallest_share: float
-    smallest_class: int
     smallest_ratio: float
-    stray_share: float
 
 
 def class_balance(histogram: np.ndarray, reference: np.ndarray) -> ClassBalance:
@@ -68,15 +62,11 @@ def class_balance(histogram: np.ndarray, reference: np.ndarray) -> ClassBalance:
         p = shares[present] / known
         ratio = p[p > 0] / real_shares[present][p > 0]
         kl = max(0.0, float(np.sum(p[p > 0] * np.log(ratio))))
-    smallest = int(np.where(present, shares, np.inf).argmin())
     return ClassBalance(
         shares=tuple(shares.tolist()),
         reference_shares=tuple(real_shares.tolist()),
         kl=float(kl),
-        smallest_share=float(shares[smallest]),
-        smallest_class=smallest,
         smallest_ratio=float((shares[present] / real_shares[present]).min()),
-        stray_share=float(shares[~present].sum()),
     )
 
 

@@ -32,27 +32,6 @@ class ManifoldScores:
     coverage: float
 
 
-def precision_recall(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
-    """Improved precision and recall.
-
-    Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative
-    Models", equations 1 and 2 (there k = 3).
-
-    Args:
-      real: [N, D], N > k.
-      fake: [M, D], M > k.
-      k: which neighbour a ball reaches to, itself not counted.
-
-    Returns:
-      precision and recall.
-
-    Raises:
-      ValueError: wrong shapes, NaN or infinity, or too few rows for k.
-    """
-    scores = manifold_scores(real, fake, k)
-    return scores.precision, scores.recall
-
-
 def density_coverage(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
     """Density and coverage, which one outlier among the reals does not spoil.
 
@@ -83,7 +62,10 @@ def density_coverage(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float,
 def manifold_scores(
     real: np.ndarray, fake: np.ndarray, k: int, *, real_radii: np.ndarray | None = None
 ) -> ManifoldScores:
-    """`precision_recall` and `density_coverage` of one k together, in the time of the first.
+    """Improved precision and recall, and `density_coverage`, of one k together.
+
+    Precision and recall: Kynkäänniemi et al. 2019, "Improved Precision and Recall Metric for
+    Assessing Generative Models", equations 1 and 2 (there k = 3).
 
     Args:
       real: [N, D], N > k.

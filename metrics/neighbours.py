@@ -50,12 +50,6 @@ def rare_ink(images: np.ndarray, rare: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1)[:, rare].sum(axis=1, dtype=np.float64)
 
 
-def share_beyond(values: np.ndarray, real: np.ndarray, quantile: float) -> float:
-    """Share of `values` beyond a quantile of `real`: above it from 0.5 on, else below it."""
-    values, limit = np.asarray(values, np.float64), np.quantile(real, quantile)
-    return float(np.mean(values > limit if quantile >= 0.5 else values < limit))
-
-
 def beyond(statistics: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> np.ndarray:
     """How far each image is outside of all that real images have, by its worst statistic.
 

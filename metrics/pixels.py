@@ -4,8 +4,6 @@ Neither says whether a digit looks real: a blurred mean digit has a low MSE, and
 have a KLD of 0.
 """
 
-import dataclasses
-
 import numpy as np
 
 from metrics import checks, distances
@@ -14,32 +12,18 @@ from metrics.neighbours import pixel_rows
 LEVELS = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class PixelError:
-    """`mse_to_nearest`'s result.
-
-    Attributes:
-      mse: mean over the fakes, 0..1; NaN where none could be compared.
-      per_class: class asked for -> mean over its fakes.
-      unmatched: how many fakes were asked to be of a class that the reals lack; left out of `mse`.
-    """
-
-    mse: float
-    per_class: dict[int, float]
-    unmatched: int
-
-
 def mse_to_nearest(
     fake: np.ndarray,
     fake_labels: np.ndarray,
     real: np.ndarray,
     real_labels: np.ndarray,
     num_classes: int,
-) -> PixelError:
+) -> float:
     """Mean squared error of each fake to its nearest real of the class that was asked for.
 
     Pixels are in 0..1; the squared difference is averaged over the pixels of an image, the
-    nearest real is the one where that is least, and the result is averaged over the fakes.
+    nearest real is the one where that is least, and the result, 0..1, is averaged over the fakes.
+    Fakes of a class that the reals lack are left out; NaN where none is left.
 
     Args:
       fake: uint8 [N, 28, 28, 1].
@@ -58,20 +42,14 @@ def mse_to_nearest(
     real_labels = checks.labels(
         "real_labels", real_labels, count=len(real_rows), num_classes=num_classes
     )
-    total, compared, per_class = 0.0, 0, {}
+    errors = []
     for label in np.unique(fake_labels):
         candidates = real_rows[real_labels == label]
         if not len(candidates):
             continue
         found, _ = distances.nearest(fake_rows[fake_labels == label], candidates)
-        errors = found**2 / fake_rows.shape[1]
-        per_class[int(label)] = float(errors.mean())
-        total, compared = total + errors.sum(), compared + len(errors)
-    return PixelError(
-        mse=float(total / compared) if compared else float("nan"),
-        per_class=per_class,
-        unmatched=len(fake_rows) - compared,
-    )
+        errors.append(found**2 / fake_rows.shape[1])
+    return float(np.concatenate(errors).mean()) if errors else float("nan")
 
 
 def intensity_kld(real: np.ndarray, fake: np.ndarray) -> float:

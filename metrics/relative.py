@@ -57,7 +57,7 @@ class Folds:
         size, parts, population = arrays["numbers"].tolist()
         return cls(
             tuple(
-                FeatureStats.from_moments(int(n), mean, cov)
+                FeatureStats(int(n), mean, cov)
                 for n, mean, cov in zip(
                     arrays["counts"], arrays["means"], arrays["covs"], strict=True
                 )

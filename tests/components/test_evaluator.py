@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 
 import apache_beam as beam
 import numpy as np
@@ -163,6 +164,25 @@ def test_all_that_decided_is_on_the_artifact_too_intervals_by_their_ends(judge, 
     missed = [check["name"] for check in document["checks"] if not check["passed"]]
     assert json.loads(evaluation.get_string_custom_property("missed")) == missed
     assert "regression" in missed
+
+
+def test_the_reference_page_names_every_field(judge, models):
+    document, _, _ = judge(models("worse"), baseline=models("good"))
+    page = pathlib.Path(executor.__file__).parents[2] / "docs" / "reference" / "evaluation.md"
+    table = re.findall(r"^\| (`[^|]*) \| (.*) \|$", page.read_text(), re.MULTILINE)
+    described = {
+        field: re.findall(r"`([a-z_]+)`", about)
+        for fields, about in table
+        for field in re.findall(r"`(\w+)`", fields)
+    }
+    gate = {"same_data", "as_strict", "comparable", "regression"}  # the page's other table
+    assert set(described) - gate == set(document)
+    parts = {name: document[name] for name in ("extractor", "data", "model")}
+    parts["extractors"] = document["extractors"]["pooled"]
+    parts |= {name: document[name][0] for name in ("classes", "checks")}
+    for name, found in parts.items():
+        assert set(described[name]) == set(found), name
+    assert set(document["baseline"]) <= set(described["baseline"])
 
 
 def test_thresholds_are_those_of_the_data_set_unless_the_user_sets_them(judge, models):

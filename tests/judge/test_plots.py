@@ -62,18 +62,6 @@ def test_pairs_stay_together_in_a_last_row_that_is_not_full(digits, tmp_path):
     assert all(holds(page, image, 1) for image in (*upper, *lower))
 
 
-@pytest.mark.parametrize("classes", [2, 10, 345])
-def test_bars_are_drawn_for_any_number_of_classes(tmp_path, classes):
-    shares = np.full(classes, 1 / classes)
-    fewer = [None if i == 1 else float(s) for i, s in enumerate(shares)]
-    names = [f"class {i}" for i in range(classes)]
-    for values, name in ((shares, "all.png"), (fewer, "fewer.png")):
-        plots.class_bars(
-            tmp_path / name, {"reference": shares, "generated": values}, names, ylabel="share"
-        )
-    assert (opened(tmp_path / "all.png") != opened(tmp_path / "fewer.png")).any()
-
-
 def test_plots_are_written_whole_and_repeat_byte_for_byte(tmp_path):
     def draw(folder):
         plots.histograms(
@@ -109,8 +97,6 @@ def test_a_picture_that_can_not_be_drawn_leaves_nothing_behind(digits, tmp_path)
         )
     with pytest.raises(ValueError, match="equally many, got 2, 3 and 2"):
         plots.pairs(tmp_path / "a.png", digits[0][:2], digits[0][:3], [1, 2])
-    with pytest.raises(ValueError, match="reference must have 3 values, got 2"):
-        plots.class_bars(tmp_path / "a.png", {"reference": [1, 2]}, list("abc"), ylabel="")
     with pytest.raises(ValueError, match="test must hold at least one finite number"):
         plots.histograms(tmp_path / "a.png", {"test": [np.nan]}, xlabel="")
     with pytest.raises(ValueError, match="images must be uint8"):

@@ -64,22 +64,22 @@ def test_the_same_seed_trains_the_same_weights_and_another_seed_others(digits):
 
 
 def test_augmentation_moves_digits_a_little_and_repeats(digits):
-    pictures = tf.constant(digits[0][:200], tf.float32)
-    changed = classifier.augmented(pictures, tf.constant([1, 2])).numpy()
-    np.testing.assert_array_equal(changed, classifier.augmented(pictures, tf.constant([1, 2])))
+    images = tf.constant(digits[0][:200], tf.float32)
+    changed = classifier.augmented(images, tf.constant([1, 2])).numpy()
+    np.testing.assert_array_equal(changed, classifier.augmented(images, tf.constant([1, 2])))
     grid = np.arange(28) - 13.5
 
     def centre(values):
         return (values[..., 0].sum(axis=1) * grid).sum(axis=1) / values.sum(axis=(1, 2, 3))
 
-    moved = centre(changed) - centre(pictures.numpy())
+    moved = centre(changed) - centre(images.numpy())
     assert 0.3 < moved.std() < 2.0
     assert abs(moved.mean()) < 0.3
     assert np.abs(moved).max() < 5
     assert changed.min() >= 0 and changed.max() <= 255
 
 
-def test_training_refuses_pictures_labels_and_counts_that_do_not_fit(digits):
+def test_training_refuses_images_labels_and_counts_that_do_not_fit(digits):
     images, labels = digits[0][:60], digits[1][:60]
     with pytest.raises(ValueError, match="60 images are fewer than one batch of 250"):
         classifier.train(images, labels, 10, epochs=1, seed=0)
@@ -89,34 +89,21 @@ def test_training_refuses_pictures_labels_and_counts_that_do_not_fit(digits):
         classifier.train(images / 255, labels, 10, epochs=1, seed=0)
 
 
-def test_fakes_that_are_real_digits_score_high_and_name_their_worst_class(digits):
+def test_fakes_that_are_real_digits_score_high_and_a_class_they_lack_is_never_read(digits):
     order = np.random.default_rng(0).permutation(len(digits[0]))
     images, labels = digits[0][order], digits[1][order]
-    score = cas.classification_accuracy_score(
-        np.tile(images[:1400], (4, 1, 1, 1)),
-        np.tile(labels[:1400], 4),
-        images[1400:],
-        labels[1400:],
-        10,
-        seed=1,
-        epochs=2,
+    fakes, asked = np.tile(images[:1400], (4, 1, 1, 1)), np.tile(labels[:1400], 4)
+    test = images[1400:], labels[1400:]
+    score = cas.classification_accuracy_score(fakes, asked, *test, 10, seed=1, epochs=2)
+    assert score > 0.9
+    shown = asked != 3
+    lacking = cas.classification_accuracy_score(
+        fakes[shown], asked[shown], *test, 10, seed=1, epochs=2
     )
-    assert score.accuracy > 0.9
-    assert set(score.per_class) == set(range(10))
-    assert score.per_class[score.worst_class] == min(score.per_class.values())
-    assert (score.train_count, score.test_count) == (5600, 397)
+    assert lacking <= np.mean(test[1] != 3)
 
 
-def test_a_class_that_no_fake_shows_is_never_read(digits):
-    images, labels = digits
-    shown = labels != 3
-    score = cas.classification_accuracy_score(
-        images[shown][:1000], labels[shown][:1000], images[-300:], labels[-300:], 10, epochs=1
-    )
-    assert score.per_class[3] == 0
-
-
-def test_the_score_refuses_test_pictures_that_do_not_fit(digits):
+def test_the_score_refuses_test_images_that_do_not_fit(digits):
     images, labels = digits[0][:300], digits[1][:300]
     with pytest.raises(ValueError, match="test_images must hold at least one image"):
         cas.classification_accuracy_score(images, labels, images[:0], labels[:0], 10)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from metrics import distances
-from metrics.manifold import density_coverage, manifold_scores, precision_recall, squared_radii
+from metrics.manifold import density_coverage, manifold_scores, squared_radii
 
 
 def by_loops(real, fake, k):
@@ -35,7 +35,6 @@ def test_all_four_are_what_loops_over_pictures_give(k, block_bytes, monkeypatch)
     random = np.random.default_rng(k)
     real, fake = random.normal(size=(60, 3)), random.normal(size=(45, 3)) * 0.7 + 0.5
     precision, recall, density, coverage = by_loops(real, fake, k)
-    assert precision_recall(real, fake, k) == pytest.approx((precision, recall))
     assert density_coverage(real, fake, k) == pytest.approx((density, coverage))
     scores = manifold_scores(real, fake, k, real_radii=squared_radii(real, k))
     assert (scores.precision, scores.recall) == pytest.approx((precision, recall))
@@ -46,13 +45,14 @@ def test_points_on_a_line_by_hand():
     # Balls about the reals 0, 1, 3 reach 1, 1, 2 (k = 1); about the fakes 1, 6, 7: 5, 1, 1.
     real, fake = [[0.0], [1.0], [3.0]], [[1.0], [6.0], [7.0]]
     assert squared_radii(np.array(real), 1) == pytest.approx([1, 1, 4])
-    assert precision_recall(real, fake, 1) == pytest.approx((1 / 3, 1))
+    scores = manifold_scores(np.array(real), np.array(fake), 1)
     # The fake at 1 is in all three balls (on the edge of two), the others in none.
-    assert density_coverage(real, fake, 1) == pytest.approx((3 / 3, 1))
+    assert (scores.precision, scores.recall) == pytest.approx((1 / 3, 1))
+    assert (scores.density, scores.coverage) == pytest.approx((3 / 3, 1))
 
 
 def test_a_row_on_the_edge_of_a_ball_is_inside():
-    assert precision_recall([[0.0], [2.0]], [[4.0], [9.0]], 1)[0] == 0.5
+    assert manifold_scores([[0.0], [2.0]], [[4.0], [9.0]], 1).precision == 0.5
 
 
 def test_the_reals_themselves_are_wholly_precise_and_wholly_recalled():
@@ -84,8 +84,8 @@ def test_one_outlier_among_the_reals_raises_precision_and_not_density():
     real[0] = [40, 0]
     fake = random.normal(size=(500, 2))
     fake[:, 0] += 20
-    assert precision_recall(real, fake, 3)[0] > 0.9
-    assert density_coverage(real, fake, 3)[0] < 0.4
+    scores = manifold_scores(real, fake, 3)
+    assert scores.precision > 0.9 and scores.density < 0.4
 
 
 def test_a_thousand_against_a_thousand_never_holds_the_whole_matrix(monkeypatch):
@@ -111,7 +111,7 @@ def test_a_thousand_against_a_thousand_never_holds_the_whole_matrix(monkeypatch)
 )
 def test_arguments_that_do_not_fit_are_refused_by_name(real, fake, k, message):
     with pytest.raises(ValueError, match=message):
-        precision_recall(real, fake, k)
+        manifold_scores(real, fake, k)
 
 
 def test_density_and_coverage_take_a_single_fake():
