@@ -41,6 +41,7 @@ def test_a_classifier_tells_fogged_digits_from_real_ones_and_not_real_from_real(
     fair = two_sample.two_sample(images[:800], images[800:1600])
     assert fair.accuracy < 0.6
     assert two_sample.two_sample(images[:800], images[800:1600]) == fair
+    assert two_sample.two_sample(fogged[:100], images[800:900]).accuracy > 0.9
     # In black and white the fog is gone.
     np.testing.assert_array_equal(*map(two_sample.binarised, (fogged, images[:800])))
 
