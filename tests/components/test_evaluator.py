@@ -46,7 +46,7 @@ def models(digits, tmp_path_factory):
         "nan": {"change": generators.not_a_number},
         "never_saw_9": {"classes_present": tuple(range(9))},
         "other_shape": {"image_shape": (32, 32, 1)},
-        "takes_no_wishes": {"conditional": False},
+        "is_unconditional": {"conditional": False},
     }
     made: dict[str, pathlib.Path] = {}
 
@@ -84,11 +84,11 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
         force="",
         replace="",
         data=None,
-        with_pictures=False,
+        with_images=False,
         **settings,
     ):
         number = next(runs)
-        if not with_pictures:  # they take longer than the rest
+        if not with_images:  # they take longer than the rest
             monkeypatch.setattr(executor.sheets, "draw", lambda *a, **k: None)
         model = standard_artifacts.Model()
         model.uri, model.id = model_uri, 7
@@ -125,7 +125,7 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
 
 def test_a_generator_of_real_digits_is_blessed_on_tfx_contract(judge, models):
     document, evaluation, blessing = judge(
-        models("good"), with_pictures=True, max_copies=0.5, force="just in case"
+        models("good"), with_images=True, max_copies=0.5, force="just in case"
     )
     assert document["blessed"], document["reason"]
     assert not document["forced"]  # there was nothing to force
@@ -243,8 +243,8 @@ def test_faults_that_one_extractor_hardly_sees_are_refused(
     assert failed <= missed and not document["blessed"]
 
 
-def test_a_generator_that_takes_no_wishes_is_judged_on_what_applies_to_it(judge, models):
-    document, _, blessing = judge(models("takes_no_wishes"), cas_fakes=500, min_cas=0.9)
+def test_a_generator_that_is_unconditional_is_judged_on_what_applies_to_it(judge, models):
+    document, _, blessing = judge(models("is_unconditional"), cas_fakes=500, min_cas=0.9)
     assert document["blessed"], document["reason"]
     assert not {"accuracy", "cas", "class_coverage"} & set(document["metrics"])
     assert {"relative_fid", "coverage", "recall"} <= {c["name"] for c in document["checks"]}
@@ -291,7 +291,7 @@ def test_a_model_that_cannot_be_read_is_a_verdict_and_not_a_crash(judge, tmp_pat
     assert blessing.get_int_custom_property("blessed") == 0
 
 
-def test_force_overrules_a_missed_bar_and_is_recorded_everywhere(judge, models):
+def test_force_overrules_a_missed_threshold_and_is_recorded_everywhere(judge, models):
     document, _, blessing = judge(models("noise"), force="demo on Friday")
     assert document["blessed"] and document["forced"]
     assert "demo on Friday" in document["reason"] and "relative FID" in document["reason"]

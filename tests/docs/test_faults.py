@@ -25,7 +25,7 @@ def test_what_the_table_of_faults_quotes_is_said_and_tested():
     page = (REPOSITORY / "docs" / "reference" / "faults.md").read_text()
     quoted = re.findall("“(.+?)”", page)
     assert len(quoted) > 20
-    said = texts(*(REPOSITORY / room for room in SOURCES))
+    said = texts(*(REPOSITORY / package for package in SOURCES))
     tested = texts(REPOSITORY / "tests")
     assert [q for q in quoted if q not in said] == []
     assert [q for q in quoted if q not in tested] == []

@@ -235,9 +235,9 @@ def test_from_a_node_that_is_not_there_names_those_that_are(first, workspace):
 
 def executed_after_an_edit(workspace, tmp_path, edited_file):
     """Runs copies of the sources with a line added to one of them; the run and what it executed."""
-    for room in provenance.SOURCES:
+    for package in provenance.SOURCES:
         shutil.copytree(
-            REPOSITORY / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__")
+            REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
         )
     path = tmp_path / edited_file
     path.write_text(path.read_text() + "\n_EDITED = True\n")
@@ -254,7 +254,7 @@ def test_an_edit_of_the_judge_runs_the_judge_and_what_lies_behind_it(first, work
     assert edited.document["pushed_version"] == first.document["pushed_version"]
 
 
-def test_a_model_that_misses_its_bar_is_not_pushed_and_the_reason_is_kept(first, workspace):
+def test_a_model_that_misses_its_threshold_is_not_pushed_and_the_reason_is_kept(first, workspace):
     rejected = run(workspace, "--set", "max_relative_fid=1e-6")
     assert rejected.exit_code == 1
     assert rejected.document["state"] == "COMPLETE"

@@ -37,7 +37,7 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def few_pictures(monkeypatch):
+def few_images(monkeypatch):
     """Images are tested with the Evaluator; here only that they are asked for."""
     monkeypatch.setattr(
         evaluate.sheets, "draw", lambda folder, *a, **k: folder.mkdir(parents=True, exist_ok=True)

@@ -49,7 +49,7 @@ def test_any_label_lets_the_seed_choose(model):
     assert local_generator.draw(model, [ANY_LABEL] * 3, [1, 2, 3]).shape == (3, 28, 28, 1)
 
 
-def test_a_generator_that_takes_no_wishes_says_so_and_draws_what_comes(tmp_path):
+def test_a_generator_that_is_unconditional_says_so_and_draws_what_comes(tmp_path):
     images = np.full([4, 28, 28, 1], 200, np.uint8)
     folder = generators.export(tmp_path / "model", images, np.arange(4), conditional=False)
     with pytest.raises(

@@ -88,7 +88,7 @@ def test_plots_are_written_whole_and_repeat_byte_for_byte(tmp_path):
         assert opened(tmp_path / "one" / name).std() > 5
 
 
-def test_a_picture_that_can_not_be_drawn_leaves_nothing_behind(digits, tmp_path):
+def test_an_image_that_can_not_be_drawn_leaves_nothing_behind(digits, tmp_path):
     with pytest.raises(ValueError, match="row_names must be 2, one per row, got 1"):
         plots.digit_grid(tmp_path / "a.png", digits[0][:6], 3, row_names=["one"])
     with pytest.raises(ValueError, match="class_names must be 3, one per column"):

@@ -46,7 +46,7 @@ def test_features_are_float32_not_negative_and_probabilities_sum_to_one(extracto
     np.testing.assert_array_equal(extractor.features(digits[0][:50]), rows)
 
 
-def test_features_of_a_picture_do_not_depend_on_its_company(extractor, digits):
+def test_features_of_an_image_do_not_depend_on_its_company(extractor, digits):
     images = digits[0][: CHUNK + 40]
     whole = extractor.features(images)
     parts = [extractor.features(part) for part in np.split(images, [1, 38, CHUNK - 1])]
@@ -71,7 +71,7 @@ def test_threads_get_the_same_features(extractor, digits):
         np.testing.assert_array_equal(rows, expected)
 
 
-def test_no_picture_gives_no_rows_of_the_right_width(extractor):
+def test_no_image_gives_no_rows_of_the_right_width(extractor):
     rows, probabilities = extractor.features_and_probabilities(constant(0, 0))
     assert rows.shape == (0, 128) and probabilities.shape == (0, 10)
 
@@ -86,7 +86,7 @@ def test_no_picture_gives_no_rows_of_the_right_width(extractor):
         (np.zeros((2, 28, 28, 3), np.uint8), r"got \[2, 28, 28, 3\]"),
     ],
 )
-def test_anything_but_uint8_pictures_of_28x28_is_refused(extractor, images, message):
+def test_anything_but_uint8_images_of_28x28_is_refused(extractor, images, message):
     with pytest.raises(ValueError, match=message):
         extractor.features(images)
 
@@ -157,7 +157,7 @@ def frozen_graph(path, *, output_name: str = "pool_3", width: int = 2048) -> Non
     path.write_bytes(graph.as_graph_def().SerializeToString())
 
 
-def test_a_frozen_graph_of_2015_sees_grey_pictures_enlarged_and_scaled_as_it_was_trained(tmp_path):
+def test_a_frozen_graph_of_2015_sees_grey_images_enlarged_and_scaled_as_it_was_trained(tmp_path):
     frozen_graph(tmp_path / "inception.pb")
     plug = load_extractor(tmp_path / "inception.pb")
     assert (plug.name, plug.dim, plug.num_classes) == ("inception_v3_2015_pool3", 2048, 0)

@@ -30,7 +30,7 @@ def by_loops(real, fake, k):
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 @pytest.mark.parametrize("block_bytes", [1, 2000, 1 << 26])
-def test_all_four_are_what_loops_over_pictures_give(k, block_bytes, monkeypatch):
+def test_all_four_are_what_loops_over_images_give(k, block_bytes, monkeypatch):
     monkeypatch.setattr(distances, "_BLOCK_BYTES", block_bytes)
     random = np.random.default_rng(k)
     real, fake = random.normal(size=(60, 3)), random.normal(size=(45, 3)) * 0.7 + 0.5

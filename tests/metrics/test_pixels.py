@@ -35,7 +35,7 @@ def test_fakes_of_a_class_that_the_reals_lack_are_left_out():
     assert math.isnan(none)
 
 
-def test_pictures_and_labels_that_do_not_fit_are_refused_by_name():
+def test_images_and_labels_that_do_not_fit_are_refused_by_name():
     with pytest.raises(ValueError, match="real_labels must be integers of shape"):
         mse_to_nearest(flat(0), np.array([0]), flat(0), np.array([0, 0]), 1)
     with pytest.raises(ValueError, match=r"fake_labels must lie in 0\.\.0, got 3\.\.3"):

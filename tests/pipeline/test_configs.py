@@ -31,7 +31,7 @@ def test_every_setting_has_a_description():
     assert all(row["description"] for row in configs.describe(configs.load("standard")))
 
 
-def test_names_are_unique_over_the_rooms():
+def test_names_are_unique_over_the_packages():
     names = [row["name"] for row in configs.describe(configs.load("standard"))]
     assert len(names) == len(set(names))
 

@@ -99,7 +99,7 @@ def test_on_a_terminal_the_bar_has_step_losses_speed_and_time_left():
     assert re.search(r"\d:\d\d:\d\d \d\d:\d\d", plain)  # time gone, time left
 
 
-def test_a_warning_of_a_room_is_shown_and_brackets_in_it_are_kept():
+def test_a_warning_of_a_package_is_shown_and_brackets_in_it_are_kept():
     shown, text = view()
     with shown:
         logging.getLogger(console.PROGRESS_LOGGER).warning("no MNIST [here]: digits stand in")

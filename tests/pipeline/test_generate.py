@@ -35,7 +35,7 @@ def call(workspace, *arguments: str, code: int = 0) -> str:
 OPTIONS = ([], ["--digit", "7"], ["--count", "9", "--seed", "3"], ["--label", "stable"])
 
 
-def test_a_server_draws_the_same_picture_as_this_process(workspace, tmp_path, start):  # noqa: F811
+def test_a_server_draws_the_same_image_as_this_process(workspace, tmp_path, start):  # noqa: F811
     running = start(workspace / "serving/mnist_gan", "--model_name=mnist_gan", watch_labels=True)
     for number, options in enumerate(OPTIONS):
         images = []

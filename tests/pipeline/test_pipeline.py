@@ -95,7 +95,7 @@ def test_training_settings_reach_the_trainer_alone(tmp_path, nodes):
     assert _differing(nodes, changed) == {"Trainer"}
 
 
-def test_bars_reach_the_evaluator_alone(tmp_path, nodes):
+def test_thresholds_reach_the_evaluator_alone(tmp_path, nodes):
     changed = {c.id: c for c in make(tmp_path, max_relative_fid="7").components}
     assert _differing(nodes, changed) == {"Evaluator"}
 

@@ -15,9 +15,11 @@ ROOT = pathlib.Path(provenance.__file__).resolve().parent.parent
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
     """A copy of the sources that a test may edit."""
-    for room in provenance.SOURCES:
+    for package in provenance.SOURCES:
         shutil.copytree(
-            ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "*.npz")
+            ROOT / package,
+            tmp_path / package,
+            ignore=shutil.ignore_patterns("__pycache__", "*.npz"),
         )
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "pipeline" / "provenance.py"))
     return tmp_path

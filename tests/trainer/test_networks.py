@@ -47,7 +47,7 @@ def test_a_table_says_what_each_layer_is_fed_with(tables):
     assert set(inputs["projection"]) == {"label_embedding", "leaky_features"}
 
 
-def test_a_picture_shows_each_layer_and_its_parameters():
+def test_an_image_shows_each_layer_and_its_parameters():
     drawing = parsed(
         [
             layer("latent", kind="InputLayer", shape=(None, 64), parameters=0),

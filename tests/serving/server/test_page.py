@@ -240,7 +240,7 @@ def test_other_classes_force_smoke_and_a_fid_that_could_not_be_had_are_told(open
     assert tab.locator("#sheet-picture").get_attribute("aria-label").endswith("seeds 0 to 29")
 
 
-def test_a_generator_that_takes_no_wishes_is_drawn_without_classes(open_page, zoo):
+def test_a_generator_that_is_unconditional_is_drawn_without_classes(open_page, zoo):
     tab = open_page(zoo, "unconditional")
     for control in ("#draw-classes", "#from-class", "#to-class", "#directions-class"):
         assert not tab.locator(control).is_visible(), control
@@ -301,7 +301,7 @@ def test_classes_seeds_and_counts_are_drawn_at_once(open_page, address):
     assert sources(tab, "#drawn img") != drawn
 
 
-def test_a_picture_can_be_picked_by_keyboard_saved_and_walked_from(open_page, address, tmp_path):
+def test_an_image_can_be_picked_by_keyboard_saved_and_walked_from(open_page, address, tmp_path):
     tab = open_page(address)
     press(tab, ".chips label:has-text('any class')")
     tab.locator("#drawn input").first.focus()
@@ -480,7 +480,7 @@ def run(text: str, folder) -> bytes:
     ).stdout
 
 
-def test_the_commands_give_the_very_pictures(open_page, address, tmp_path):
+def test_the_commands_give_the_very_images(open_page, address, tmp_path):
     tab = open_page(address)
     drawn = [
         output["b64"] for output in json.loads(run(command(tab, "#draw-request"), "."))["outputs"]
