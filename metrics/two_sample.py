@@ -92,7 +92,7 @@ def two_sample(
     train, score = _network()
     weights = train(
         images,
-        np.repeat(np.float32([0, 1]), [len(part) for part in learn]),
+        np.repeat(np.array([0, 1], np.float32), [len(part) for part in learn]),
         np.concatenate(passes)[:seen].reshape(-1, BATCH),
         _initial_weights(random),
     )
@@ -105,7 +105,8 @@ def two_sample(
 
 def _initial_weights(random: np.random.Generator) -> tuple[np.ndarray, ...]:
     """Kernel and bias of every layer, float32; the kernels as He et al. 2015 draw them."""
-    shapes, side, channels = [], 28, 1
+    shapes: list[tuple[int, ...]] = []
+    side, channels = 28, 1
     for size, stride, filters in CONVOLUTIONS:
         shapes.append((size, size, channels, filters))
         side, channels = -(-side // stride), filters
