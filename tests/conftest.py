@@ -38,7 +38,7 @@ def find_mnist() -> pathlib.Path | None:
 
 
 # Each runs whole pipelines, one after the other in one workspace.
-IN_ONE_WORKSPACE = ("e2e/test_pipeline.py", "e2e/test_report.py", "e2e/test_training.py")
+IN_ONE_WORKSPACE = ("e2e/test_pipeline.py", "e2e/test_training.py")
 # What trains, runs Beam, or loads servers, browsers and disks: `make quick` leaves it out.
 SLOW = (
     "benchmarks/",

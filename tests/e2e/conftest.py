@@ -1,6 +1,11 @@
-"""Whole runs of the pipeline as a user starts them, on a slice of real digits."""
+"""Whole runs of the pipeline as a user starts them, on a slice of the embedded digits.
+
+The first run is made once a session, whatever the number of test processes. Each process works in
+copies of its workspace, in which nothing is executed again unless a test changes something.
+"""
 
 import dataclasses
+import fcntl
 import json
 import os
 import pathlib
@@ -11,19 +16,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import REPOSITORY, find_mnist
-from tests.e2e.ready import Ready
+from tests.conftest import REPOSITORY
+from tests.e2e.ready import Ready, Started
 
 _READY = Ready()
 
-# A slice and a handful of steps: what is tested is the machine, not the digits.
-SLICE = ("train_examples=1500", "eval_examples=200", "test_examples=300")
+# A slice, small networks and a handful of steps: what is tested is the machine, not the digits.
 SHORT = (
-    "steps=24",
-    "batch_size=32",
-    "checkpoint_interval=8",
-    "sample_interval=12",
-    "num_fakes=300",
+    *("train_examples=600", "eval_examples=100", "test_examples=200", "num_fakes=300"),
+    *("generator_channels=4", "discriminator_channels=4", "batch_size=16"),
+    *("steps=150", "checkpoint_interval=15", "sample_interval=75"),
 )
 
 
@@ -40,33 +42,38 @@ class Run:
         return {node["id"]: node["state"] for node in self.document["nodes"]}
 
 
-def command(
-    workspace: pathlib.Path, *arguments: str, sources: pathlib.Path = REPOSITORY
-) -> tuple[list[str], dict[str, str]]:
-    """The arguments and the environment of a smoke run on a slice of real digits."""
-    data = find_mnist()
-    options = ["--workspace", str(workspace), "--preset", "smoke", "--json"]
-    options += ["--dataset", "mnist", "--data-dir", str(data)] if data else ["--dataset", "digits"]
-    for assignment in (*SLICE, *SHORT) if data else SHORT:
-        options += ["--set", assignment]
-    environment = {**os.environ, "PYTHONPATH": str(sources)}
-    return [sys.executable, "-m", "pipeline", "run", *options, *arguments], environment
+def arguments(workspace: pathlib.Path, *more: str) -> list[str]:
+    """Of a smoke run on a slice of digits."""
+    options = ["--workspace", str(workspace), "--preset", "smoke", "--dataset", "digits", "--json"]
+    for assignment in SHORT:
+        # The networks of another model have no channels.
+        if not (assignment.partition("=")[0].endswith("channels") and "model=dcgan" in more):
+            options += ["--set", assignment]
+    return ["run", *options, *more]
 
 
-def call(workspace: pathlib.Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Runs the pipeline in a process of its own that need not import everything first."""
-    words, _ = command(workspace, *arguments)
-    return _READY.call(words[words.index("run") :])
+def start(workspace: pathlib.Path, *more: str) -> Started:
+    """Starts the pipeline in a process of its own that need not import everything first."""
+    return _READY.start(arguments(workspace, *more))
 
 
-def run(workspace: pathlib.Path, *arguments: str, sources: pathlib.Path | None = None) -> Run:
+def call(workspace: pathlib.Path, *more: str) -> subprocess.CompletedProcess:
+    """Runs the pipeline to its end."""
+    return start(workspace, *more).wait()
+
+
+def run(workspace: pathlib.Path, *more: str, sources: pathlib.Path | None = None) -> Run:
     """Runs the pipeline to its end; where `sources` are named, all the way from Python's start."""
     if sources is None:
-        result = call(workspace, *arguments)
+        result = call(workspace, *more)
     else:
-        words, environment = command(workspace, *arguments, sources=sources)
         result = subprocess.run(
-            words, cwd=sources, env=environment, capture_output=True, text=True, timeout=1800
+            [sys.executable, "-m", "pipeline", *arguments(workspace, *more)],
+            cwd=sources,
+            env={**os.environ, "PYTHONPATH": str(sources)},
+            capture_output=True,
+            text=True,
+            timeout=1800,
         )
     try:
         document = json.loads(result.stdout)
@@ -82,21 +89,36 @@ def _ready() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory) -> pathlib.Path:
-    """The workspace that the runs of one session share, in the order of the tests."""
-    return tmp_path_factory.mktemp("e2e") / "workspace"
+def made(tmp_path_factory, worker_id) -> tuple[pathlib.Path, Run]:
+    """The workspace of the first run, which nobody changes, and what the run said."""
+    folder = tmp_path_factory.getbasetemp()
+    # All test processes of a session share the folder above.
+    folder = folder / "e2e" if worker_id == "master" else folder.parent / "e2e"
+    folder.mkdir(exist_ok=True)
+    answer = folder / "run.json"
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not answer.is_file():
+            first = run(folder / "workspace", sources=REPOSITORY)
+            answer.write_text(json.dumps(dataclasses.asdict(first)))
+    return folder / "workspace", Run(**json.loads(answer.read_text()))
 
 
 @pytest.fixture(scope="session")
-def first(workspace) -> Run:
-    """The first run in the shared workspace, started as a user does."""
-    ended = run(workspace, sources=REPOSITORY)
-    # Its report, before the runs that follow write theirs.
-    shutil.copytree(workspace / "report", workspace.parent / "first_report")
-    return ended
+def first(made) -> Run:
+    """The first run, started as a user does."""
+    return made[1]
+
+
+@pytest.fixture(scope="module")
+def workspace(made, tmp_path_factory) -> pathlib.Path:
+    """A copy of the first run's workspace, for the tests of one file in their order."""
+    copy = tmp_path_factory.mktemp("copy") / "workspace"
+    shutil.copytree(made[0], copy)
+    return copy
 
 
 @pytest.fixture(scope="session")
-def first_report(first, workspace) -> pathlib.Path:
+def first_report(made) -> pathlib.Path:
     """The page that the first run wrote when it ended."""
-    return workspace.parent / "first_report" / "index.html"
+    return made[0] / "report" / "index.html"

@@ -10,18 +10,43 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from typing import IO
 
 from tests.conftest import REPOSITORY
 
+LONGEST = 1800  # seconds of a run
+
+
+class Started:
+    """A run that goes on.
+
+    Attributes:
+      pid: its process id.
+      stderr: the file that it writes to.
+    """
+
+    def __init__(self, pid: int, folder: tempfile.TemporaryDirectory, answers: IO[str]) -> None:
+        self.pid = pid
+        self.stderr = pathlib.Path(folder.name, "stderr")
+        self._folder, self._answers = folder, answers
+
+    def wait(self) -> subprocess.CompletedProcess:
+        """Waits for its end; exit code (negative for a signal), stdout and stderr."""
+        exit_code = int(self._answers.readline())
+        stdout = self.stderr.with_name("stdout").read_text()
+        done = subprocess.CompletedProcess("run", exit_code, stdout, self.stderr.read_text())
+        self._folder.cleanup()
+        return done
+
 
 class Ready:
-    """The process that forks; started at the first call."""
+    """The process that forks; started at the first call. One run at a time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
 
-    def call(self, arguments: list[str], timeout: float = 1800) -> subprocess.CompletedProcess:
-        """Runs `mnist-gan ARGUMENTS` to its end, from the repository's folder."""
+    def start(self, arguments: list[str]) -> Started:
+        """Starts `mnist-gan ARGUMENTS` in the repository's folder."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.e2e.ready"],
@@ -31,13 +56,14 @@ class Ready:
                 stdout=subprocess.PIPE,
                 text=True,
             )
-        with tempfile.TemporaryDirectory() as folder:
-            files = [str(pathlib.Path(folder, name)) for name in ("stdout", "stderr")]
-            job = {"arguments": arguments, "files": files, "timeout": timeout}
-            print(json.dumps(job), file=self._process.stdin, flush=True)
-            exit_code = int(self._process.stdout.readline())
-            stdout, stderr = (pathlib.Path(file).read_text() for file in files)
-        return subprocess.CompletedProcess(arguments, exit_code, stdout, stderr)
+        folder = tempfile.TemporaryDirectory()
+        files = [str(pathlib.Path(folder.name, name)) for name in ("stdout", "stderr")]
+        print(
+            json.dumps({"arguments": arguments, "files": files}),
+            file=self._process.stdin,
+            flush=True,
+        )
+        return Started(int(self._process.stdout.readline()), folder, self._process.stdout)
 
     def close(self) -> None:
         if self._process is not None:
@@ -53,13 +79,14 @@ def _serve() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         if child := os.fork():
+            print(child, file=answers, flush=True)
             _, status = os.waitpid(child, 0)
             print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
             continue
         answers.close()
         import signal
 
-        signal.alarm(int(job["timeout"]))
+        signal.alarm(LONGEST)
         for descriptor, file in zip((1, 2), job["files"], strict=True):
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

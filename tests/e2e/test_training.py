@@ -1,4 +1,10 @@
-"""Other models and warm starts, the whole way, in the workspace that the e2e tests share."""
+"""Other models and warm starts, the whole way, and what becomes of their versions.
+
+The tests of this file share a copy of the first run's workspace, in the order in which they stand.
+"""
+
+import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -9,8 +15,15 @@ from lineage.store import open_store
 from pipeline import cli
 from serving import versions
 from tests.e2e.conftest import call, run
+from tests.e2e.test_pipeline import NODES
 
 pytestmark = pytest.mark.e2e
+
+DCGAN = ("--set", "model=dcgan", "--set", "steps=8", "--replace", "to show another model")
+
+
+def pushed(workspace):
+    return versions.list_versions(Workspace.at(workspace).serving)
 
 
 def test_base_model_is_refused_before_anything_runs_where_nothing_was_blessed(tmp_path):
@@ -26,7 +39,7 @@ def test_training_starts_from_the_latest_blessed_generator_and_the_lineage_shows
 ):
     blessings = open_store(workspace / "metadata.sqlite").artifacts_of_type("ModelBlessing")
     blessed = {b.properties["current_model_id"] for b in blessings if b.properties["blessed"] == 1}
-    warm = run(workspace, "--set", "base_model=latest", "--set", "seed=11")
+    warm = run(workspace, "--set", "base_model=latest", "--set", "steps=30", "--replace", "a test")
     assert warm.exit_code == 0, warm.document
     assert warm.states()["Trainer"] == "COMPLETE"
     assert "BaseModel" not in warm.states()  # a lookup is no work
@@ -38,18 +51,18 @@ def test_training_starts_from_the_latest_blessed_generator_and_the_lineage_shows
     inputs = {key: e.artifact for e in events if e.kind == "input" for key in e.keys}
     assert inputs["base_model"] == max(blessed)
     model = store.artifacts(inputs.values())[inputs["base_model"]]
-    version = versions.list_versions(Workspace.at(workspace).serving)[-1]
+    version = pushed(workspace)[-1]
     assert version.number == warm.document["pushed_version"]
     contract = GeneratorContract.load(version.path)
     assert contract.training["warm_start"].startswith(model.uri)
 
 
 def test_a_model_without_labels_goes_the_whole_way(first, workspace, tmp_path):
-    other = run(workspace, "--set", "model=dcgan", "--replace", "to show another model")
+    other = run(workspace, *DCGAN)
     assert other.exit_code == 0, other.document
     assert other.document["blessed"] is True
     assert "accuracy" not in other.document["metrics"]
-    version = versions.list_versions(Workspace.at(workspace).serving)[-1]
+    version = pushed(workspace)[-1]
     assert version.number == other.document["pushed_version"]
     contract = GeneratorContract.load(version.path)
     assert (contract.model, contract.latent_distribution) == ("dcgan", "uniform")
@@ -71,3 +84,31 @@ def test_weights_of_other_networks_are_no_start(first, workspace):
     assert failed.exit_code == 1
     (error,) = [node["error"] for node in failed.document["nodes"] if node["id"] == "Trainer"]
     assert "can't start from" in error and "must be the same" in error
+
+
+def test_a_version_that_somebody_deleted_is_pushed_again(first, workspace):
+    numbers = [version.number for version in pushed(workspace)]
+    shutil.rmtree(pushed(workspace)[-1].path)
+    again = run(workspace, *DCGAN)
+    assert again.states() == {**dict.fromkeys(NODES, "CACHED"), "Pusher": "COMPLETE"}
+    assert pushed(workspace)[-1].number == again.document["pushed_version"]
+    assert len(pushed(workspace)) == len(numbers)
+
+
+def test_a_version_that_was_rolled_back_stays_so_through_the_next_run(first, workspace):
+    def ask(*arguments: str) -> str:
+        result = CliRunner().invoke(cli.main, [*arguments, "--workspace", str(workspace)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    *older, newest = (version.number for version in pushed(workspace))
+    ask("versions", "rollback")
+    again = run(workspace, *DCGAN)
+    assert again.states() == dict.fromkeys(NODES, "CACHED")
+    assert [version.number for version in pushed(workspace)] == older
+    assert (again.document["pushed_version"], again.document["rolled_back"]) == (newest, True)
+    assert f"{newest} (rolled back)" in ask("status")
+    assert str(newest) in ask("lineage", "trace", "--version", str(newest))
+    ask("lineage", "verify", "--version", str(newest))
+    ask("versions", "restore", str(newest))
+    assert json.loads(ask("status", "--json"))["rolled_back"] is False
