@@ -19,8 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 from tfx.types import standard_artifacts
 
+from common.images import to_uint8
 from common.workspace import Workspace
-from components.evaluator import executor
+from components.evaluator import baseline, executor
 from judge import generation, local_generator, reference
 from judge.judge_config import JudgeConfig
 from lineage.store import open_store
@@ -63,14 +64,14 @@ def seconds(workspace: Workspace) -> dict[str, float]:
             parts = json.loads(path.read_text())["seconds"]
             parts["without generation"] = parts["total"] - parts["generation"]
             found |= {f"{state}: {part}": value for part, value in parts.items()}
-    return found | fid_seconds(examples, executor._model_dir(model))
+    return found | fid_seconds(examples, baseline.model_dir(model))
 
 
 def fid_seconds(examples: standard_artifacts.Examples, model_dir: str) -> dict[str, float]:
     """Seconds of FID alone, 10,000 images on each side at hand."""
     real = executor.read_split(examples, "test")
     seeds = generation.first_seed(0) + np.arange(len(real.labels))
-    fakes = executor.to_uint8(local_generator.load(model_dir).draw(seeds, real.labels))
+    fakes = to_uint8(local_generator.load(model_dir).draw(seeds, real.labels))
     found = {}
     with _timed(found, "FID alone, from images"):
         extractor = reference.load_extractors(None).classifier
