@@ -151,7 +151,9 @@ def _make_stable(model_dir: pathlib.Path) -> None:
         }
         for function in functions:
             for argument in function.arg_attr.values():
-                if argument.attr["_user_specified_name"].s.isdigit():
+                # Asking a map for a key that it lacks would make one.
+                name = argument.attr.get("_user_specified_name")
+                if name is not None and name.s.isdigit():
                     del argument.attr["_user_specified_name"]
         # A name may stand in that of an argument: "while_cond_41___redundant_placeholder0".
         known = "|".join(sorted(map(re.escape, numbered), key=len, reverse=True))

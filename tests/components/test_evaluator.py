@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tfx.types import standard_artifacts
 
+from components import dataset_properties
 from components.evaluator import beam_drawing, executor
 from judge import generation, reference
 from judge.judge_config import JudgeConfig
@@ -364,7 +365,7 @@ def test_fakes_come_in_the_order_of_their_seeds(digits, models, tmp_path):
 
 def load_reference(examples, num_fakes: int, cache_dir: str | None) -> reference.Reference:
     return reference.load(
-        executor._dataset(examples),
+        dataset_properties.read(examples),
         lambda split: executor.read_split(examples, split),
         reference.load_extractors(None),
         num_fakes,
