@@ -21,6 +21,7 @@ from components.evaluator.baseline import InServiceStrategy, model_digest
 from components.pusher import executor as pusher_executor
 from judge import judge_config, reference
 from lineage.store import value_of
+from metrics import two_sample
 from serving import versions
 from tests import fixtures_generators as generators
 from tests.components import artifacts, nodes
@@ -116,7 +117,8 @@ def cache_dir(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def only_what_decides(monkeypatch, cache_dir):
-    """No images, and one reference for all tests."""
+    """No images, one reference for all tests, and a two-sample classifier that hardly trains."""
+    monkeypatch.setattr(two_sample, "FEWEST_STEPS", 10)
     monkeypatch.setenv(reference.CACHE_VARIABLE, str(cache_dir))
     monkeypatch.setattr(executor.sheets, "draw", lambda *a, **k: None)
     monkeypatch.setattr(executor, "_draw_samples", lambda *a: None)
