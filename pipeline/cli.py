@@ -36,6 +36,8 @@ from pipeline.options import (
     workspace_option,
 )
 
+# What `generate` writes, by the ending of the file's name, in Pillow's words.
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gif": "GIF"}
 ADDRESS_SPACE = 6 * 2**30  # bytes; a run with the default model was seen to map 3.4 GiB
 
 
@@ -210,7 +212,9 @@ def status(workspace, as_json) -> None:
 @click.option("--label", metavar="NAME", help="The version that this label (stable) points at.")
 @click.option("--url", help="Ask a server: http://HOST:PORT, https://..., grpc://HOST:PORT.")
 @click.option("--model", metavar="NAME", help=MODEL_HELP)
-@click.option("--out", type=click.Path(dir_okay=False), required=True, help="PNG file to write.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), required=True, help="Image to write: .png, .jpg ..."
+)
 def generate(workspace, digit, count, seed, version, label, url, model, out) -> None:
     """Draw digits with the newest pushed generator, here or on a server that serves it."""
     from judge import local_generator
@@ -219,6 +223,9 @@ def generate(workspace, digit, count, seed, version, label, url, model, out) -> 
         raise click.UsageError("give --version or --label, not both")
     if not pathlib.Path(out).resolve().parent.is_dir():
         raise Failure(f"the folder of {out} does not exist")
+    file_format = FORMATS.get(pathlib.Path(out).suffix.lower())
+    if file_format is None:
+        raise Failure(f"{out}: its ending must be one of {', '.join(FORMATS)}")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore", FutureWarning)  # Google's, about Python 3.10
     if url is None:
@@ -230,7 +237,7 @@ def generate(workspace, digit, count, seed, version, label, url, model, out) -> 
         target = {"model": model or workspace.serving.name, "version": version, "label": label}
         images, source = _ask_server(url, target, digit, count, seed), url
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
-    _write_png(local_generator.contact_sheet(images, columns), pathlib.Path(out))
+    _write_image(local_generator.contact_sheet(images, columns), pathlib.Path(out), file_format)
     click.echo(f"{len(images)} images from {source}: {out}")
 
 
@@ -305,11 +312,11 @@ def _labels_and_seeds(
     return [label] * count, list(range(seed, seed + count))
 
 
-def _write_png(sheet, path: pathlib.Path) -> None:
-    """Writes a PNG file whole or not at all."""
+def _write_image(sheet, path: pathlib.Path, file_format: str) -> None:
+    """Writes an image file whole or not at all."""
     try:
         with atomic_path(path) as temporary:
-            sheet.save(temporary, format="PNG")
+            sheet.save(temporary, format=file_format, quality=95)
     except OSError as error:
         raise Failure(f"{path} could not be written: {error.strerror}") from None
 

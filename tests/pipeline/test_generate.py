@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from pipeline import cli
 from tests.conftest import REPOSITORY
@@ -111,3 +112,13 @@ def test_asking_over_rest_imports_no_tensorflow(tmp_path):
     )
     assert "does not answer" in result.stderr
     assert result.stdout.strip() == "[]"
+
+
+def test_the_ending_of_the_file_is_its_format(workspace):
+    for ending, form in ((".JPG", "JPEG"), (".webp", "WEBP")):
+        call(workspace, "generate", "--count", "4", "--out", str(workspace / f"x{ending}"))
+        with Image.open(workspace / f"x{ending}") as image:
+            assert image.format == form
+    for name in ("x.pdf", "x"):
+        told = call(workspace, "generate", "--out", str(workspace / name), code=2)
+        assert "its ending must be one of .png, .jpg" in told
