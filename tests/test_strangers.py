@@ -21,7 +21,7 @@ from pipeline import cli
 from report import pages
 from serving import versions
 from tests import fixtures_generators as generators
-from tests.lineage.conftest import workspace, writer  # noqa: F401 - a fixture
+from tests.lineage.conftest import eleven_runs, workspace, writer  # noqa: F401 - fixtures
 
 EVIL = "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>[link=http://evil.example]x[/link]"
 
