@@ -14,6 +14,7 @@ from datasets.data_config import DataConfig
 from datasets.examples import read_prepared
 from judge import evaluate, targets
 from judge.judge_config import JudgeConfig
+from metrics import two_sample
 from tests import fixtures_generators as generators
 
 CONFIG = JudgeConfig(num_fakes=300)
@@ -38,7 +39,8 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def few_images(monkeypatch):
-    """Images are tested with the Evaluator; here only that they are asked for."""
+    """Images and the two-sample classifier are tested elsewhere; here that they are asked for."""
+    monkeypatch.setattr(two_sample, "FEWEST_STEPS", 10)
     monkeypatch.setattr(
         evaluate.sheets, "draw", lambda folder, *a, **k: folder.mkdir(parents=True, exist_ok=True)
     )
