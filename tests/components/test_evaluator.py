@@ -377,19 +377,19 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     examples, tmp_path, monkeypatch
 ):
     first = load_reference(examples, 300, str(tmp_path))
-    monkeypatch.setattr(executor, "read_split", None)  # would fail if it were read again
-    again = load_reference(examples, 300, str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "read_split", None)  # would fail if it were read again
+        again = load_reference(examples, 300, str(tmp_path))
+        # Images and features are kept once, whatever the number of fakes.
+        load_reference(examples, 200, str(tmp_path))
     assert again.figures == first.figures
     np.testing.assert_array_equal(again.features["pooled"], first.features["pooled"])
     assert again.folds["classifier"].fid == first.folds["classifier"].fid
-    # Images and features are kept once, whatever the number of fakes.
-    load_reference(examples, 200, str(tmp_path))
     assert sorted(path.name.split("-", 2)[2] for path in tmp_path.iterdir()) == [
         "real.npz",
         "scores-200.npz",
         "scores-300.npz",
     ]
-    monkeypatch.undo()
     for cached in tmp_path.glob("*.npz"):
         cached.write_bytes(cached.read_bytes()[:1000])
     assert load_reference(examples, 300, str(tmp_path)).figures == first.figures
