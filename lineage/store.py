@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import sqlite3
 import urllib.parse
 from collections.abc import Iterable, Sequence
@@ -409,8 +410,10 @@ def _explain(path: pathlib.Path, error: Exception | None = None) -> str:
         holder = _holder_of(path)
         who = f"process {holder}" if holder else "another program"
         return f"{path} is locked by {who}, which writes to it: wait for it, or end it"
+    # The library adds the whole statement that failed.
+    reason = re.split(" query: +[A-Z]", said[0])[0] if said else "unknown reason"
     return (
-        f"{path} can't be read as ML Metadata ({said[0] if said else 'unknown reason'}). "
+        f"{path} can't be read as ML Metadata ({reason}). "
         "If it is damaged put a backup there, or use another --workspace"
     )
 
