@@ -45,16 +45,31 @@ def list_(workspace, as_json) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("", "version", "pushed", "FID", "relative FID", "blessed", "labels", "run"):
-        table.add_column(column, justify="right" if column in ("FID", "relative FID") else "left")
+    columns = [
+        "",
+        "version",
+        "pushed",
+        "relative FID",
+        "blessed",
+        *["labels"] * bool(labels),
+        "run",
+    ]
+    for column in columns:
+        # On a narrow terminal words are wrapped; what people copy stays in one piece.
+        table.add_column(
+            column,
+            justify="right" if column == "relative FID" else "left",
+            overflow="fold",
+            no_wrap=column in ("version", "pushed", "run"),
+        )
     for row in rows:
         table.add_row(
             "▶" if row["current"] else "",
             f"{row['version']}{' (rolled back)' if row['rolled_back'] else ''}",
-            escape(row["pushed_at"] or ""),
-            *("" if row[key] is None else f"{row[key]:.4g}" for key in ("fid", "relative_fid")),
+            escape((row["pushed_at"] or "")[:16].replace("T", " ")),
+            "" if row["relative_fid"] is None else f"{row['relative_fid']:.4g}",
             "by force" if row["forced"] else {True: "yes", False: "no", None: ""}[row["blessed"]],
-            escape(", ".join(row["labels"])),
+            *([escape(", ".join(row["labels"]))] if labels else []),
             escape(row["run"] or ""),
         )
     others = [name for name in workspace.models() if name != workspace.serving.name]
