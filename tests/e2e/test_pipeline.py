@@ -209,6 +209,18 @@ def test_a_run_that_is_stopped_in_a_beam_node_says_so_in_one_sentence(first, wor
     assert json.loads(stopped.stdout)["stopped"] is True
 
 
+def test_a_run_that_is_stopped_while_its_report_is_written_says_that_it_has_ended(first, workspace):
+    begun = start(workspace)
+    wait_for("\nreport", begun.stderr)
+    os.kill(begun.pid, signal.SIGTERM)
+    stopped = begun.wait()
+    assert stopped.returncode == 130
+    said = " ".join(stopped.stderr.split())
+    assert "the run has ended; `mnist-gan report` writes its report" in said
+    document = json.loads(stopped.stdout)
+    assert (document["state"], document["stopped"]) == ("COMPLETE", True)
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
