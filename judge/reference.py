@@ -12,6 +12,7 @@ import logging
 import math
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -396,7 +397,7 @@ class _Cache:
             pass
         except Exception as error:  # what can't be read is made again, whatever is wrong with it
             _log.warning("%s can't be read (%s); it is computed again", path, error)
-        arrays = make()
+        arrays: dict[str, Any] = make()  # `savez` has keywords of its own for a type checker
         try:
             with atomic_path(path) as temporary:
                 np.savez(temporary, **arrays)
