@@ -57,6 +57,9 @@ def test_pickled_code_and_names_that_climb_in_an_archive_do_nothing(tmp_path):
         ("SaveV2", lambda path: tf.raw_ops.SaveV2(
             prefix=path, tensor_names=["x"], shape_and_slices=[""], tensors=[tf.constant(1)])),
         ("PrintV2", lambda path: tf.print("owned", output_stream=f"file://{path}")),
+        ("DatasetFromGraph", lambda path: tf.raw_ops.DatasetFromGraph(graph_def=b"")),
+        ("DecodeProtoV2", lambda path: tf.io.decode_proto(
+            b"", "x", [], [], descriptor_source=path).sizes),
         ("EagerPyFunc", lambda path: tf.py_function(lambda: os.mkdir(path), [], [])),
     ],
 )  # fmt: skip
