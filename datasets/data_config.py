@@ -2,11 +2,15 @@
 
 import os
 import pathlib
+from typing import Literal
 
 import pydantic
 from pydantic import ConfigDict, Field
 
+from datasets.image_files import Conversion
+
 DATA_DIR_VARIABLE = "MNIST_GAN_DATA_DIR"
+FOLDER_PREFIX = "folder:"
 MNIST_FOLDER = pathlib.Path("data", "mnist")
 """Where MNIST's original files may lie below the current folder, to be found without a name."""
 
@@ -20,8 +24,8 @@ class DataConfig(pydantic.BaseModel):
         "auto",
         min_length=1,
         description="'mnist', 'digits' (embedded, needs no files), the name of any TFDS set of "
-        "28x28 grey images with labels ('fashion_mnist', 'emnist/letters'), or 'auto': MNIST "
-        "where it can be had, digits where not",
+        "28x28 grey images with labels ('fashion_mnist', 'emnist/letters'), 'folder:PATH' for a "
+        "folder of image files, or 'auto': MNIST where it can be had, digits where not",
     )
     data_dir: pathlib.Path | None = Field(
         None,
@@ -52,13 +56,43 @@ class DataConfig(pydantic.BaseModel):
         None, ge=1, description="take this many from the start of the test split; default: all"
     )
 
+    image_size: Literal[28] | None = Field(
+        None,
+        description="images of a folder: the shorter side is scaled to so many pixels, the middle "
+        "square is kept; default: another size is refused",
+    )
+    channels: Literal[1] | None = Field(
+        None, description="images of a folder: 1 makes colours grey; default: colours are refused"
+    )
+    background: int | None = Field(
+        None,
+        ge=0,
+        le=255,
+        description="images of a folder: grey level behind what is transparent, 0 black, 255 white",
+    )
+    skip_unreadable: bool = Field(
+        False, description="images of a folder: leave out those that can't be used"
+    )
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the data set is a folder of image files."""
+        return self.dataset.startswith(FOLDER_PREFIX)
+
+    @property
+    def conversion(self) -> Conversion:
+        """What may be done to image files that do not fit."""
+        return Conversion(self.image_size, self.channels, self.background)
+
 
 def default_data_dir(dataset: str) -> str | None:
     """The folder of original files for `dataset` where the user named none; None if there is none.
 
     It is the folder that the environment names, else `MNIST_FOLDER` for MNIST, if anything is in
-    it. An empty variable counts as unset.
+    it. An empty variable counts as unset, and a folder of images has its place in its own name.
     """
+    if dataset.startswith(FOLDER_PREFIX):
+        return None
     if folder := os.environ.get(DATA_DIR_VARIABLE, "").strip():
         return folder
     is_mnist = dataset.partition(":")[0] in ("auto", "mnist")

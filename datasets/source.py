@@ -4,8 +4,9 @@ import dataclasses
 import json
 import logging
 import pathlib
+from collections.abc import Mapping
 
-from datasets import digits, tfds_store
+from datasets import digits, image_folder, tfds_store
 from datasets.data_config import DataConfig
 from datasets.info import ORIGINALS, RECORDS, DatasetInfo
 from datasets.tfds_store import DataError
@@ -69,6 +70,14 @@ def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
       DataError: with one message for the user.
     """
     tfds_dir = pathlib.Path(tfds_dir).absolute()
+    if config.is_folder:
+        return _resolve_folder(config, tfds_dir)
+    for name in ("image_size", "channels", "background", "skip_unreadable"):
+        if getattr(config, name) not in (None, False):
+            raise DataError(
+                f"the setting {name!r} is for folders of images (--dataset folder:PATH), and the "
+                f"data set is {config.dataset!r}"
+            )
     if config.dataset != "auto":
         return _resolve_named(config.dataset, config, tfds_dir)
     mnist = tfds_store.get_builder("mnist", tfds_dir)
@@ -87,6 +96,20 @@ def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
             reason = f"MNIST can't be had: {error}. The embedded digits stand in for it"
     _PROGRESS.warning("%s", reason)
     return _resolve_named("digits", config, tfds_dir, fallback_reason=reason)
+
+
+def _resolve_folder(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
+    if config.data_dir is not None:
+        raise DataError(
+            f"--dataset {config.dataset} names its folder itself: leave --data-dir "
+            f"{config.data_dir} out"
+        )
+    folder = image_folder.open_folder(config)
+    builder, notes = image_folder.prepare(folder, config, tfds_dir)
+    tfds_store.prepared_here(builder)
+    for note in notes:
+        _PROGRESS.warning("%s", note)
+    return _found(builder, config, folder.checksums, str(folder.root))
 
 
 def _resolve_named(
@@ -109,6 +132,23 @@ def _resolve_named(
         builder = tfds_store.get_builder(name, root)
     tfds_store.prepare(builder, data_dir)
     checksums = _checksums(builder)
+    return _found(
+        builder,
+        config,
+        checksums,
+        None if data_dir is None else str(data_dir),
+        fallback_reason,
+    )
+
+
+def _found(
+    builder,
+    config: DataConfig,
+    checksums: Mapping[str, str],
+    data_dir: str | None,
+    reason: str = "",
+) -> DataSource:
+    """The facts about a set that `builder` has prepared."""
     slices, counts = _splits(builder, config)
     label = builder.info.features[tfds_store.feature_names(builder)[1]]
     found = DataSource(
@@ -122,8 +162,8 @@ def _resolve_named(
         checksums=checksums or tfds_store.shard_checksums(builder),
         checksums_of=ORIGINALS if checksums else RECORDS,
         tfds_dir=str(builder.data_dir_root),
-        data_dir=None if data_dir is None else str(data_dir),
-        fallback_reason=fallback_reason,
+        data_dir=data_dir,
+        fallback_reason=reason,
     )
     return dataclasses.replace(found, fingerprint=found.content_digest())
 
@@ -155,8 +195,13 @@ def _splits(builder, config: DataConfig) -> tuple[dict[str, str], dict[str, int]
         test = min(HELD_OUT_EXAMPLES, end // _TEST_DIVISOR)
         test_from, test_start = "train", end - test
         end -= test
-    held_out = min(HELD_OUT_EXAMPLES, end // _EVAL_DIVISOR)
-    train = end - held_out
+    if "eval" in sizes:  # as folders of images have it
+        held_out, train = min(HELD_OUT_EXAMPLES, sizes["eval"]), end
+        eval_from, eval_start = "eval", 0
+    else:
+        held_out = min(HELD_OUT_EXAMPLES, end // _EVAL_DIVISOR)
+        train = end - held_out
+        eval_from, eval_start = "train", train
     if min(train, held_out, test) < 1:
         raise DataError(
             f"the data set {tfds_store.full_name(builder)!r} can't be used: splits for training, "
@@ -170,7 +215,7 @@ def _splits(builder, config: DataConfig) -> tuple[dict[str, str], dict[str, int]
         )
     parts = {  # split: (TFDS split, first record, records, cap)
         "train": ("train", 0, train, config.train_examples or MAX_TRAIN_EXAMPLES),
-        "eval": ("train", train, held_out, config.eval_examples),
+        "eval": (eval_from, eval_start, held_out, config.eval_examples),
         "test": (test_from, test_start, test, config.test_examples),
     }
     counts = {name: min(size, cap or size) for name, (_, _, size, cap) in parts.items()}

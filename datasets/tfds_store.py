@@ -68,6 +68,8 @@ def get_builder(name: str, tfds_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
     base, _, config = full.partition("/")
     known = tfds.list_builders(with_community_datasets=False)
     if base not in known:
+        if os.path.isdir(os.path.expanduser(name)):
+            raise DataError(f"{name} is a folder: say --dataset folder:{name} for its images")
         near = difflib.get_close_matches(base, known, n=3)
         hint = (
             f"did you mean {_either(near)}?" if near else "try 'mnist', 'fashion_mnist', 'digits'"

@@ -16,6 +16,7 @@ import numpy as np
 
 from common.files import atomic_path
 from datasets.examples import read_prepared
+from datasets.image_files import AS_THEY_ARE, Conversion, Range
 from datasets.source import DataSource
 from judge import (
     assess,
@@ -50,7 +51,8 @@ def evaluate(
     data: DataSource,
     config: JudgeConfig,
     *,
-    value_range: targets.Range | None = None,
+    value_range: Range | None = None,
+    conversion: Conversion = AS_THEY_ARE,
     seed: int = 0,
     output_dir: str | os.PathLike | None = None,
     cache_dir: str | os.PathLike | None = None,
@@ -65,6 +67,7 @@ def evaluate(
       config: `num_fakes` and `cas_fakes` say how many a generator draws; given images are all
         taken, at most as many as the train split holds. Its thresholds become `checks`.
       value_range: what black and white are in float pixels; None where the target says it itself.
+      conversion: what may be done to images of a folder that do not fit.
       seed: of the latents; 0 as the seed that the Evaluator of a run with seed 0 has.
       output_dir: where `evaluation.json` and the images go; None for nowhere.
       cache_dir: where reference statistics are kept; None for nowhere.
@@ -81,7 +84,7 @@ def evaluate(
     """
     if output_dir is not None:
         _check_writable(pathlib.Path(output_dir))
-    found = targets.open_target(pathlib.Path(target), data.class_names, value_range)
+    found = targets.open_target(pathlib.Path(target), data.class_names, value_range, conversion)
     given = len(found.images) if found.images is not None else config.num_fakes
     extractors = reference.load_extractors(config.extractor)
     real = reference.load(

@@ -6,32 +6,33 @@ range of float pixels, ink in an alpha channel) is taken from the user, or said 
 
 import dataclasses
 import math
-import os
 import pathlib
-import stat
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
 
 from common.contract import ContractError
 from common.images import IMAGE_SHAPE
-from common.text import plain
+from datasets.image_files import (
+    AS_THEY_ARE,
+    Conversion,
+    ImageError,
+    Range,
+    check_values,
+    list_files,
+    printable,
+    read_image,
+    to_levels,
+)
 from judge import local_generator, safe_model
 from metrics import checks
 from serving import versions
 
-IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
-    *(".pgm", ".pbm", ".ppm"),
-)
 FEWEST_IMAGES = 100
 MOST_IMAGES = 1_000_000  # 784 MB
-
-Range = tuple[float, float]
 
 
 class EvaluateError(ValueError):
@@ -64,23 +65,11 @@ class Target:
     assumed: list[str] = dataclasses.field(default_factory=list)
 
 
-def parse_value_range(text: str) -> Range:
-    """The two numbers of "-1,1".
-
-    Raises:
-      ValueError: they are not two finite numbers, the lower one first.
-    """
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        low = high = math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"a range of values is LOW,HIGH, such as -1,1 or 0,255, not {text!r}")
-    return low, high
-
-
 def open_target(
-    path: pathlib.Path, class_names: tuple[str, ...], value_range: Range | None = None
+    path: pathlib.Path,
+    class_names: tuple[str, ...],
+    value_range: Range | None = None,
+    conversion: Conversion = AS_THEY_ARE,
 ) -> Target:
     """Finds out what `path` is and opens it.
 
@@ -89,6 +78,7 @@ def open_target(
         or an `.npz`.
       class_names: of the data set; folders of images may be called after them or their numbers.
       value_range: what black and white are in float pixels; None where the target says it itself.
+      conversion: what may be done to images of a folder that do not fit.
 
     Raises:
       EvaluateError: it is nothing that can be evaluated.
@@ -107,39 +97,10 @@ def open_target(
         newest = versions.latest(path)
         if newest is not None and (newest.path / "saved_model.pb").is_file():
             return _open_saved_model(newest.path, value_range)
-        return _open_images(path, class_names, value_range)
+        return _open_images(path, class_names, value_range, conversion)
     except OSError as error:
         name = printable(error.filename or path)
         raise EvaluateError(f"{name} can't be read: {error.strerror or error}") from None
-
-
-def printable(name: str | os.PathLike) -> str:
-    """A file's name as UTF-8 can have it: other bytes are shown as \\xNN."""
-    return plain(os.fsencode(name).decode("utf-8", "backslashreplace"))
-
-
-def to_levels(values: np.ndarray, value_range: Range) -> np.ndarray:
-    """Pixels of any range as uint8.
-
-    Raises:
-      ValueError: there are values that are not finite or outside the range.
-    """
-    low, high = value_range
-    values = np.asarray(values, np.float64)
-    _check_values(values, value_range)
-    return np.rint(np.clip((values - low) / (high - low), 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
-def _check_values(values: np.ndarray, value_range: Range) -> None:
-    low, high = value_range
-    if not np.isfinite(values).all():
-        raise ValueError("it holds values that are not finite")
-    slack = 0.002 * (high - low)  # rounding overshoots a little
-    least, most = float(values.min()), float(values.max())
-    if least < low - slack or most > high + slack:
-        raise ValueError(
-            f"it holds values from {least:.4g} to {most:.4g}, outside the range {low:g} to {high:g}"
-        )
 
 
 # ---------------------------------------------------------------------------------------------
@@ -147,23 +108,24 @@ def _check_values(values: np.ndarray, value_range: Range) -> None:
 
 
 def _open_images(
-    path: pathlib.Path, class_names: tuple[str, ...], value_range: Range | None
+    path: pathlib.Path,
+    class_names: tuple[str, ...],
+    value_range: Range | None,
+    conversion: Conversion,
 ) -> Target:
     classes = {name: label for label, name in enumerate(class_names)}
     classes |= {str(label): label for label in range(len(class_names))}
     images, labels, names = [], [], []
     unreadable: dict[str, str] = {}
     assumed: dict[str, None] = {}
-    found = False
-    for file in _image_files(path):
-        found = True
+    files, _ = list_files(path)
+    if not files:
+        raise EvaluateError(f"{printable(path)} holds neither a SavedModel nor images")
+    for file in files:
         name = printable(file.relative_to(path).as_posix())
         try:
-            image, how = read_image(file, value_range)
-        except UnidentifiedImageError:
-            unreadable[name] = "no image that can be read"
-            continue
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            image, how = read_image(file, conversion, value_range)
+        except ImageError as error:
             unreadable[name] = str(error)
             continue
         if how:
@@ -171,8 +133,6 @@ def _open_images(
         images.append(image)
         names.append(name)
         labels.append(classes.get(file.parent.name) if file.parent != path else None)
-    if not found:
-        raise EvaluateError(f"{printable(path)} holds neither a SavedModel nor images")
     labelled = any(label is not None for label in labels)
     if labelled:
         kept = []
@@ -193,84 +153,6 @@ def _open_images(
         unreadable=unreadable,
         assumed=list(assumed),
     )
-
-
-def read_image(file: pathlib.Path, value_range: Range | None = None) -> tuple[np.ndarray, str]:
-    """One image file as uint8 [28, 28, 1], 255 is ink, and what was assumed ("" for nothing).
-
-    Raises:
-      ValueError: it is no image of 28x28 pixels, or does not say what its pixels mean.
-      OSError: it can't be read.
-    """
-    if not stat.S_ISREG(os.stat(file).st_mode):
-        raise ValueError("no regular file")  # a FIFO would be waited for
-    with Image.open(file) as picture:
-        # From the header, before anything is decoded.
-        if picture.size != (IMAGE_SHAPE[1], IMAGE_SHAPE[0]):
-            width, height = picture.size
-            raise ValueError(f"{width}x{height} pixels, not 28x28")
-        if (frames := getattr(picture, "n_frames", 1)) > 1:
-            raise ValueError(f"{frames} images in one file")
-        picture.load()
-        levels, how = _grey_levels(picture, value_range)
-    return levels[..., None], how
-
-
-def _grey_levels(picture: Image.Image, value_range: Range | None) -> tuple[np.ndarray, str]:
-    mode = picture.mode
-    if mode.startswith("I;16") or (mode == "I" and picture.format == "PNG"):
-        deep = np.asarray(picture).astype(np.float64)
-        return to_levels(deep, value_range or (0.0, 65535.0)), "" if value_range else (
-            "16-bit pixels run from 0 to 65535"
-        )
-    if mode in ("I", "F"):
-        if value_range is None:
-            kind = "floats" if mode == "F" else "32-bit integers"
-            raise ValueError(f"its pixels are {kind}: --value-range says what black and white are")
-        return to_levels(np.asarray(picture), value_range), ""
-    if mode == "P":
-        picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-    elif "transparency" in picture.info and mode in ("1", "L", "RGB"):
-        picture = picture.convert("RGBA")
-    if "A" in picture.getbands() or "a" in picture.getbands():
-        return _without_alpha(picture.convert("RGBA"))
-    levels = np.asarray(picture.convert("L"), np.uint8)
-    return levels if value_range is None else to_levels(levels, value_range), ""
-
-
-def _without_alpha(picture: Image.Image) -> tuple[np.ndarray, str]:
-    pixels = np.asarray(picture, np.uint8)
-    alpha = pixels[..., 3]
-    if alpha.min() == alpha.max():
-        return np.asarray(picture.convert("RGB").convert("L"), np.uint8), ""
-    colours = pixels[alpha > 0][:, :3]
-    if (colours == colours[0]).all():
-        return alpha.copy(), "the ink is the alpha channel where an image has one colour"
-    raise ValueError("both its colours and its transparency vary: flatten it on a background")
-
-
-def _image_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Files that are images by their names, links to folders followed, in the order of names.
-
-    Raises:
-      OSError: a folder can't be read; without it a class could vanish.
-    """
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    seen = set()
-    found = []
-    for folder, folders, files in os.walk(root, onerror=fail, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a loop of links, or a folder that was met already
-            folders.clear()
-            continue
-        seen.add(real)
-        found += [
-            pathlib.Path(folder, name) for name in files if name.lower().endswith(IMAGE_SUFFIXES)
-        ]
-    yield from sorted(found)
 
 
 def _check_count(path: pathlib.Path, count: int, unreadable: Mapping[str, str]) -> None:
@@ -469,7 +351,7 @@ class _Drawer:
             self._range = _range_of(finite)
             self._assumed.append(f"values run from {self._range[0]:g} to {self._range[1]:g}")
         try:
-            _check_values(finite, self._range)
+            check_values(finite, self._range)
         except ValueError as error:
             raise local_generator.GeneratorError(
                 f"the generator's answer can't be used: {error}; say by --value-range what black "

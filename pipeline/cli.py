@@ -55,7 +55,7 @@ def main() -> None:
 @main.command()
 @workspace_option
 @click.option("--preset", default="standard", show_default=True, help="smoke, standard or quality.")
-@click.option("--dataset", help="auto (default), mnist, digits or the name of any TFDS set.")
+@click.option("--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH.")
 @click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
 @click.option("--from", "from_node", metavar="NODE", help="Re-run NODE and everything downstream.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
@@ -370,13 +370,17 @@ def _evaluate(settings, workspace, target, value_range, out, view, verbose) -> t
     view.phase("starting TensorFlow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        from datasets import source
+        from datasets import image_files, source
         from judge import evaluate as evaluation
-        from judge import targets
 
-        values = targets.parse_value_range(value_range) if value_range else None
+        values = image_files.parse_value_range(value_range) if value_range else None
         view.phase("data")
-        data = source.resolve(settings.data, workspace.tfds)
+        # How images are read is about the target too; a data set of TFDS knows nothing of it.
+        known = settings.data
+        if not known.is_folder:
+            about = ("image_size", "channels", "background")
+            known = known.model_copy(update=dict.fromkeys(about))
+        data = source.resolve(known, workspace.tfds)
         view.phase("measuring")
         problem = ""
         try:
@@ -385,6 +389,7 @@ def _evaluate(settings, workspace, target, value_range, out, view, verbose) -> t
                 data,
                 settings.judge,
                 value_range=values,
+                conversion=settings.data.conversion,
                 seed=settings.seed,
                 output_dir=out,
                 cache_dir=workspace.cache,

@@ -19,72 +19,6 @@ def digit(digits) -> np.ndarray:
     return digits[0][0, ..., 0]
 
 
-def read(tmp_path, picture: Image.Image, name: str = "x.png", value_range=None):
-    picture.save(tmp_path / name)
-    image, how = targets.read_image(tmp_path / name, value_range)
-    assert image.shape == (28, 28, 1) and image.dtype == np.uint8
-    return image[..., 0], how
-
-
-def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path, digit):
-    image, how = read(tmp_path, Image.fromarray(digit.astype(np.uint16) * 257))
-    np.testing.assert_array_equal(image, digit)
-    assert "16-bit" in how
-
-
-def test_floats_take_a_range_and_are_refused_without(tmp_path, digit):
-    floats = Image.fromarray(digit.astype(np.float32) / 255.0)
-    with pytest.raises(ValueError, match=r"floats.*--value-range"):
-        read(tmp_path, floats, "x.tif")
-    image, _ = read(tmp_path, floats, "x.tif", (0.0, 1.0))
-    np.testing.assert_array_equal(image, digit)
-    with pytest.raises(ValueError, match="outside the range -1 to 0"):
-        read(tmp_path, floats, "x.tif", (-1.0, 0.0))
-
-
-@pytest.mark.parametrize("colour", [0, 255])
-def test_ink_in_the_alpha_channel_is_ink_whatever_its_colour(tmp_path, digit, colour):
-    pixels = np.full((28, 28, 4), colour, np.uint8)
-    pixels[..., 3] = digit
-    image, how = read(tmp_path, Image.fromarray(pixels))
-    np.testing.assert_array_equal(image, digit)
-    assert "alpha" in how
-
-
-def test_an_alpha_channel_that_says_nothing_is_left_out(tmp_path, digit):
-    opaque = Image.merge("LA", [Image.fromarray(digit), Image.new("L", (28, 28), 255)])
-    np.testing.assert_array_equal(read(tmp_path, opaque)[0], digit)
-    both = Image.merge("LA", [Image.fromarray(digit), Image.fromarray(digit[::-1])])
-    with pytest.raises(ValueError, match="transparency vary"):
-        read(tmp_path, both)
-
-
-def test_a_palette_gives_its_colours(tmp_path, digit):
-    ink = (digit > 127).astype(np.uint8)
-    picture = Image.fromarray(ink, "P")
-    picture.putpalette([255, 255, 255, 0, 0, 0])  # index 1 is black
-    image, _ = read(tmp_path, picture)
-    np.testing.assert_array_equal(image, np.where(ink, 0, 255))
-
-
-def test_a_large_image_is_refused_by_its_header(tmp_path, monkeypatch):
-    Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image.Image, "load", None)  # would fail if it were decoded
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    with pytest.raises(ValueError, match="20000x20000 pixels"):
-        targets.read_image(tmp_path / "bomb.png")
-
-
-def test_a_fifo_and_several_frames_are_refused(tmp_path, digit):
-    os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ValueError, match="no regular file"):
-        targets.read_image(tmp_path / "pipe.png")
-    frames = [Image.fromarray(digit), Image.fromarray(digit[::-1])]
-    frames[0].save(tmp_path / "two.tif", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match="2 images in one file"):
-        targets.read_image(tmp_path / "two.tif")
-
-
 @pytest.fixture
 def folder(tmp_path, digits):
     """200 real digits in folders by class."""
@@ -195,10 +129,3 @@ def test_a_foreign_generator_says_its_range_or_is_asked(tmp_path):
     np.testing.assert_allclose(same, images, atol=1e-4)
     with pytest.raises(local_generator.GeneratorError, match="outside the range 0 to 1"):
         foreign(tmp_path, 0.0, 255.0, (0.0, 1.0)).draw(seeds, classes)
-
-
-@pytest.mark.parametrize("text", ["", "1", "1,0", "a,b", "0,1,2", "nan,1", "0,inf"])
-def test_a_range_is_two_numbers_in_order(text):
-    with pytest.raises(ValueError, match="LOW,HIGH"):
-        targets.parse_value_range(text)
-    assert targets.parse_value_range("-1,1") == (-1.0, 1.0)

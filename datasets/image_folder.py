@@ -1,0 +1,355 @@
+"""A folder of image files as a data set: `--dataset folder:PATH`.
+
+    PATH/train/seven/*.png, PATH/test/seven/*.png   splits as given; `eval` or `validation` too
+    PATH/seven/*.png                                splits drawn by the content of each image
+    PATH/*.png                                      no classes
+
+Where splits are drawn, an image stays in its split whatever is added to the folder, and what is
+there twice lands in one split.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+
+from common.files import combined_digest, file_digest, write_atomically
+from common.images import IMAGE_SHAPE
+from datasets import image_files, png, tfds_store
+from datasets.data_config import FOLDER_PREFIX, DataConfig
+from datasets.image_files import printable
+from datasets.tfds_store import DataError
+
+import tensorflow_datasets as tfds  # isort: skip  # after tfds_store, which sets it up
+
+_SPLITS = {"train": "train", "eval": "eval", "val": "eval", "validation": "eval", "test": "test"}
+_TEST_UNTIL, _EVAL_UNTIL = 1 / 7, 2 / 7  # of all images, where no split is given
+_EVAL_SHARE = 1 / 6  # of the train images, where train and test are given
+_READER = "1"  # raise it when the same files give other pixels
+_SHOWN = 6  # names in a message
+_PROGRESS = logging.getLogger("mnist_gan.progress")
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """An image file: its split ("" where it is to be drawn), label, and SHA-256."""
+
+    path: pathlib.Path
+    split: str
+    label: int
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Example:
+    """An image to write; TFDS orders a split by the keys, here those of the content."""
+
+    key: str
+    png: bytes
+    label: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder:
+    """What a folder holds.
+
+    Attributes:
+      root: the folder.
+      files: its images.
+      class_names: names of the folders that the images are in; one, of the folder itself, where
+        there are none.
+      checksums: {class folder: SHA-256 over the names and contents of its images}.
+      notes: what a user should know of it, a sentence each.
+    """
+
+    root: pathlib.Path
+    files: list[_File]
+    class_names: tuple[str, ...]
+    checksums: Mapping[str, str]
+    notes: list[str]
+
+
+def open_folder(config: DataConfig) -> ImageFolder:
+    """Looks at the folder that `config.dataset` names and at the bytes of all its images.
+
+    Raises:
+      DataError: it can't be used as a data set.
+    """
+    name = config.dataset.removeprefix(FOLDER_PREFIX).strip()
+    if not name:
+        raise DataError("folder: names no folder: --dataset folder:PATH takes a folder of images")
+    root = pathlib.Path(os.path.abspath(os.path.expanduser(name)))
+    if not root.is_dir():
+        what = "is no folder" if root.exists() else "does not exist"
+        raise DataError(f"{printable(root)} {what}: --dataset folder:PATH takes a folder of images")
+    try:
+        return _open(root)
+    except OSError as error:
+        name = printable(error.filename or root)
+        raise DataError(f"{name} can't be read: {error.strerror or error}") from None
+
+
+def _open(root: pathlib.Path) -> ImageFolder:
+    parts = {root / name: split for name, split in _given_splits(root).items()} or {root: ""}
+    found: list[tuple[pathlib.Path, str, str | None]] = []  # file, split, class
+    others: list[pathlib.Path] = []
+    for part, split in parts.items():
+        images, more = image_files.list_files(part)
+        others += more
+        names = [path.relative_to(part).parts for path in images]
+        labelled = any(len(name) > 1 for name in names)
+        loose = [path for path, name in zip(images, names, strict=True) if len(name) == 1]
+        if labelled and loose:
+            raise DataError(
+                f"{printable(part)} holds folders of classes and, beside them, "
+                f"{_listed(loose, root)}: each image has to be in the folder of its class"
+            )
+        if labelled or not loose:
+            used = {name[0] for name in names}
+            empty = [part / name for name in _folders(part) if name not in used]
+            if empty:
+                raise DataError(
+                    f"there are no images in {_listed(empty, root)} of {printable(root)}: remove "
+                    "each folder of a class that has none"
+                )
+        found += [
+            (path, split, name[0] if labelled else None)
+            for path, name in zip(images, names, strict=True)
+        ]
+    if not found:
+        suffixes = ", ".join(image_files.SUFFIXES[:4])
+        raise DataError(f"{printable(root)} holds no images ({suffixes} ...)")
+    classes = {name for _, _, name in found}
+    if None in classes and len(classes) > 1:
+        raise DataError(f"in {printable(root)} some splits have folders of classes, others not")
+    class_names = _class_names(root, {name for name in classes if name is not None})
+    _check_trained(root, found)
+    numbers = {name: label for label, name in enumerate(class_names)}
+    files = [
+        _File(path, split, 0 if name is None else numbers[name], _digest(path))
+        for path, split, name in found
+    ]
+    notes = []
+    if others:
+        notes.append(
+            f"{len(others):,} files of {printable(root)} are no images by their names and are left "
+            f"out: {_listed(others, root)}"
+        )
+    return ImageFolder(root, files, class_names, _checksums(root, files, class_names), notes)
+
+
+def _digest(path: pathlib.Path) -> str:
+    """Of a file; "" where it can't be read: why will be said when it is opened as an image."""
+    try:
+        return file_digest(path) if path.is_file() else ""  # a FIFO would be waited for
+    except OSError:
+        return ""
+
+
+def _folders(folder: pathlib.Path) -> list[str]:
+    """Names of the folders in `folder`, hidden ones left out."""
+    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[0] != ".")
+
+
+def _given_splits(root: pathlib.Path) -> dict[str, str]:
+    """{name of a folder: its split}; {} where the folders are classes or there are none."""
+    folders = _folders(root)
+    splits = {name: _SPLITS[name.lower()] for name in folders if name.lower() in _SPLITS}
+    others = [name for name in folders if name not in splits]
+    if {"train", "test"} <= set(splits.values()):
+        loose = [e.name for e in os.scandir(root) if e.name.lower().endswith(image_files.SUFFIXES)]
+        loose = [name for name in loose if not name.startswith(".")]
+        if others or loose:
+            raise DataError(
+                f"{printable(root)} holds the folders train and test, and beside them "
+                f"{_listed([root / name for name in others + loose], root)}: splits and classes "
+                "can't be told apart"
+            )
+        return splits
+    if splits and not others:
+        raise DataError(
+            f"{printable(root)} holds {' and '.join(splits)}, where both train and test are "
+            f"needed; folder:{printable(root / next(iter(splits)))} draws splits from it"
+        )
+    return {}
+
+
+def _class_names(root: pathlib.Path, names: set[str]) -> tuple[str, ...]:
+    """In the order of labels: numbers by their value, else by name."""
+    for name in names:
+        if printable(name) != name or not name.isprintable():
+            raise DataError(
+                f"the folder {printable(root / name)!r} can't name a class: its name is not plain "
+                "UTF-8; rename it"
+            )
+    if not names:
+        return (_slug(root),)
+    numeric = all(name.isdecimal() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if numeric else 0, name)))
+
+
+def _check_trained(root: pathlib.Path, found: list) -> None:
+    """Raises DataError where a held-out split has a class that train has not."""
+    trained = {name for _, split, name in found if split in ("", "train")}
+    unseen = sorted({name for _, _, name in found} - trained, key=str)
+    if unseen:
+        raise DataError(
+            f"there are no train images of {', '.join(map(printable, unseen[:_SHOWN]))} in "
+            f"{printable(root)}, which other splits have"
+        )
+
+
+def _checksums(
+    root: pathlib.Path, files: list[_File], class_names: tuple[str, ...]
+) -> dict[str, str]:
+    folders: dict[str, dict[str, str]] = collections.defaultdict(dict)
+    for file in files:
+        name = printable(file.path.relative_to(root))
+        split = f"{file.split}/" if file.split else ""
+        folders[split + class_names[file.label]][name] = file.digest
+    return {name: combined_digest(digests) for name, digests in sorted(folders.items())}
+
+
+def _slug(root: pathlib.Path) -> str:
+    """The folder's name as TFDS and a model's name take it."""
+    return re.sub(r"[^a-z0-9]+", "_", root.name.lower()).strip("_") or "images"
+
+
+def prepare(
+    folder: ImageFolder, config: DataConfig, tfds_dir: pathlib.Path
+) -> tuple[tfds.core.DatasetBuilder, list[str]]:
+    """The folder's images as records of TFDS, made where they are not there yet.
+
+    Args:
+      folder: of `open_folder`.
+      config: what may be done to images that do not fit.
+      tfds_dir: where TFDS keeps its sets. Other content is another version of the set.
+
+    Returns:
+      the builder, prepared, and what a user should know of the data, a sentence each.
+
+    Raises:
+      DataError: images can't be used, or a split would be empty.
+    """
+    builder = _builder(folder, config, tfds_dir)
+    notes_file = pathlib.Path(tfds_dir, "folder", f"{_slug(folder.root)}-{builder.version}.json")
+    if not (builder.is_prepared() and notes_file.is_file()):
+        builder.images, notes = _read(folder, config)
+        write_atomically(notes_file, json.dumps(notes, indent=2) + "\n")
+        tfds_store.prepare(builder, None)
+        builder.images = {}
+    return builder, folder.notes + json.loads(notes_file.read_text())
+
+
+def _builder(
+    folder: ImageFolder, config: DataConfig, tfds_dir: pathlib.Path
+) -> tfds.core.DatasetBuilder:
+    decides = [
+        *(_READER, folder.checksums, folder.class_names),
+        *(dataclasses.astuple(config.conversion), config.skip_unreadable),
+    ]
+    digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    version = f"1.0.{int(digest[:8], 16)}"
+
+    class Folder(  # type: ignore[call-arg]  # TFDS is not typed
+        tfds.core.GeneratorBasedBuilder, skip_registration=True
+    ):
+        """Images of a folder."""
+
+        VERSION = tfds.core.Version(version)
+        images: Mapping[str, list[_Example]] = {}
+
+        def _info(self) -> tfds.core.DatasetInfo:
+            features = {
+                "image": tfds.features.Image(shape=IMAGE_SHAPE),
+                "label": tfds.features.ClassLabel(names=list(folder.class_names)),
+            }
+            return tfds.core.DatasetInfo(
+                builder=self,
+                features=tfds.features.FeaturesDict(features),
+                supervised_keys=("image", "label"),
+            )
+
+        def _split_generators(self, dl_manager: object) -> dict[str, Iterator]:
+            del dl_manager  # nothing to download
+            return {split: self._generate_examples(split) for split in self.images}
+
+        def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
+            for example in self.images[split]:
+                yield example.key, {"image": example.png, "label": example.label}
+
+    return Folder(
+        data_dir=os.fspath(tfds_dir),
+        config=tfds.core.BuilderConfig(name=_slug(folder.root), version=version),
+    )
+
+
+def _read(folder: ImageFolder, config: DataConfig) -> tuple[dict[str, list[_Example]], list[str]]:
+    """The examples by split, and what a user should know."""
+    splits: dict[str, list[_Example]] = {"train": [], "eval": [], "test": []}
+    has_eval = any(file.split == "eval" for file in folder.files)
+    seen: dict[str, tuple[str, int]] = {}
+    unreadable: dict[str, str] = {}
+    assumed: dict[str, None] = {}
+    repeated = crossing = contradicting = 0
+    for number, file in enumerate(folder.files, 1):
+        try:
+            image, how = image_files.read_image(file.path, config.conversion)
+        except image_files.ImageError as error:
+            unreadable[printable(file.path.relative_to(folder.root))] = str(error)
+            continue
+        if how:
+            assumed[how] = None
+        content = hashlib.sha256(image.tobytes()).hexdigest()
+        share = int(content[:8], 16) / 16**8
+        split = file.split or _drawn(share)
+        if split == "train" and file.split and not has_eval and share < _EVAL_SHARE:
+            split = "eval"
+        if content in seen:
+            other_split, other_label = seen[content]
+            repeated += 1
+            crossing += other_split != split
+            contradicting += other_label != file.label
+        # What is there twice is written twice.
+        key = f"{content} {number}" if content in seen else content
+        seen.setdefault(content, (split, file.label))
+        splits[split].append(_Example(key, png.encode_png(image), file.label))
+        if number % 1000 == 0:
+            facts = {"step": number, "total": len(folder.files), "of": "images read"}
+            _PROGRESS.info("reading images", extra={"progress": facts})
+    name = printable(folder.root)
+    notes = [f"{name}: {how}" for how in assumed]
+    if unreadable:
+        listed = "; ".join(f"{file}: {why}" for file, why in list(unreadable.items())[:_SHOWN])
+        listed += f"; and {len(unreadable) - _SHOWN:,} more" if len(unreadable) > _SHOWN else ""
+        count = f"{len(unreadable):,} of {len(folder.files):,} images"
+        if not config.skip_unreadable:
+            raise DataError(
+                f"{count} in {name} can't be used: {listed}. Mend or remove them, or leave them "
+                "out with --set skip_unreadable=true"
+            )
+        notes.append(f"{count} in {name} can't be used and are left out: {listed}")
+    if repeated:
+        notes.append(
+            f"{repeated:,} images in {name} repeat another, pixel for pixel: {crossing:,} of "
+            f"them in another split, which makes FID too good, {contradicting:,} in another class"
+        )
+    if not all(splits.values()):
+        sizes = ", ".join(f"{len(images):,} {split}" for split, images in splits.items())
+        raise DataError(f"{name} holds too few images: {sizes}")
+    return splits, notes
+
+
+def _drawn(share: float) -> str:
+    return "test" if share < _TEST_UNTIL else "eval" if share < _EVAL_UNTIL else "train"
+
+
+def _listed(paths: list[pathlib.Path], root: pathlib.Path) -> str:
+    names = [printable(path.relative_to(root)) for path in paths]
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
