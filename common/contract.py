@@ -6,6 +6,7 @@ with the model wherever it is copied. Needs neither TensorFlow nor TFX.
 """
 
 import dataclasses
+import difflib
 import json
 import os
 import pathlib
@@ -38,8 +39,9 @@ class GeneratorContract:
       num_classes: labels run from 0 to num_classes - 1.
       class_names: one name per class, in label order.
       classes_present: labels that occur in the training data, ascending.
-      conditional: whether the label decides the class of the image. An unconditional generator
-        has the same signatures and refuses every label but ANY_LABEL.
+      conditional: whether the label decides the class of the image; not where there is one class
+        only. An unconditional generator has the same signatures and refuses every label but
+        ANY_LABEL.
       training: how the generator came to be: settings, seed, data, source hash, versions.
     """
 
@@ -61,6 +63,22 @@ class GeneratorContract:
         """
         classes = np.asarray(classes, np.int64)
         return classes if self.conditional else np.full_like(classes, ANY_LABEL)
+
+    def label(self, wanted: str) -> int:
+        """The label of a class by its name or, where no class is called so, by its number.
+
+        Raises:
+          ContractError: there is no such class.
+        """
+        if wanted in self.class_names:
+            return self.class_names.index(wanted)
+        try:
+            return int(wanted)
+        except ValueError:
+            near = difflib.get_close_matches(wanted, self.class_names, n=3) or self.class_names
+            raise ContractError(
+                f"there is no class {wanted!r}: did you mean {', '.join(near[:10])}?"
+            ) from None
 
     def write(self, model_dir: str | os.PathLike) -> None:
         """Writes the contract into the SavedModel folder `model_dir`."""

@@ -203,7 +203,9 @@ def status(workspace, as_json) -> None:
 
 @main.command()
 @workspace_option
-@click.option("--digit", type=int, metavar="D", help="Class to draw; default: ten of each.")
+@click.option(
+    "--class", "--digit", "wanted", metavar="NAME", help="Class to draw; default: ten of each."
+)
 @click.option("--count", type=click.IntRange(1, 10_000), help="How many images  [default: 64].")
 @click.option(
     "--seed", type=click.IntRange(0, 2**62), default=0, show_default=True, help="First seed."
@@ -215,8 +217,8 @@ def status(workspace, as_json) -> None:
 @click.option(
     "--out", type=click.Path(dir_okay=False), required=True, help="Image to write: .png, .jpg ..."
 )
-def generate(workspace, digit, count, seed, version, label, url, model, out) -> None:
-    """Draw digits with the newest pushed generator, here or on a server that serves it."""
+def generate(workspace, wanted, count, seed, version, label, url, model, out) -> None:
+    """Draw images with the newest pushed generator, here or on a server that serves it."""
     from judge import local_generator
 
     if version is not None and label is not None:
@@ -231,11 +233,11 @@ def generate(workspace, digit, count, seed, version, label, url, model, out) -> 
     if url is None:
         workspace = choose_model(workspace, model)
         model_dir = _version_dir(workspace, version, label)
-        images = _draw_here(model_dir, digit, count, seed)
+        images = _draw_here(model_dir, wanted, count, seed)
         source = f"{workspace.serving.name} version {model_dir.name}"
     else:
         target = {"model": model or workspace.serving.name, "version": version, "label": label}
-        images, source = _ask_server(url, target, digit, count, seed), url
+        images, source = _ask_server(url, target, wanted, count, seed), url
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
     _write_image(local_generator.contact_sheet(images, columns), pathlib.Path(out), file_format)
     click.echo(f"{len(images)} images from {source}: {out}")
@@ -258,16 +260,17 @@ def _version_dir(workspace, number: int | None, label: str | None) -> pathlib.Pa
     return found[max(found) if number is None else number]
 
 
-def _draw_here(model_dir: pathlib.Path, digit: int | None, count: int | None, seed: int):
-    from common.contract import GeneratorContract
+def _draw_here(model_dir: pathlib.Path, wanted: str | None, count: int | None, seed: int):
+    from common.contract import ANY_LABEL, GeneratorContract
     from judge import local_generator
 
     try:
         contract = GeneratorContract.load(model_dir)
-        if digit is None and count is None:
+        if wanted is None and count is None:
             labels, seeds = local_generator.ten_of_each(contract, seed)
         else:
-            labels, seeds = _labels_and_seeds(digit, count, seed)
+            label = ANY_LABEL if wanted is None else contract.label(wanted)
+            labels, seeds = _labels_and_seeds(label, count, seed)
         local_generator.check_labels(contract, labels)
         # Most of the time goes into the import: a server has imported it already (`--url`).
         click.echo(f"loading TensorFlow and version {model_dir.name} ...", err=True)
@@ -278,16 +281,16 @@ def _draw_here(model_dir: pathlib.Path, digit: int | None, count: int | None, se
         raise Failure(str(error)) from None
 
 
-def _ask_server(url: str, target: dict, digit: int | None, count: int | None, seed: int):
+def _ask_server(url: str, target: dict, wanted: str | None, count: int | None, seed: int):
     from serving.client import GeneratorClient, ServerError
     from serving.server.errors import Code
 
     try:
         with GeneratorClient(url, **target) as client:
-            if digit is None and count is None:
+            if wanted is None and count is None:
                 labels, seeds = client.ten_of_each(seed)
             else:
-                labels, seeds = _labels_and_seeds(digit, count, seed)
+                labels, seeds = _labels_and_seeds(_served_label(client, wanted), count, seed)
             click.echo(f"asking {url} for {len(seeds)} images ...", err=True)
             return client.images(seeds, labels)
     except ServerError as error:
@@ -301,14 +304,25 @@ def _ask_server(url: str, target: dict, digit: int | None, count: int | None, se
         raise Failure(str(error)) from None
 
 
-def _labels_and_seeds(
-    digit: int | None, count: int | None, seed: int
-) -> tuple[list[int], list[int]]:
-    """Labels and seeds where some of one class, or of any, are asked for."""
+def _served_label(client, wanted: str | None) -> int:
+    """The label of a class that a server draws; a number needs no description of the model."""
     from common.contract import ANY_LABEL
+    from serving.client import ServerError
+    from serving.server.errors import Code
 
+    if wanted is None:
+        return ANY_LABEL
+    try:
+        return client.contract().label(wanted)
+    except ServerError as error:
+        if error.code is not Code.UNIMPLEMENTED or not wanted.isdecimal():
+            raise
+        return int(wanted)
+
+
+def _labels_and_seeds(label: int, count: int | None, seed: int) -> tuple[list[int], list[int]]:
+    """Labels and seeds where some of one class, or of any, are asked for."""
     count = count or 64
-    label = ANY_LABEL if digit is None else digit
     return [label] * count, list(range(seed, seed + count))
 
 

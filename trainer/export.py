@@ -39,8 +39,8 @@ class ExportedGenerator(tf.Module):
     """A generator's weights and the functions that are its signatures.
 
     Args:
-      generator: [N, Z], and labels [N] if it is conditional, -> [N, 28, 28, 1] in [-1, 1],
-        computing in float32.
+      generator: [N, Z], and labels [N] if it takes any, -> [N, 28, 28, 1] in [-1, 1], computing
+        in float32.
       contract: what it promises; decides latents and labels.
     """
 
@@ -69,7 +69,9 @@ class ExportedGenerator(tf.Module):
             rows = tf.shape(latent)[0]
             missing = tf.cast(rows == 0, tf.int32)
             inputs = [tf.pad(latent, [[0, missing], [0, 0]])]
-            if contract.conditional:
+            if len(generator.inputs) > 1:
+                if not contract.conditional:  # there is one class: ANY_LABEL means it
+                    label = tf.zeros_like(label)
                 inputs.append(tf.pad(label, [[0, missing]]))
             return generator(inputs, training=False)[:rows]
 

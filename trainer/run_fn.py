@@ -103,7 +103,7 @@ def run_fn(fn_args: "FnArgs") -> None:
         num_classes=data.num_classes,
         class_names=data.class_names,
         classes_present=tuple(int(label) for label in np.unique(labels)),
-        conditional=architecture.conditional,
+        conditional=architecture.conditional and data.num_classes > 1,
         training={
             "config": config.model_dump(),
             "precision": precision,

@@ -33,7 +33,7 @@ def call(workspace, *arguments: str, code: int = 0) -> str:
     return result.output
 
 
-OPTIONS = ([], ["--digit", "7"], ["--count", "9", "--seed", "3"], ["--label", "stable"])
+OPTIONS = ([], ["--class", "7"], ["--count", "9", "--seed", "3"], ["--label", "stable"])
 
 
 def test_a_server_draws_the_same_image_as_this_process(workspace, tmp_path, start):  # noqa: F811
@@ -89,6 +89,7 @@ def test_a_server_that_is_away_is_one_message(tmp_path, scheme):
         (["--version", "1", "--label", "stable"], "not both"),
         (["--label", "beta"], "there is no label 'beta': stable"),
         (["--version", "9"], "there is no version 9; there are 1, 2"),
+        (["--class", "seven"], "there is no class 'seven': did you mean 0, 1, 2"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(workspace, options, words):

@@ -87,6 +87,28 @@ def test_the_saved_model_computes_what_the_trained_generator_does(exported):
     np.testing.assert_allclose(image, generator([latent, label], training=False), atol=EPSILON)
 
 
+def test_of_one_class_a_generator_that_takes_labels_is_unconditional(exported, tmp_path):
+    signatures, contract, generator, _ = exported
+    alone = dataclasses.replace(
+        contract, num_classes=1, class_names=("a",), classes_present=(0,), conditional=False
+    )
+    export_generator(generator, alone, tmp_path)
+    unconditional = tf.saved_model.load(str(tmp_path)).signatures
+    np.testing.assert_allclose(
+        call(unconditional, "generate", seed=[1, 2], label=[-1, -1]),
+        call(signatures, "generate", seed=[1, 2], label=[0, 0]),
+        atol=EPSILON,
+    )
+    latent = np.ones([2, contract.latent_dim])
+    np.testing.assert_allclose(
+        call(unconditional, "serving_default", latent=latent, label=[-1, -1]),
+        call(signatures, "serving_default", latent=latent, label=[0, 0]),
+        atol=EPSILON,
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="unconditional"):
+        call(unconditional, "generate", seed=[1], label=[0])
+
+
 def test_every_input_and_output_is_open_in_its_first_dimension(exported):
     signatures, _, _, _ = exported
     assert set(signatures) == {"serving_default", "generate", "generate_png", "describe"}
