@@ -5,6 +5,7 @@ is its weights, its optimizers' slots and its step; `trainer/training.py` saves 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -53,7 +54,7 @@ class GanLoop:
         num_classes: int,
         seed: int,
     ):
-        self.config = config
+        self.config: Any = config  # of the loop's own model
         self.images = tf.constant(images, tf.float32)
         self.labels = tf.constant(labels, tf.int64)
 

@@ -204,7 +204,7 @@ def _run_to_the_end(
                 interval_start = (step, trained)
             if ends:
                 loop.fit_grey_levels()
-            if evaluations and (step % evaluations == 0 or ends):
+            if evaluate and evaluations and (step % evaluations == 0 or ends):
                 recorder.scalars(step, evaluate(loop.generate))
             if step % loop.sample_interval == 0 or ends:
                 images = loop.generate(sample_latents, sample_labels)
