@@ -146,8 +146,8 @@ def test_a_generator_of_real_digits_is_blessed_on_tfx_contract(judge, models):
     assert [p.name for p in pathlib.Path(blessing.uri).iterdir() if "BLESS" in p.name] == [
         "BLESSED"
     ]
-    pictures = {path.stem for path in pathlib.Path(evaluation.uri).glob("*.png")}
-    assert pictures == {
+    images = {path.stem for path in pathlib.Path(evaluation.uri).glob("*.png")}
+    assert images == {
         "real_above_fake",
         "samples",
         "worst_and_best",
