@@ -295,7 +295,6 @@ def _report(loop: GanLoop, step: int, steps_a_second: float) -> None:
         rate,
         extra={
             "progress": {
-                "stage": "train",
                 "step": step,
                 "total": config.steps,
                 "rate": rate,
