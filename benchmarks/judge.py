@@ -45,12 +45,11 @@ def seconds(workspace: Workspace) -> dict[str, float]:
     )
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ[reference.CACHE_VARIABLE] = os.path.join(scratch, "cache")
         for state in ("cold", "reference cached"):
             evaluation = standard_artifacts.ModelEvaluation()
             blessing = standard_artifacts.ModelBlessing()
             evaluation.uri, blessing.uri = (
-                os.path.join(scratch, state, name) for name in ("evaluation", "blessing")
+                os.path.join(scratch, name, state) for name in ("evaluation", "blessing")
             )
             evaluator.Evaluator.test_call(
                 examples=examples,

@@ -26,6 +26,7 @@ from tfx.types import artifact, artifact_utils, standard_artifacts
 from common.contract import ContractError, GeneratorContract
 from common.files import atomic_path
 from common.images import to_uint8
+from common.workspace import Workspace
 from components import beam_drawing, dataset_properties
 from components.baseline import model_digest, model_dir
 from datasets.examples import Split, read_examples
@@ -316,15 +317,16 @@ def _contract(model_dir: str) -> GeneratorContract | None:
 
 
 def _cache_dir(output_uri: str) -> str | None:
-    """Where the reference is kept: as the runner says, else beside this node's artifacts.
+    """Where the reference is kept: in the workspace's cache, elsewhere beside this node's outputs.
 
     Not a parameter of the node: where something is cached must not decide whether it is judged.
     """
-    if folder := os.environ.get(reference.CACHE_VARIABLE):
-        return folder
     if "://" in output_uri:
         return None
-    return os.path.join(os.path.dirname(os.path.dirname(output_uri)), ".reference")
+    node = pathlib.Path(output_uri).parents[1]
+    if node.parent.name == "pipeline_root":
+        return str(Workspace(node.parent.parent).cache)
+    return str(node / ".reference")
 
 
 @contextlib.contextmanager

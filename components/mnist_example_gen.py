@@ -4,25 +4,23 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from tfx import types
-from tfx.components.example_gen import base_example_gen_executor, write_split
-from tfx.components.example_gen import component as tfx_example_gen
+from tfx.components.example_gen import write_split
 from tfx.components.util import examples_utils
-from tfx.dsl.components.base import executor_spec
-from tfx.proto import example_gen_pb2
-from tfx.types import (
-    artifact_utils,
-    component_spec,
-    standard_artifacts,
-    standard_component_specs,
+from tfx.dsl.component.experimental.annotations import (
+    BeamComponentParameter,
+    OutputArtifact,
+    Parameter,
 )
+from tfx.dsl.component.experimental.decorators import component
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.coders import example_coder
 
 from common.images import DATA_SAMPLES_FILE
@@ -31,10 +29,89 @@ from datasets import examples as examples_reader
 from datasets import tfds_store
 from datasets.source import DataSource
 
-DATA_SOURCE_KEY = "data_source"
 DATASET_FILE = "dataset.json"  # in the artifact's folder: the same facts as its properties
 _EXAMPLES_PER_FILE = 10_000  # so that downstream nodes can read in parallel
 _LOG = logging.getLogger(__name__)
+
+
+@component(use_beam=True)
+def MnistExampleGen(
+    examples: OutputArtifact[standard_artifacts.Examples],
+    data_source: Parameter[str],
+    source_hash: Parameter[str] = "",
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Writes the splits of a prepared TFDS set as gzipped TFRecords of tf.train.Examples.
+
+    TFX's own ExampleGens hand on single examples. With whole files a pass over MNIST takes a third
+    of the time, and each example lands in the same place on every run, which "same seed, same
+    generator" needs.
+
+    Args:
+      examples: gets the splits, and says what they are.
+      data_source: of `content_of`. No file is looked at for the cache key.
+      source_hash: of the code that runs; another hash is another execution.
+      beam_pipeline: writes the files.
+
+    Raises:
+      DataError: a prepared file is missing or damaged.
+    """
+    source = DataSource.from_json(data_source)
+    examples.split_names = artifact_utils.encode_split_names(list(source.split_slices))
+    try:
+        with beam_pipeline as pipeline:
+            for split, split_slice in source.split_slices.items():
+                files = output_files(artifact_utils.get_split_uri([examples], split), split_slice)
+                made = pipeline | f"Files[{split}]" >> beam.Create(files)
+                _ = made | f"Write[{split}]" >> beam.Map(_write, str(source.prepared_dir))
+    except Exception as error:
+        # Beam hands on what a worker raised as the text of its traceback.
+        if examples_reader.UNREADABLE not in str(error):
+            raise
+        message = str(error).rpartition(examples_reader.UNREADABLE)[2].splitlines()[0]
+        raise tfds_store.DataError(message.partition(" [while running")[0]) from error
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(
+        examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
+    )
+    describe(examples, source)
+    grid = examples_reader.first_of_each_class(source, "train", per_class=10, most=20)
+    with tf.io.gfile.GFile(os.path.join(examples.uri, DATA_SAMPLES_FILE), "wb") as file:
+        file.write(tf.io.encode_png(grid[..., np.newaxis]).numpy())
+    _LOG.info("wrote %s", source.split_counts)
+
+
+def content_of(source: DataSource) -> str:
+    """`source` as JSON, with every fact that decides the content, checksums included.
+
+    Without what does not: the name that the user asked by, and where the originals lie.
+    """
+    return dataclasses.replace(source, requested=source.dataset, data_dir=None).to_json()
+
+
+def output_files(folder: str, split_slice: str) -> list[tuple[str, str]]:
+    """Path and TFDS slice of each file in `folder` that a split is written to."""
+    part, _, bounds = split_slice.rstrip("]").partition("[")
+    start, end = map(int, bounds.split(":"))
+    starts = range(start, end, _EXAMPLES_PER_FILE)
+    prefix = os.path.join(folder, write_split.DEFAULT_TF_RECORD_FILE_NAME)
+    return [
+        (
+            f"{prefix}-{i:05d}-of-{len(starts):05d}.gz",
+            f"{part}[{first}:{min(first + _EXAMPLES_PER_FILE, end)}]",
+        )
+        for i, first in enumerate(starts)
+    ]
+
+
+def _write(file: tuple[str, str], prepared_dir: str) -> None:
+    path, part = file
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    # PNG files hardly shrink: level 1 takes half the time of the default and 2 % more space.
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
+    with tf.io.TFRecordWriter(path, options) as writer:
+        for example in serialized_examples(prepared_dir, part):
+            writer.write(example)
 
 
 def serialized_examples(prepared_dir: str, split_slice: str) -> Iterator[bytes]:
@@ -55,101 +132,6 @@ def serialized_examples(prepared_dir: str, split_slice: str) -> Iterator[bytes]:
         yield from encoder.encode(pa.RecordBatch.from_arrays(lists, list(columns)))
 
 
-@beam.ptransform_fn
-@beam.typehints.with_input_types(beam.Pipeline)
-def _ReadSplit(
-    pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str
-) -> beam.PCollection:
-    """(file name, its serialized examples) for each output file of one split.
-
-    TFX's own ExampleGens hand on single examples. With these a pass over MNIST takes a third of
-    the time, and each example lands in the same place on every run, which "same seed, same
-    generator" needs.
-    """
-    source = DataSource.from_json(exec_properties[DATA_SOURCE_KEY])
-    part, _, bounds = split_pattern.rstrip("]").partition("[")
-    start, end = map(int, bounds.split(":"))
-    starts = range(start, end, _EXAMPLES_PER_FILE)
-    files = [
-        (
-            f"{write_split.DEFAULT_TF_RECORD_FILE_NAME}-{i:05d}-of-{len(starts):05d}.gz",
-            f"{part}[{first}:{min(first + _EXAMPLES_PER_FILE, end)}]",
-        )
-        for i, first in enumerate(starts)
-    ]
-    prepared_dir = str(source.prepared_dir)
-    return (
-        pipeline
-        | "Files" >> beam.Create(files)
-        | "Read"
-        >> beam.MapTuple(lambda name, part: (name, list(serialized_examples(prepared_dir, part))))
-    )
-
-
-def _write(folder: str, file_name: str, examples: list[bytes]) -> None:
-    tf.io.gfile.makedirs(folder)
-    # PNG files hardly shrink: level 1 takes half the time of the default and 2 % more space.
-    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
-    with tf.io.TFRecordWriter(os.path.join(folder, file_name), options) as writer:
-        for example in examples:
-            writer.write(example)
-
-
-class Executor(base_example_gen_executor.BaseExampleGenExecutor):
-    """Writes the splits of a `DataSource` and says on the artifact what they are."""
-
-    def GetInputSourceToExamplePTransform(self) -> Callable:
-        """Returns the transform that reads one split, in whole files."""
-        return _ReadSplit
-
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Writes gzipped TFRecords of tf.train.Examples, split by split.
-
-        Args:
-          input_dict: empty.
-          output_dict: `examples`, one Examples artifact.
-          exec_properties: those of QueryBasedExampleGen, and `data_source`: a `DataSource` as
-            JSON.
-
-        Raises:
-          DataError: a prepared file is missing or damaged.
-        """
-        self._log_startup(input_dict, output_dict, exec_properties)
-        examples = artifact_utils.get_single_instance(
-            output_dict[standard_component_specs.EXAMPLES_KEY]
-        )
-        source = DataSource.from_json(exec_properties[DATA_SOURCE_KEY])
-        examples.split_names = artifact_utils.encode_split_names(list(source.split_slices))
-        try:
-            with self._make_beam_pipeline() as pipeline:
-                splits = self.GenerateExamplesByBeam(pipeline, exec_properties)
-                for split, files in splits.items():
-                    folder = artifact_utils.get_split_uri([examples], split)
-                    _ = files | f"Write[{split}]" >> beam.MapTuple(
-                        lambda name, records, folder=folder: _write(folder, name, records)
-                    )
-        except Exception as error:
-            # Beam hands on what a worker raised as the text of its traceback.
-            if examples_reader.UNREADABLE not in str(error):
-                raise
-            message = str(error).rpartition(examples_reader.UNREADABLE)[2].splitlines()[0]
-            raise tfds_store.DataError(message.partition(" [while running")[0]) from error
-        examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
-        examples_utils.set_file_format(
-            examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
-        )
-        describe(examples, source)
-        grid = examples_reader.first_of_each_class(source, "train", per_class=10, most=20)
-        with tf.io.gfile.GFile(os.path.join(examples.uri, DATA_SAMPLES_FILE), "wb") as file:
-            file.write(tf.io.encode_png(grid[..., np.newaxis]).numpy())
-        _LOG.info("wrote %s", source.split_counts)
-
-
 def describe(examples: types.Artifact, source: DataSource) -> None:
     """Puts what the examples are on the artifact and into its folder."""
     dataset_properties.write(examples, source)
@@ -157,52 +139,3 @@ def describe(examples: types.Artifact, source: DataSource) -> None:
     facts = {**source.to_dict(), "fallback_reason": source.fallback_reason}
     with tf.io.gfile.GFile(os.path.join(examples.uri, DATASET_FILE), "w") as file:
         file.write(json.dumps(facts, indent=2, sort_keys=True) + "\n")
-
-
-class MnistExampleGenSpec(component_spec.ComponentSpec):
-    """That of QueryBasedExampleGen, and the data source with what its code hashes to."""
-
-    PARAMETERS = {  # noqa: RUF012 (TFX's own way)
-        **standard_component_specs.QueryBasedExampleGenSpec.PARAMETERS,
-        DATA_SOURCE_KEY: component_spec.ExecutionParameter(type=str),
-        "source_hash": component_spec.ExecutionParameter(type=str),
-    }
-    INPUTS: dict = {}  # noqa: RUF012
-    OUTPUTS = standard_component_specs.QueryBasedExampleGenSpec.OUTPUTS
-    TYPE_ANNOTATION = standard_component_specs.QueryBasedExampleGenSpec.TYPE_ANNOTATION
-
-
-class MnistExampleGen(tfx_example_gen.QueryBasedExampleGen):
-    """Writes the splits of a prepared TFDS set as `examples`.
-
-    The driver of QueryBasedExampleGen looks at no file, so the cache key is the execution
-    properties alone. They hold every fact that decides the content, checksums included, and
-    leave out what does not: the name that the user asked by, and where the originals lie.
-    """
-
-    SPEC_CLASS = MnistExampleGenSpec
-    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
-
-    def __init__(self, source: DataSource, source_hash: str = ""):
-        """Builds the node.
-
-        Args:
-          source: of `source.resolve`.
-          source_hash: hash of the code that runs; another hash is another execution.
-        """
-        splits = [
-            example_gen_pb2.Input.Split(name=name, pattern=pattern)
-            for name, pattern in source.split_slices.items()
-        ]
-        same_content = dataclasses.replace(source, requested=source.dataset, data_dir=None)
-        spec = MnistExampleGenSpec(
-            input_config=example_gen_pb2.Input(splits=splits),
-            output_config=example_gen_pb2.Output(),
-            output_data_format=example_gen_pb2.FORMAT_TF_EXAMPLE,
-            output_file_format=example_gen_pb2.FORMAT_TFRECORDS_GZIP,
-            data_source=same_content.to_json(),
-            source_hash=source_hash,
-            examples=types.Channel(type=standard_artifacts.Examples),
-        )
-        # Past QueryBasedExampleGen's own constructor, which can only make its own spec.
-        super(tfx_example_gen.QueryBasedExampleGen, self).__init__(spec=spec)

@@ -5,7 +5,6 @@ Metadata, what a killed run left RUNNING is closed, and the run's own facts (set
 versions, state) are kept on its context.
 """
 
-import contextlib
 import datetime
 import errno
 import json
@@ -16,7 +15,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from ml_metadata.proto import metadata_store_pb2
@@ -28,7 +27,6 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from common.workspace import Workspace, model_name
 from datasets import source as data_source
-from judge import reference
 from lineage import digests, documents
 from lineage.store import (
     ERROR_PROPERTY,
@@ -154,10 +152,7 @@ def run(
     state, stopped = "FAILED", False
     with _Signals() as signals:
         try:
-            with (
-                _reference_cache(workspace.cache),
-                cache.exact(workspace.root, full=verify_cache),
-            ):
+            with cache.exact(workspace.root, full=verify_cache):
                 runner.run(pipeline)
             state = "COMPLETE"
         except NodeFailedError as error:
@@ -184,22 +179,6 @@ def run(
                 runner.note_facts({"stopped": "yes"})
     store = open_store(workspace.metadata)
     return documents.status(store, workspace, documents.find_run(store, run_id))
-
-
-@contextlib.contextmanager
-def _reference_cache(folder: pathlib.Path) -> Iterator[None]:
-    """Where the judge keeps its reference during this run, unless the user said where.
-
-    It is no parameter of the node: where something is cached decides nothing.
-    """
-    if os.environ.get(reference.CACHE_VARIABLE):
-        yield
-        return
-    os.environ[reference.CACHE_VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[reference.CACHE_VARIABLE]
 
 
 class ObservedDagRunner(local_dag_runner.LocalDagRunner):

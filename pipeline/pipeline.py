@@ -35,7 +35,7 @@ from components.data_gate import DataGate
 from components.evaluator import Evaluator
 from components.example_schema import ExampleSchema, statistics_schema
 from components.generator_validator import GeneratorValidator
-from components.mnist_example_gen import MnistExampleGen
+from components.mnist_example_gen import MnistExampleGen, content_of
 from datasets.source import DataSource
 from metrics.features import EXTRACTORS
 from pipeline import provenance
@@ -88,7 +88,8 @@ def create_pipeline(
       The pipeline, ready for a runner.
     """
     example_gen = MnistExampleGen(
-        source=data, source_hash=provenance.source_hash("components.mnist_example_gen")
+        data_source=content_of(data),
+        source_hash=provenance.source_hash("components.mnist_example_gen"),
     )
     examples = example_gen.outputs["examples"]
 

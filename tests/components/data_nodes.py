@@ -12,7 +12,7 @@ from tfx.components.schema_gen import executor as schema_gen
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import io_utils
 
 from components import data_gate, example_schema, mnist_example_gen
 from datasets.source import DataSource
@@ -43,21 +43,14 @@ def artifact(artifact_class: type, folder: pathlib.Path) -> types.Artifact:
     return result
 
 
-def exec_properties(node: mnist_example_gen.MnistExampleGen) -> dict:
-    """A node's execution properties as an executor gets them."""
-    return {
-        key: proto_utils.proto_to_json(value) if hasattr(value, "DESCRIPTOR") else value
-        for key, value in node.spec.exec_properties.items()
-        if value is not None
-    }
-
-
 def generate_examples(source: DataSource, folder: pathlib.Path) -> types.Artifact:
     """What MnistExampleGen makes of `source`."""
     examples = artifact(standard_artifacts.Examples, folder / "examples")
-    properties = exec_properties(mnist_example_gen.MnistExampleGen(source))
-    executor = beam_executor(mnist_example_gen.Executor, folder)
-    executor.Do({}, {"examples": [examples]}, properties)
+    mnist_example_gen.MnistExampleGen.test_call(
+        examples=examples,
+        data_source=mnist_example_gen.content_of(source),
+        beam_pipeline=beam.Pipeline(argv=list(LOCAL_BEAM)),
+    )
     return examples
 
 

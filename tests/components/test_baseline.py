@@ -19,7 +19,7 @@ from tfx.types import standard_artifacts
 from components import evaluator as judge_node
 from components import pusher as pusher_node
 from components.baseline import InServiceStrategy, model_digest
-from judge import judge_config, reference
+from judge import judge_config
 from lineage.store import value_of
 from metrics import two_sample
 from serving import versions
@@ -119,7 +119,7 @@ def cache_dir(tmp_path_factory):
 def only_what_decides(monkeypatch, cache_dir):
     """No images, one reference for all tests, and a two-sample classifier that hardly trains."""
     monkeypatch.setattr(two_sample, "FEWEST_STEPS", 10)
-    monkeypatch.setenv(reference.CACHE_VARIABLE, str(cache_dir))
+    monkeypatch.setattr(judge_node, "_cache_dir", lambda uri: str(cache_dir))
     monkeypatch.setattr(judge_node.sheets, "draw", lambda *a, **k: None)
     monkeypatch.setattr(judge_node, "_draw_samples", lambda *a: None)
 

@@ -75,7 +75,7 @@ def quick_two_sample(request, monkeypatch):
 @pytest.fixture
 def judge(examples, cache_dir, tmp_path, monkeypatch):
     """Runs the executor through `Do`; returns the document and the two output artifacts."""
-    monkeypatch.setenv(reference.CACHE_VARIABLE, str(cache_dir))
+    monkeypatch.setattr(evaluator, "_cache_dir", lambda uri: str(cache_dir))
     runs = iter(range(100))
 
     def run(
@@ -391,6 +391,18 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     for cached in tmp_path.glob("*.npz"):
         cached.write_bytes(cached.read_bytes()[:1000])
     assert load_reference(examples, 300, str(tmp_path)).figures == first.figures
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kept"),
+    [
+        ("/w/pipeline_root/Evaluator/evaluation/7", "/w/cache"),
+        ("/root/of/others/Judge/evaluation/7", "/root/of/others/Judge/.reference"),
+        ("gs://bucket/Evaluator/evaluation/7", None),
+    ],
+)
+def test_the_reference_is_kept_in_the_workspace_where_there_is_one(outputs, kept):
+    assert evaluator._cache_dir(outputs) == kept
 
 
 def test_an_edit_of_the_metrics_makes_the_reference_anew(examples, tmp_path, monkeypatch):

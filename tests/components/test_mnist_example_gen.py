@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfx.types import standard_artifacts
 
 from components import mnist_example_gen
-from components.mnist_example_gen import MnistExampleGen, serialized_examples
+from components.mnist_example_gen import serialized_examples
 from datasets import digits, png, source, tfds_store
 from datasets.data_config import DataConfig
 from datasets.source import DataSource
@@ -477,10 +477,8 @@ def test_the_node_says_what_is_damaged_in_one_line_without_beam(copied_digits, t
 
 
 def test_the_cache_key_holds_the_content_and_not_the_way_to_it(digits_source):
-    def key(**changes) -> dict:
-        return data_nodes.exec_properties(
-            MnistExampleGen(dataclasses.replace(digits_source, **changes))
-        )
+    def key(**changes) -> str:
+        return mnist_example_gen.content_of(dataclasses.replace(digits_source, **changes))
 
     assert key(requested="auto") == key()
     assert key(data_dir="/somewhere/else") == key()
