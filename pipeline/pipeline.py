@@ -70,22 +70,16 @@ def create_pipeline(
     """Puts the nodes together.
 
     Args:
-      settings: preset, seed and the packages' settings.
-      data: the data set, found and checked.
+      settings, data: what to do, and with which data set, found and checked.
       metadata_path: SQLite file of ML Metadata.
       pipeline_root: folder of the artifacts.
       serving_base: TF Serving's base path of the model.
       checkpoint_root: folder of the Trainer's checkpoints, which outlive a failed node.
       tensorboard_root: folder of TensorBoard's logs of all runs.
       beam_args: flags for Beam, after the defaults.
-      force_bless: a reason to push a generator that fails checks; "" is the rule.
-      replace: a reason to replace a version in service that is better, was judged more strictly or
-        on other data; "" is the rule.
+      force_bless, replace: reasons, as the Evaluator takes them; "" is the rule.
       model_server: the program that the generator is tried on, in place of what the settings
         say; "" leaves it to them.
-
-    Returns:
-      The pipeline, ready for a runner.
     """
     example_gen = MnistExampleGen(
         data_source=content_of(data),

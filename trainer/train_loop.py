@@ -31,7 +31,7 @@ class GanLoop:
     Args:
       images: float32 [N, 28, 28, 1] in [-1, 1], kept in memory.
       labels: int [N], each in 0..num_classes-1.
-      config: settings of the training.
+      config: the settings of its model.
       num_classes: number of labels.
       seed: decides weights, order of images and latents.
     """

@@ -88,8 +88,7 @@ def train(
     Args:
       images: float32 [N, 28, 28, 1] in [-1, 1], as Transform gives them.
       labels: int [N], each in 0..num_classes-1.
-      config: settings.
-      num_classes: number of labels.
+      config, num_classes: as of the loop.
       seed: any int; the same seed gives the same weights, bit for bit, on the same kind of machine.
       checkpoint_dir: folder of the checkpoints of all runs.
       output_dir: gets history, samples, animation and network tables when training is done.
