@@ -1,9 +1,14 @@
-"""Files written whole or not at all, and digests of what files hold. Standard library only."""
+"""Files written whole or not at all, digests of what files hold, and disks that take no more.
+
+Standard library only.
+"""
 
 import contextlib
+import errno
 import hashlib
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator, Mapping
 
 
@@ -71,3 +76,44 @@ def folder_digest(folder: str | os.PathLike) -> str:
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {os.fspath(folder)}")
     return combined_digest(file_digests(folder))
+
+
+# What SQLite says, by what the system says.
+_FULL = "database or disk is full"
+_ROOM = "make room and run again; what was finished is kept"
+_MEND = "mend that and run again; what was finished is kept"
+_REASONS = {
+    os.strerror(errno.ENOSPC): _ROOM,
+    _FULL: _ROOM,
+    os.strerror(errno.EDQUOT): _ROOM,
+    os.strerror(errno.EROFS): _MEND,
+    "attempt to write a readonly database": _MEND,
+    os.strerror(errno.EIO): _MEND,
+    "disk I/O error": _MEND,  # SQLite's for a quota too
+    "cannot commit - no transaction is active": _MEND,  # it undid what could not be written
+}
+
+
+def disk_fault(said: str, *folders: str | os.PathLike) -> str | None:
+    """What to tell where a disk is full, over its quota, read-only or failing.
+
+    Args:
+      said: the message of an error. Libraries hand on the words of the system, or of SQLite.
+      folders: where it may have been written; the one with the least room is named.
+
+    Returns:
+      A sentence with the folder and the bytes that are free there. How many more were needed the
+      system does not say. None where the error is another.
+    """
+    for reason, then in _REASONS.items():
+        if reason in said:
+            room = {
+                os.fspath(folder): shutil.disk_usage(folder).free
+                for folder in folders
+                if os.path.isdir(folder)
+            }
+            folder = min(room, key=lambda name: room[name], default="a folder that is gone")
+            what = os.strerror(errno.ENOSPC) if reason == _FULL else reason
+            free = f" ({room[folder]:,} bytes are free)" if room else ""
+            return f"{what[0].lower()}{what[1:]} under {folder}{free}: {then}"
+    return None

@@ -54,6 +54,26 @@ class DataError(ValueError):
     """The data asked for can't be had as asked for; the message says why and what to do."""
 
 
+def _refuse_foreign_features() -> None:
+    """Keeps TFDS from importing whatever module a folder's `features.json` names.
+
+    It does so for every class of a feature that it does not know: a stranger's folder could run
+    each module that can be imported.
+    """
+    connector = tfds.features.FeatureConnector
+    find = connector.cls_from_name.__func__
+
+    def cls_from_name(cls, name: str) -> type:
+        if name not in cls._registered_features and not name.startswith("tensorflow_datasets."):
+            raise DataError(f"its features.json names {name!r}, which is not part of TFDS")
+        return find(cls, name)
+
+    connector.cls_from_name = classmethod(cls_from_name)
+
+
+_refuse_foreign_features()
+
+
 def get_builder(name: str, tfds_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
     """Finds the TFDS builder called `name` ("mnist", "emnist/letters", "mnist:3.0.1", "digits").
 

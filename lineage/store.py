@@ -27,7 +27,8 @@ NODE_CONTEXT = "node"
 ABANDONED_PROPERTY = "abandoned"  # custom property of an artifact that a run did not take: why
 VERSIONS_PROPERTY = "library_versions"  # custom property of an execution: JSON, by package
 ERROR_PROPERTY = "error"  # custom property of a FAILED execution: what went wrong, in words
-
+# Custom properties of artifacts that hold paths of the workspace.
+_PLACES = ("pushed_destination", "evaluation", "current_model", "baseline_model")
 _STATES = {
     pb.Execution.COMPLETE: "COMPLETE",
     pb.Execution.CACHED: "CACHED",
@@ -147,8 +148,8 @@ class Execution(_Node):
 
     @property
     def seconds(self) -> float | None:
-        """How long it took; None while it runs."""
-        return None if self.state == "RUNNING" else (self.updated - self.started) / 1000
+        """How long it took; None while it runs. 0 where the clock was set back meanwhile."""
+        return None if self.state == "RUNNING" else max(0, self.updated - self.started) / 1000
 
 
 class Run(_Node):
@@ -307,10 +308,33 @@ class Store:
             return ()
 
     def _keep_artifact(self, artifact: pb.Artifact) -> Artifact:
-        return self._artifacts.setdefault(artifact.id, Artifact(artifact))
+        if artifact.id not in self._artifacts:
+            # Without a `pipeline_root` beside it the store is not a workspace's.
+            if self.home is not None and (self.home / "pipeline_root").is_dir():
+                follow_move(artifact, self.home)
+            self._artifacts[artifact.id] = Artifact(artifact)
+        return self._artifacts[artifact.id]
 
     def _keep_execution(self, execution: pb.Execution) -> Execution:
         return self._executions.setdefault(execution.id, Execution(execution))
+
+
+def follow_move(artifact: pb.Artifact, root: pathlib.Path) -> bool:
+    """Writes today's paths into the record of an artifact of the workspace at `root`.
+
+    Returns:
+      Whether it had others: the workspace was moved or copied.
+    """
+    values = [artifact.custom_properties[k] for k in _PLACES if k in artifact.custom_properties]
+    before = [artifact.uri, *(value.string_value for value in values)]
+    after = [
+        str(moved_path(path, root) or path) if path and "://" not in path else path
+        for path in before
+    ]
+    artifact.uri = after[0]
+    for value, path in zip(values, after[1:], strict=True):
+        value.string_value = path
+    return before != after
 
 
 def open_store(location: str | os.PathLike) -> Store:
@@ -400,6 +424,10 @@ def _explain(path: pathlib.Path, error: Exception | None = None) -> str:
             f"{path} is empty: it holds no run. If there is a backup put it there; otherwise "
             "`mnist-gan run` begins a new one"
         )
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        return f"{path} can't be read: {error.strerror}"
     if "subset of tables" in text:
         return (
             f"{path} is there in part only, as a program was killed while it made it. Nothing was "

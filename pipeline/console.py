@@ -5,12 +5,15 @@ to the file descriptors 1 and 2 from Python and from C++, so those two are turne
 """
 
 import contextlib
+import errno
+import io
 import logging
 import os
 import pathlib
 import sys
 import time
 from collections.abc import Iterator
+from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -64,11 +67,7 @@ def quiet(log: pathlib.Path, *, verbose: bool = False) -> Iterator[tuple[Console
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with (
-        os.fdopen(os.dup(1), "w", encoding="utf-8") as out,
-        os.fdopen(os.dup(2), "w", encoding="utf-8") as err,
-        sink,
-    ):
+    with _lasting(1) as out, _lasting(2) as err, sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
         logging.basicConfig(
@@ -84,6 +83,24 @@ def quiet(log: pathlib.Path, *, verbose: bool = False) -> Iterator[tuple[Console
             for descriptor, was in zip((1, 2), kept, strict=True):
                 os.dup2(was, descriptor)
                 os.close(was)
+
+
+class _Lasting(io.FileIO):
+    """A stream that takes what is written after its terminal was closed, to no avail."""
+
+    def write(self, content) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return len(content)
+
+
+def _lasting(descriptor: int) -> TextIO:
+    """A copy of a file descriptor, as text; see `_Lasting`."""
+    copy = _Lasting(os.dup(descriptor), "w")
+    return io.TextIOWrapper(io.BufferedWriter(copy), encoding="utf-8", line_buffering=copy.isatty())
 
 
 class RunView(logging.Handler):

@@ -5,17 +5,17 @@ Metadata, what a killed run left RUNNING is closed, and the run's own facts (set
 versions, state) are kept on its context.
 """
 
+import contextlib
 import datetime
-import errno
 import json
 import logging
 import os
 import pathlib
-import shutil
 import signal
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from ml_metadata.proto import metadata_store_pb2
@@ -25,8 +25,10 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-from common.workspace import Workspace, model_name
+from common.files import disk_fault
+from common.workspace import Workspace, WorkspaceError, model_name
 from datasets import source as data_source
+from judge import reference
 from lineage import digests, documents
 from lineage.store import (
     ERROR_PROPERTY,
@@ -152,21 +154,27 @@ def run(
     state, stopped = "FAILED", False
     with _Signals() as signals:
         try:
-            with cache.exact(workspace.root, full=verify_cache):
+            with (
+                _reference_cache(workspace.cache),
+                cache.exact(workspace.root, full=verify_cache),
+            ):
                 runner.run(pipeline)
             state = "COMPLETE"
         except NodeFailedError as error:
             stopped = error.stopped
             _log.error("%s", error, exc_info=error.__cause__)
+            check_still_there(workspace)
         except KeyboardInterrupt:  # between two nodes
             stopped = True
             view.note(STOPPED)
         finally:
             signals.closing = True
             ended = {"state": state, "seconds": round(time.monotonic() - begun, 2)}
-            runner.note_facts(ended | ({"stopped": "yes"} if stopped else {}))
-            if state == "FAILED":
-                upkeep.close_interrupted(workspace, "the run was interrupted here")
+            # Where the disk of a run that failed takes nothing more, the next one puts it right.
+            with contextlib.suppress(*(() if state == "COMPLETE" else (Exception,))):
+                runner.note_facts(ended | ({"stopped": "yes"} if stopped else {}))
+                if state == "FAILED":
+                    upkeep.close_interrupted(workspace, "the run was interrupted here")
         signals.closing = False
         if not stopped:
             try:
@@ -178,7 +186,33 @@ def run(
                 view.note("the run has ended; `mnist-gan report` writes its report")
                 runner.note_facts({"stopped": "yes"})
     store = open_store(workspace.metadata)
-    return documents.status(store, workspace, documents.find_run(store, run_id))
+    document = documents.status(store, workspace, documents.find_run(store, run_id))
+    return document | {"state": state, "stopped": stopped or document["stopped"]}
+
+
+def check_still_there(workspace: Workspace) -> None:
+    """Raises WorkspaceError where the folder that this run has locked is not there any more."""
+    if not workspace.is_locked():
+        raise WorkspaceError(
+            f"the workspace {workspace.root} was removed or renamed while the run went on: put it "
+            "back and run again, or begin a new one"
+        )
+
+
+@contextlib.contextmanager
+def _reference_cache(folder: pathlib.Path) -> Iterator[None]:
+    """Where the judge keeps its reference during this run, unless the user said where.
+
+    It is no parameter of the node: where something is cached decides nothing.
+    """
+    if os.environ.get(reference.CACHE_VARIABLE):
+        yield
+        return
+    os.environ[reference.CACHE_VARIABLE] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[reference.CACHE_VARIABLE]
 
 
 class ObservedDagRunner(local_dag_runner.LocalDagRunner):
@@ -229,29 +263,36 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         begun = time.monotonic()
         try:
             node_launcher.launch()
+            execution = self._execution(name)
+            self._note_content(execution, name)
         except (Exception, KeyboardInterrupt) as error:
             stopped = _is_interrupt(error)
             ours = _is_ours(error) or not stopped
-            folder = pathlib.Path(self._connection.sqlite.filename_uri).parent
-            message = _disk_full(error, folder) or _message(error) if ours else STOPPED
-            self._note_error(name, message)
+            root = pathlib.Path(self._connection.sqlite.filename_uri).parent
+            message = explain(error, root) if ours else STOPPED
+            with contextlib.suppress(
+                Exception
+            ):  # where nothing can be written, it is told at least
+                self._note_error(name, message)
             self._view.node_ended(name, "FAILED", time.monotonic() - begun, message)
             raise NodeFailedError(f"{name}: {message}", stopped) from error
-        execution = self._execution(name)
         if shown:
             state = "NOT_RUN" if execution is None else execution.state
             self._view.node_ended(name, state, time.monotonic() - begun, None)
+        if execution is None or execution.state == "FAILED":
+            # TFX publishes a failure of input resolution and goes on; what follows has no input.
+            self._note_error(name, "its inputs could not be resolved")
+            raise NodeFailedError(f"{name}: its inputs could not be resolved (see the log)")
+
+    def _note_content(self, execution: Execution | None, node: str) -> None:
+        """Records what a node made, and with which libraries."""
         if execution is not None and execution.state == "COMPLETE":
-            versions_used = provenance.library_versions(name)
+            versions_used = provenance.library_versions(node)
             self._note(execution, VERSIONS_PROPERTY, json.dumps(versions_used))
         # Cached too: a run may have been killed before it came to noting them.
         if execution is not None and execution.state in ("COMPLETE", "CACHED"):
             with metadata.Metadata(self._connection) as handle:
                 digests.note_digests(handle.store, execution.id)
-        if execution is None or execution.state == "FAILED":
-            # TFX publishes a failure of input resolution and goes on; what follows has no input.
-            self._note_error(name, "its inputs could not be resolved")
-            raise NodeFailedError(f"{name}: its inputs could not be resolved (see the log)")
 
     def note_facts(self, facts: dict) -> None:
         """Writes `facts` as custom properties of the run's context; makes it where it is new."""
@@ -317,27 +358,23 @@ def _downstream(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:
     return found
 
 
-def _message(error: BaseException) -> str:
-    """One paragraph for people: Beam and TFX wrap what an executor raised in their own words."""
-    while not _is_ours(error) and error.__cause__ is not None:
+def explain(error: BaseException, root: pathlib.Path) -> str:
+    """One paragraph for people: Beam and TFX wrap what an executor raised in their own words.
+
+    Args:
+      error: what was raised.
+      root: the workspace's folder.
+    """
+    places = (root, root / "pipeline_root", tempfile.gettempdir())
+    while not _is_ours(error):
+        if fault := disk_fault(str(error), *places):
+            return fault
+        if error.__cause__ is None:
+            break
         error = error.__cause__
     text = str(error).strip() or type(error).__name__
     # Beam appends where in its own graph it happened.
     return text.partition(" [while running ")[0]
-
-
-def _disk_full(error: BaseException | None, folder: pathlib.Path) -> str | None:
-    """What to say where a full disk or a quota caused `error`; None where neither did."""
-    while error is not None and not _is_ours(error):
-        for reason in (errno.ENOSPC, errno.EDQUOT):
-            if os.strerror(reason) in str(error):
-                free = shutil.disk_usage(folder).free
-                return (
-                    f"{os.strerror(reason).lower()} under {folder} ({free:,} bytes are free): make "
-                    "room and run again; what was finished is kept"
-                )
-        error = error.__cause__
-    return None
 
 
 def _is_ours(error: BaseException) -> bool:

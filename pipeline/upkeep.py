@@ -6,11 +6,11 @@ import time
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from common.workspace import Workspace, moved_path
+from common.workspace import Workspace
+from lineage import store
 from lineage.store import ERROR_PROPERTY, Store, connect
 
 _PROGRESS = logging.getLogger("mnist_gan.progress")
-_PLACES = ("pushed_destination", "evaluation", "current_model", "baseline_model")
 KILLED = "the run was killed here"
 
 
@@ -55,31 +55,11 @@ def follow_move(workspace: Workspace) -> int:
       How many artifacts have other paths than before.
     """
     handle = connect(workspace.metadata, readonly=False)
-    changed = []
-    for artifact in handle.get_artifacts():
-        moved = _today(artifact.uri, workspace)
-        properties = {
-            key: _today(artifact.custom_properties[key].string_value, workspace)
-            for key in _PLACES
-            if key in artifact.custom_properties
-        }
-        before = {key: artifact.custom_properties[key].string_value for key in properties}
-        if moved != artifact.uri or properties != before:
-            artifact.uri = moved
-            for key, value in properties.items():
-                artifact.custom_properties[key].string_value = value
-            changed.append(artifact)
+    changed = [a for a in handle.get_artifacts() if store.follow_move(a, workspace.root)]
     if changed:
         handle.put_artifacts(changed)
         _PROGRESS.warning("the workspace was moved: its metadata names %s now", workspace.root)
     return len(changed)
-
-
-def _today(path: str, workspace: Workspace) -> str:
-    """`path` in the workspace of today; itself where it is not a path of a workspace."""
-    if not path or "://" in path:
-        return path
-    return str(moved_path(path, workspace.root) or path)
 
 
 def set_aside_unknown(workspace: Workspace) -> list[str]:
@@ -102,7 +82,9 @@ def set_aside_unknown(workspace: Workspace) -> list[str]:
     )
     if not unknown:
         return []
-    aside = workspace.root / "set_aside" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    there = len(list(workspace.root.glob(f"set_aside/{name}*")))  # of the same second
+    aside = workspace.root / "set_aside" / (f"{name}-{there}" if there else name)
     for path in unknown:
         target = aside / path.relative_to(workspace.pipeline_root)
         target.parent.mkdir(parents=True, exist_ok=True)

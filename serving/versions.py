@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from common.contract import ASSETS_EXTRA, METADATA_FILE
-from common.files import file_digests
+from common.files import file_digests, file_sizes
 from common.text import plain
 
 CARD_FILE = f"{ASSETS_EXTRA}/model_card.md"
@@ -202,7 +202,7 @@ def publish(
         _flush_directory(base)
         return Version(number, final, metadata), True
     except OSError as error:
-        raise PublishError(_explain(error, base)) from error
+        raise PublishError(_explain(error, base, model_dir)) from error
     finally:
         # After the rename there is nothing left under this name.
         if staging is not None:
@@ -321,11 +321,16 @@ def _truth(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def _explain(error: OSError, base: pathlib.Path) -> str:
+def _explain(error: OSError, base: pathlib.Path, model_dir: str | os.PathLike) -> str:
     # `shutil.copytree` gathers the errors of single files into one that has no number.
-    full = os.strerror(errno.ENOSPC) in str(error)
-    if full or error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {base} is full: nothing was pushed; free some space and run again"
+    reasons = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+    if any(reason in str(error) for reason in reasons):
+        needed = sum(file_sizes(model_dir).values())
+        free = shutil.disk_usage(base).free
+        return (
+            f"the disk of {base} is full: nothing was pushed. The model has {needed:,} bytes, "
+            f"{free:,} are free; free some space and run again"
+        )
     return f"pushing to {base} failed ({error}): nothing was pushed"
 
 

@@ -52,6 +52,7 @@ SLOW = (
     "metrics/test_classifier.py",
     "metrics/test_features.py",
     "pipeline/test_cache.py",
+    "pipeline/test_interrupted.py",
     "pipeline/test_upkeep.py",
     "serving/native/",
     "serving/server/test_batching.py",

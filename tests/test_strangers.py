@@ -7,14 +7,17 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import zipfile
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from click.testing import CliRunner
 
 from common.workspace import Workspace, moved_path
+from datasets import tfds_store
 from judge import local_generator, safe_model, targets
 from lineage import stale
 from pipeline import cli
@@ -47,6 +50,27 @@ def test_pickled_code_and_names_that_climb_in_an_archive_do_nothing(tmp_path):
         with pytest.raises(ValueError, match=name):
             targets.open_target(tmp_path / name, tuple("0123456789"))
     assert sorted(tmp_path.parent.rglob("*")) == before and not trap.exists()
+
+
+def test_a_prepared_data_set_that_names_a_module_of_its_own_does_not_get_it_imported(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / "digits" / "0.9.0"
+    tfds_store.prepare(tfds_store.get_builder("digits", tmp_path), None)
+    shutil.copytree(tmp_path / "digits" / "1.0.0", folder)
+    (tmp_path / "trap_module.py").write_text(f"open({str(tmp_path / 'trap')!r}, 'w')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    features = (folder / "features.json").read_text()
+    assert "tensorflow_datasets.core.features.image_feature.Image" in features
+    (folder / "features.json").write_text(
+        features.replace("tensorflow_datasets.core.features.image_feature", "trap_module")
+    )
+    info = (folder / "dataset_info.json").read_text().replace("1.0.0", "0.9.0")
+    (folder / "dataset_info.json").write_text(info)
+    with pytest.raises(tfds_store.DataError, match="which is not part of TFDS") as error:
+        tfds.builder_from_directory(str(folder))
+    assert "'trap_module.Image'" in str(error.value)
+    assert not (tmp_path / "trap").exists()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ KEEP_RUNS = 5  # folders of so many runs stay, the newest; an interrupted one ca
 
 
 class TrainingInterrupted(RuntimeError):
-    """SIGTERM or Ctrl-C stopped the training after a checkpoint was written."""
+    """SIGTERM, Ctrl-C or a closed terminal stopped the training, after a checkpoint was written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +58,10 @@ class CheckpointStore:
         self.directory = pathlib.Path(root, fingerprint[:24])
         self.directory.mkdir(parents=True, exist_ok=True)
         os.utime(self.directory)  # the newest of all, whichever run comes next
-        runs = sorted(self.directory.parent.glob("*/"), key=lambda run: run.stat().st_mtime)
-        for old in runs[:-KEEP_RUNS]:
+        # Where the clock was set back others seem newer, and this one stays all the same.
+        others = [run for run in self.directory.parent.glob("*/") if run.name != fingerprint[:24]]
+        others.sort(key=lambda run: run.stat().st_mtime)
+        for old in others[: 1 - KEEP_RUNS]:
             shutil.rmtree(old, ignore_errors=True)
         for unfinished in self.directory.glob(".tmp-*"):  # of a process killed while writing
             unfinished.unlink(missing_ok=True)
@@ -130,7 +132,9 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """SIGTERM and SIGINT (Ctrl-C) only make the yielded request true; a second one interrupts.
+    """SIGTERM, Ctrl-C and SIGHUP (the terminal closes) only make the yielded request true.
+
+    A second one interrupts. One that is ignored, as `nohup` has it for SIGHUP, stays so.
 
     Outside the main thread Python has no signal handlers, so there the request stays false.
     """
@@ -144,7 +148,11 @@ def stop_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    previous = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    previous = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield request
     finally:

@@ -5,7 +5,6 @@ is its weights, its optimizers' slots and its step; `trainer/training.py` saves 
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -31,7 +30,7 @@ class GanLoop:
     Args:
       images: float32 [N, 28, 28, 1] in [-1, 1], kept in memory.
       labels: int [N], each in 0..num_classes-1.
-      config: the settings of its model.
+      config: settings of the training.
       num_classes: number of labels.
       seed: decides weights, order of images and latents.
     """
@@ -54,7 +53,7 @@ class GanLoop:
         num_classes: int,
         seed: int,
     ):
-        self.config: Any = config  # of the loop's own model
+        self.config = config
         self.images = tf.constant(images, tf.float32)
         self.labels = tf.constant(labels, tf.int64)
 

@@ -52,9 +52,9 @@ def arguments(workspace: pathlib.Path, *more: str) -> list[str]:
     return ["run", *options, *more]
 
 
-def start(workspace: pathlib.Path, *more: str) -> Started:
+def start(workspace: pathlib.Path, *more: str, terminal: str | None = None) -> Started:
     """Starts the pipeline in a process of its own that need not import everything first."""
-    return _READY.start(arguments(workspace, *more))
+    return _READY.start(arguments(workspace, *more), terminal)
 
 
 def call(workspace: pathlib.Path, *more: str) -> subprocess.CompletedProcess:

@@ -34,7 +34,8 @@ class Started:
         """Waits for its end; exit code (negative for a signal), stdout and stderr."""
         exit_code = int(self._answers.readline())
         stdout = self.stderr.with_name("stdout").read_text()
-        done = subprocess.CompletedProcess("run", exit_code, stdout, self.stderr.read_text())
+        stderr = self.stderr.read_text() if self.stderr.exists() else ""  # on a terminal
+        done = subprocess.CompletedProcess("run", exit_code, stdout, stderr)
         self._folder.cleanup()
         return done
 
@@ -45,8 +46,8 @@ class Ready:
     def __init__(self) -> None:
         self._process: subprocess.Popen | None = None
 
-    def start(self, arguments: list[str]) -> Started:
-        """Starts `mnist-gan ARGUMENTS` in the repository's folder."""
+    def start(self, arguments: list[str], terminal: str | None = None) -> Started:
+        """Starts `mnist-gan ARGUMENTS` in the repository's folder, its stderr on `terminal`."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.e2e.ready"],
@@ -58,6 +59,8 @@ class Ready:
             )
         folder = tempfile.TemporaryDirectory()
         files = [str(pathlib.Path(folder.name, name)) for name in ("stdout", "stderr")]
+        if terminal is not None:
+            files[1] = terminal
         print(
             json.dumps({"arguments": arguments, "files": files}),
             file=self._process.stdin,
@@ -87,6 +90,9 @@ def _serve() -> None:
         import signal
 
         signal.alarm(LONGEST)
+        # As a terminal has them: the background of a shell ignores them.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         for descriptor, file in zip((1, 2), job["files"], strict=True):
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -15,7 +15,7 @@ from common.files import folder_digest
 from common.workspace import Workspace
 from lineage import digests, documents, stale, verify
 from lineage import store as lineage_store
-from lineage.store import VERSIONS_PROPERTY, Store, open_store
+from lineage.store import VERSIONS_PROPERTY, Execution, Store, open_store
 from pipeline.commands.lineage import lineage
 from serving import versions
 from tests.lineage.conftest import add_execution, writer
@@ -381,3 +381,22 @@ def test_the_versions_of_a_trace_are_those_that_its_nodes_ran_on(workspace):
     assert origin["versions"] == {"tensorflow": "2.16.1, 2.16.2", "tfx": "1.16.0"}
     # They are no settings.
     assert not [key for key in origin["config"] if "library_versions" in key]
+
+
+def test_times_are_those_of_any_clock_and_never_negative():
+    record = pb.Execution(
+        last_known_state=pb.Execution.COMPLETE,
+        create_time_since_epoch=2**31 * 1000,  # what 32 bits do not hold
+        last_update_time_since_epoch=(2**31 - 3600) * 1000,  # an hour was put back meanwhile
+    )
+    assert Execution(record).seconds == 0
+    assert documents.iso(record.create_time_since_epoch) == "2038-01-19T03:14:08Z"
+
+
+def test_runs_are_sorted_as_they_were_made_when_the_clock_is_set_back(workspace):
+    newest = add_execution(
+        workspace, "Trainer", "2001-01-01T00:00:00.000000Z", pb.Execution.RUNNING
+    )
+    store = open_store(workspace.metadata)
+    assert store.runs()[0].name == "2001-01-01T00:00:00.000000Z"
+    assert store.place_of(newest.id) == ("Trainer", "2001-01-01T00:00:00.000000Z")

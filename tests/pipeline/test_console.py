@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -225,3 +226,13 @@ def test_at_80_columns_the_bar_keeps_step_speed_and_time():
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
     assert "4,000/48,000  3,400 images/s" in plain
     assert "…" not in plain
+
+
+def test_what_is_written_to_a_terminal_that_was_closed_stops_nothing():
+    ours, theirs = pty.openpty()
+    with console._lasting(theirs) as stream:
+        os.close(theirs)
+        print("shown", file=stream, flush=True)
+        assert os.read(ours, 100) == b"shown\r\n"
+        os.close(ours)
+        print("to nobody", file=stream, flush=True)

@@ -6,9 +6,14 @@ import signal
 
 import pytest
 
+from common import files
 from pipeline import local_runner
+from serving import versions
 from serving.versions import PublishError
 from trainer.checkpoints import TrainingInterrupted
+
+MAKE_ROOM = "make room and run again; what was finished is kept"
+MEND = "mend that and run again; what was finished is kept"
 
 
 def caught(error: Exception, cause: Exception | None = None) -> Exception:
@@ -18,40 +23,59 @@ def caught(error: Exception, cause: Exception | None = None) -> Exception:
         return raised
 
 
-def test_our_own_message_wins_over_what_caused_it():
+def test_our_own_message_wins_over_what_caused_it(tmp_path):
     cause = OSError(errno.ENOSPC, "No space left on device")
     error = caught(PublishError("the disk is full: nothing was pushed"), cause)
-    assert local_runner._message(error) == "the disk is full: nothing was pushed"
+    assert local_runner.explain(error, tmp_path) == "the disk is full: nothing was pushed"
 
 
-def test_a_message_of_ours_that_a_library_wrapped_is_found():
-    ours = caught(PublishError("nothing was pushed"))
-    assert local_runner._message(caught(RuntimeError("Beam says"), ours)) == "nothing was pushed"
+def test_a_message_of_ours_that_a_library_wrapped_is_found(tmp_path):
+    wrapped = caught(RuntimeError("Beam says"), caught(PublishError("nothing was pushed")))
+    assert local_runner.explain(wrapped, tmp_path) == "nothing was pushed"
 
 
-def test_where_beam_was_in_its_own_graph_is_left_out():
+def test_where_beam_was_in_its_own_graph_is_left_out(tmp_path):
     error = RuntimeError("the image is broken [while running 'Analyze/Map']")
-    assert local_runner._message(error) == "the image is broken"
+    assert local_runner.explain(error, tmp_path) == "the image is broken"
 
 
-def test_an_error_without_words_is_named():
-    assert local_runner._message(KeyError()) == "KeyError"
+def test_an_error_without_words_is_named(tmp_path):
+    assert local_runner.explain(KeyError(), tmp_path) == "KeyError"
 
 
-@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_told_with_its_folder_and_what_is_free(tmp_path, reason):
-    error = OSError(reason, os.strerror(reason), "/x/data.gz")
-    wrapped = caught(RuntimeError("bundle 3 failed"), error)
-    for one in (error, wrapped, RuntimeError(f"RESOURCE_EXHAUSTED: {error}")):
-        told = local_runner._disk_full(one, tmp_path)
-        assert (
-            str(tmp_path) in told
-            and "bytes are free" in told
-            and "make room and run again; what was finished is kept" in told
-        )
-    assert local_runner._disk_full(OSError(errno.EIO, "Input/output error"), tmp_path) is None
-    ours = caught(PublishError("the disk is full: nothing was pushed"), error)
-    assert local_runner._disk_full(ours, tmp_path) is None
+@pytest.mark.parametrize(
+    ("said", "told", "then"),
+    [
+        (os.strerror(errno.ENOSPC), "no space left on device", MAKE_ROOM),
+        (os.strerror(errno.EDQUOT), "disk quota exceeded", MAKE_ROOM),
+        ("database or disk is full", "no space left on device", MAKE_ROOM),
+        (os.strerror(errno.EROFS), "read-only file system", MEND),
+        (os.strerror(errno.EIO), "input/output error", MEND),
+        ("disk I/O error", "disk I/O error", MEND),
+        ("cannot commit - no transaction is active", "cannot commit", MEND),
+    ],
+)
+def test_a_disk_that_takes_no_more_is_told_with_its_folder_and_what_is_free(
+    tmp_path, said, told, then
+):
+    wrapped = caught(RuntimeError("bundle 3 failed"), OSError(f"[Errno 5] {said}: '/x/data.gz'"))
+    for error in (wrapped, RuntimeError(f"RESOURCE_EXHAUSTED: {said} query: INSERT INTO x")):
+        text = local_runner.explain(error, tmp_path)
+        assert text.startswith(told) and f" under {tmp_path} (" in text and "bytes are free" in text
+        assert text.endswith(then)
+        assert "INSERT" not in text
+
+
+def test_the_folder_with_the_least_room_is_named(tmp_path, monkeypatch):
+    (tmp_path / "pipeline_root").mkdir()
+    usage = files.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        files.shutil,
+        "disk_usage",
+        lambda folder: usage._replace(free=7 if str(folder).endswith("pipeline_root") else 1000),
+    )
+    text = local_runner.explain(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), tmp_path)
+    assert f"under {tmp_path}/pipeline_root (7 bytes are free)" in text
 
 
 def test_an_interrupt_is_known_under_whatever_a_library_made_of_it():
@@ -65,10 +89,39 @@ def test_an_interrupt_is_known_under_whatever_a_library_made_of_it():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_every_signal_that_ends_a_run_ends_it_in_order(number):
-    before = signal.getsignal(number)
-    with local_runner._Signals() as signals:
+    before = signal.signal(number, signal.SIG_DFL)  # a shell's background has some ignored
+    try:
+        with local_runner._Signals() as signals:
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+            signals.closing = True
+            signal.raise_signal(number)  # what is being closed is closed
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("moment", ["describe", "_flush", "_flush_directory"])
+def test_sigterm_while_a_version_is_written_leaves_it_whole_or_not_at_all(
+    tmp_path, monkeypatch, moment
+):
+    model, base = tmp_path / "model", tmp_path / "mnist_gan"
+    (model / "variables").mkdir(parents=True)
+    (model / "saved_model.pb").write_bytes(b"graph")
+
+    def stop(folder=None):
+        if moment != "_flush_directory" or folder == base:
+            signal.raise_signal(signal.SIGTERM)
+
+    describe = stop if moment == "describe" else lambda number: ({}, {})
+    with monkeypatch.context() as patch, local_runner._Signals():
+        if moment != "describe":
+            patch.setattr(versions, moment, stop)
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(number)
-        signals.closing = True
-        signal.raise_signal(number)  # what is being closed is closed
-    assert signal.getsignal(number) is before
+            versions.publish(model, base, describe)
+    # The last moment is after the rename: the version is there, and nobody has heard of it.
+    whole = moment == "_flush_directory"
+    assert len(list(base.iterdir())) == len(versions.list_versions(base)) == whole
+    version, new = versions.publish(model, base, lambda number: ({}, {}))
+    assert new is not whole
+    assert list(base.iterdir()) == [version.path]

@@ -1,6 +1,7 @@
 """What is put right before a run: moved workspaces, unknown folders, killed runs."""
 
 import shutil
+import time
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
@@ -81,6 +82,20 @@ def test_artifacts_that_the_metadata_does_not_know_are_moved_aside(tmp_path, cap
     [kept] = space.root.glob("set_aside/*/Trainer/model/7/weights")
     assert kept.read_bytes() == b"of a store that is gone"
     assert upkeep.set_aside_unknown(space) == []
+
+
+def test_what_was_set_aside_in_one_second_stays_apart(tmp_path, monkeypatch):
+    now = time.gmtime(2**31)  # after the year 2038
+    monkeypatch.setattr(upkeep.time, "gmtime", lambda: now)
+    space = Workspace.at(tmp_path / "ws")
+    for content in (b"first", b"second"):
+        folder = space.pipeline_root / "Trainer" / "model" / "7"
+        folder.mkdir(parents=True)
+        (folder / "weights").write_bytes(content)
+        upkeep.set_aside_unknown(space)
+    kept = sorted(p.read_bytes() for p in space.root.glob("set_aside/*/Trainer/model/7/weights"))
+    assert kept == [b"first", b"second"]
+    assert all(p.name.startswith("20380119T031408Z") for p in space.root.glob("set_aside/*"))
 
 
 def test_what_the_metadata_knows_stays_and_what_is_newer_than_it_goes(workspace):  # noqa: F811

@@ -106,7 +106,8 @@ def test_a_full_disk_leaves_nothing_behind_and_says_so(model, tmp_path, monkeypa
     monkeypatch.setattr(
         versions.shutil, "copytree", lambda s, t, *_: copytree(s, t, copy_function=full)
     )
-    with pytest.raises(versions.PublishError, match=r"disk of .* is full.*nothing was pushed"):
+    said = r"disk of .* is full: nothing was pushed\. The model has \d+ bytes, [\d,]+ are free"
+    with pytest.raises(versions.PublishError, match=said):
         versions.publish(model, tmp_path / "base", describe)
     assert os.listdir(tmp_path / "base") == []
 

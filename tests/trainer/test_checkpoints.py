@@ -41,6 +41,15 @@ def test_folders_of_old_runs_are_deleted_and_a_resumed_run_is_new_again(tmp_path
     assert sorted(folder.name for folder in tmp_path.iterdir()) == [runs[0], *runs[2:]]
 
 
+def test_a_clock_that_was_set_back_costs_no_run_its_own_checkpoints(tmp_path):
+    runs = [f"run{number}" for number in range(KEEP_RUNS + 1)]
+    for run in runs:
+        CheckpointStore(tmp_path, run).save(1, arrays(1))
+        os.utime(tmp_path / run, (2**33, 2**33))
+    assert CheckpointStore(tmp_path, runs[-1]).latest()
+    assert len(list(tmp_path.iterdir())) == KEEP_RUNS
+
+
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caplog, damage):
     store = CheckpointStore(tmp_path, "abc")
@@ -88,15 +97,29 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stop_signal_is_noted_and_a_second_one_interrupts(number):
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:
-        assert not stop
-        signal.raise_signal(number)
-        assert stop.signal_name == signal.Signals(number).name
-        signal.raise_signal(number)
-    assert signal.getsignal(number) is before
+    before = signal.signal(number, signal.SIG_DFL)  # a shell's background has some ignored
+    try:
+        with pytest.raises(KeyboardInterrupt), stop_on_signals() as stop:
+            assert not stop
+            signal.raise_signal(number)
+            assert stop.signal_name == signal.Signals(number).name
+            signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_closed_terminal_stops_no_training_that_nohup_started():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_outside_the_main_thread_signals_are_left_alone():

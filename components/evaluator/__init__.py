@@ -1,0 +1,1 @@
+"""Evaluator: judges the exported generator and blesses it, or not."""

@@ -1,0 +1,1 @@
+"""ExampleSchema: the inferred schema, and what every example of this project must be."""

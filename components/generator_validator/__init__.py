@@ -1,0 +1,1 @@
+"""GeneratorValidator: a server must answer for a generator before it is pushed."""

@@ -1,0 +1,1 @@
+"""MnistExampleGen: TFDS images with labels as tf.Examples."""

@@ -1,0 +1,1 @@
+"""Pusher: moves a blessed generator into the serving directory, atomically."""

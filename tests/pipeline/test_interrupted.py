@@ -1,0 +1,163 @@
+"""Runs of two small nodes that are killed, and whose disk fills up, closes or goes away."""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.orchestration import metadata, pipeline
+from tfx.types import standard_artifacts
+
+from common.workspace import Workspace, WorkspaceError
+from lineage import stale, verify
+from lineage.store import open_store
+from pipeline import local_runner, upkeep
+from serving import versions
+from tests.disks import fill, mount
+from tests.pipeline.test_cache import View
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[pathlib.Path]:
+    """An empty disk of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount(folder, "-t", "tmpfs", "-o", "size=2m", "tmpfs")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@component
+def Give(examples: OutputArtifact[standard_artifacts.Examples]) -> None:
+    """Writes one file."""
+    pathlib.Path(examples.uri, "data").write_text("some examples")
+
+
+@component
+def Disturbed(
+    examples: InputArtifact[standard_artifacts.Examples],
+    model: OutputArtifact[standard_artifacts.Model],
+    root: Parameter[str],
+) -> None:
+    """Copies it, after something has happened to the workspace: see `HAPPENS`."""
+    if happens := HAPPENS.pop("now", None):
+        happens(pathlib.Path(root))
+    pathlib.Path(model.uri, "data").write_bytes(pathlib.Path(examples.uri, "data").read_bytes())
+
+
+HAPPENS: dict = {}
+
+
+def run(space: Workspace, name: str, root: str = "") -> dict[str, str]:
+    """Both nodes in `space`; node to state. Another `root` is another input."""
+    upkeep.put_right(space)
+    connection = metadata.sqlite_metadata_connection_config(str(space.metadata))
+    give, view = Give(), View()
+    local_runner.ObservedDagRunner(view, connection, name).run(
+        pipeline.Pipeline(
+            pipeline_name="small",
+            pipeline_root=str(space.pipeline_root),
+            components=[
+                give,
+                Disturbed(examples=give.outputs["examples"], root=root or str(space.root)),
+            ],
+            enable_cache=True,
+            metadata_connection_config=connection,
+        )
+    )
+    return view.states
+
+
+def test_a_disk_that_fills_up_is_named_with_the_node_and_the_next_run_goes_on(disk):
+    space = Workspace.at(disk / "ws")
+    space.root.mkdir()
+    HAPPENS["now"] = fill  # the metadata, which is on the same disk, can't be written either
+    with pytest.raises(local_runner.NodeFailedError) as raised:
+        run(space, "1")
+    assert str(raised.value) == (
+        f"Disturbed: no space left on device under {space.root} (0 bytes are free): "
+        "make room and run again; what was finished is kept"
+    )
+    (space.root / "ballast").unlink()
+    assert run(space, "2") == {"Give": "CACHED", "Disturbed": "COMPLETE"}
+    states = {e.state for e in open_store(space.metadata).all_executions.values()}
+    assert states == {"COMPLETE", "CACHED", "FAILED"}, "nothing claims to run"
+
+
+def test_a_disk_that_can_not_be_written_any_more_is_named(disk):
+    space = Workspace.at(disk / "ws")
+    space.root.mkdir()
+
+    def close(root: pathlib.Path) -> None:
+        mount(disk, "-o", "remount,ro")
+
+    HAPPENS["now"] = close
+    with pytest.raises(local_runner.NodeFailedError, match="mend that and run again") as raised:
+        run(space, "1")
+    assert f"Disturbed: read-only file system under {space.root} (" in str(raised.value)
+    mount(disk, "-o", "remount,rw")
+    assert run(space, "2") == {"Give": "CACHED", "Disturbed": "COMPLETE"}
+
+
+def test_a_push_to_a_full_disk_says_how_much_it_needs_and_is_made_when_there_is_room(
+    disk, tmp_path
+):
+    model = tmp_path / "model"
+    (model / "variables").mkdir(parents=True)
+    (model / "saved_model.pb").write_bytes(bytes(100_000))
+    base = disk / "mnist_gan"
+    base.mkdir()
+    ballast = fill(disk)
+    said = "is full: nothing was pushed. The model has 100,000 bytes, 0 are free"
+    with pytest.raises(versions.PublishError, match=said):
+        versions.publish(model, base, lambda number: ({}, {}))
+    assert list(base.iterdir()) == []
+    ballast.unlink()
+    assert versions.publish(model, base, lambda number: ({}, {}))[1]
+
+
+def test_a_workspace_that_goes_away_while_it_is_used_is_said_to_be_gone(tmp_path):
+    space = Workspace.at(tmp_path / "ws")
+    with space.lock():
+        local_runner.check_still_there(space)
+        space.root.rename(tmp_path / "elsewhere")
+        with pytest.raises(WorkspaceError, match="was removed or renamed while the run went on"):
+            local_runner.check_still_there(space)
+        # Nor is a folder that a library has made again the one that was locked.
+        space.root.mkdir()
+        with pytest.raises(WorkspaceError, match="put it back and run again"):
+            local_runner.check_still_there(space)
+
+
+def test_twenty_killed_runs_leave_nothing_that_the_next_does_not_put_right(tmp_path):
+    space = Workspace.at(tmp_path / "ws")
+    space.root.mkdir()
+    begun = time.monotonic()
+    run(space, "undisturbed")
+    seconds = time.monotonic() - begun
+    choice = random.Random(0)
+    for number in range(20):
+        if not (child := os.fork()):
+            try:
+                run(space, f"killed-{number}", root=str(number % 3))
+            finally:
+                os._exit(0)
+        time.sleep(choice.uniform(0, seconds))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert set(run(space, "last", root="1").values()) <= {"COMPLETE", "CACHED"}
+    store = open_store(space.metadata)
+    assert verify.verify(store)["ok"]
+    assert {e.state for e in store.all_executions.values()} <= {"COMPLETE", "CACHED", "FAILED"}
+    found = stale.stale(store, space.pipeline_root, alive=False)
+    assert (found["running"], found["missing"]) == ([], [])
+    stale.prune(space.metadata, space.pipeline_root, found)
+    left = stale.stale(open_store(space.metadata), space.pipeline_root, alive=False)
+    assert not any(left[key] for key in ("running", "missing", "unreferenced", "folders"))
+    assert set(run(space, "after", root="1").values()) == {"CACHED"}
