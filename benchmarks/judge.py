@@ -2,7 +2,7 @@
 
     python -m benchmarks.judge [--workspace DIR]
 
-With the generator and the examples of the workspace's newest run, through the Evaluator's executor,
+With the generator and the examples of the workspace's newest run, through the Evaluator itself,
 first without and then with the reference cached.
 """
 
@@ -16,12 +16,13 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import apache_beam as beam
 import numpy as np
 from tfx.types import standard_artifacts
 
 from common.images import to_uint8
 from common.workspace import Workspace
-from components.evaluator import baseline, executor
+from components import baseline, evaluator
 from judge import generation, local_generator, reference
 from judge.judge_config import JudgeConfig
 from lineage.store import open_store
@@ -44,23 +45,22 @@ def seconds(workspace: Workspace) -> dict[str, float]:
     )
     found: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ[reference.CACHE_VARIABLE] = os.path.join(scratch, "cache")
         for state in ("cold", "reference cached"):
             evaluation = standard_artifacts.ModelEvaluation()
             blessing = standard_artifacts.ModelBlessing()
             evaluation.uri, blessing.uri = (
-                os.path.join(scratch, state, name) for name in ("evaluation", "blessing")
+                os.path.join(scratch, name, state) for name in ("evaluation", "blessing")
             )
-            executor.Executor(
-                executor.Executor.Context(
-                    beam_pipeline_args=list(LOCAL_BEAM), tmp_dir=scratch, unique_id="1"
-                )
-            ).Do(
-                {"examples": [examples], "model": [model]},
-                {"evaluation": [evaluation], "blessing": [blessing]},
-                {"judge_config": JudgeConfig().model_dump_json(), "seed": 0},
+            evaluator.Evaluator.test_call(
+                examples=examples,
+                model=model,
+                evaluation=evaluation,
+                blessing=blessing,
+                judge_config=JudgeConfig().model_dump_json(),
+                seed=0,
+                beam_pipeline=beam.Pipeline(argv=list(LOCAL_BEAM)),
             )
-            path = pathlib.Path(evaluation.uri, executor.EVALUATION_FILE)
+            path = pathlib.Path(evaluation.uri, evaluator.EVALUATION_FILE)
             parts = json.loads(path.read_text())["seconds"]
             parts["without generation"] = parts["total"] - parts["generation"]
             found |= {f"{state}: {part}": value for part, value in parts.items()}
@@ -69,7 +69,7 @@ def seconds(workspace: Workspace) -> dict[str, float]:
 
 def fid_seconds(examples: standard_artifacts.Examples, model_dir: str) -> dict[str, float]:
     """Seconds of FID alone, 10,000 images on each side at hand."""
-    real = executor.read_split(examples, "test")
+    real = evaluator.read_split(examples, "test")
     seeds = generation.first_seed(0) + np.arange(len(real.labels))
     fakes = to_uint8(local_generator.load(model_dir).draw(seeds, real.labels))
     found = {}

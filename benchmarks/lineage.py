@@ -91,59 +91,39 @@ def make_store(path: pathlib.Path, runs: int, root: str = "/synthetic") -> None:
         for name in ("pipeline", "pipeline_run", "node")
     }
     pipeline = pb.Context(type_id=context_types["pipeline"], name="synthetic")
-    [pipeline_id] = store.put_contexts([pipeline])
-    node_ids = {
-        node: store.put_contexts(
-            [pb.Context(type_id=context_types["node"], name=f"synthetic.{node}")]
-        )[0]
-        for node in node_types
-    }
-    run_ids = store.put_contexts([_run(context_types["pipeline_run"], i) for i in range(runs)])
-
+    node_ids = store.put_contexts(
+        [pb.Context(type_id=context_types["node"], name=f"synthetic.{n}") for n in node_types]
+    )
     made: dict[tuple[str, str], int] = {}  # outputs of the data nodes, by node and key
-    # One transaction for the run that makes the data, few for those that reuse it.
-    for first, last in ((0, 1), *((i, min(i + 250, runs)) for i in range(1, runs, 250))):
-        executions, artifacts, edges, run_of = [], [], [], []
-        for index in range(first, last):
-            places: dict[tuple[str, str], dict[str, int]] = {}
-            for node, inputs, outputs in NODES:
-                cached = index > 0 and node in DATA_NODES
-                executions.append(_execution(node_types[node], node, index, cached))
-                here = len(executions) - 1
-                for key, producer, output in inputs:
-                    edges.append(_edge(here, places[producer, output], pb.Event.INPUT, key))
-                for key, name in outputs:
-                    if cached:
-                        places[node, key] = {"id": made[node, key]}
-                    else:
-                        artifact = _artifact(types[name], key, index, root)
-                        artifact.uri = f"{root}/pipeline_root/{node}/{key}/{index}"
-                        artifacts.append(artifact)
-                        run_of.append(run_ids[index])
-                        places[node, key] = {"index": len(artifacts) - 1}
-                    edges.append(_edge(here, places[node, key], pb.Event.OUTPUT, key))
+    for index in range(runs):
+        executions, artifacts, edges = [], [], []
+        places = {place: {"id": artifact} for place, artifact in made.items()}
+        for node, inputs, outputs in NODES:
+            here, cached = len(executions), index > 0 and node in DATA_NODES
+            executions.append(_execution(node_types[node], node, index, cached))
+            for key, producer, output in inputs:
+                edges.append(_edge(here, places[producer, output], pb.Event.INPUT, key))
+            for key, name in outputs:
+                if not cached:
+                    places[node, key] = {"index": len(artifacts)}
+                    artifacts.append(_artifact(types[name], key, index, root))
+                    artifacts[-1].uri = f"{root}/pipeline_root/{node}/{key}/{index}"
+                edges.append(_edge(here, places[node, key], pb.Event.OUTPUT, key))
         execution_ids, artifact_ids, _ = store.put_lineage_subgraph(
-            executions, artifacts, [], edges
+            executions,
+            artifacts,
+            [pipeline, _run(context_types["pipeline_run"], index)],
+            edges,
+            reuse_context_if_already_exist=True,
         )
-        if first == 0:
-            for (node, key), place in places.items():
-                if node in DATA_NODES:
-                    made[node, key] = artifact_ids[place["index"]]
-        store.put_attributions_and_associations(
-            [
-                pb.Attribution(artifact_id=artifact, context_id=run)
-                for artifact, run in zip(artifact_ids, run_of, strict=True)
-            ],
-            [
-                pb.Association(execution_id=execution, context_id=context)
-                for number, execution in enumerate(execution_ids)
-                for context in (
-                    pipeline_id,
-                    run_ids[first + number // len(NODES)],
-                    node_ids[NODES[number % len(NODES)][0]],
-                )
-            ],
-        )
+        for (node, key), place in places.items():
+            if node in DATA_NODES and "index" in place:
+                made[node, key] = artifact_ids[place["index"]]
+        associations = [
+            pb.Association(execution_id=execution, context_id=context)
+            for execution, context in zip(execution_ids, node_ids, strict=True)
+        ]
+        store.put_attributions_and_associations([], associations)
 
 
 def _run(type_id: int, index: int) -> pb.Context:

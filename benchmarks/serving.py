@@ -117,8 +117,7 @@ def clients_of_one(
     Args:
       servers: by the way they compute.
       clients: how many ask at once.
-      turns: how often each server has its turn.
-      seconds: how long a turn takes.
+      turns, seconds: how often each server has its turn, and how long that takes.
 
     Returns:
       For each way and protocol, turn by turn, the seconds of each request and the processor time
@@ -294,11 +293,9 @@ def run_load(
     """Asks from many threads while the versions under `base_path` change.
 
     Args:
-      grpc_url: one API.
-      rest_url: the other; clients take turns.
+      grpc_url, rest_url: clients take one or the other.
       base_path: what the server polls, with a version of one of `models` in it.
-      models: different SavedModels to push.
-      latent_dim: length of their latents.
+      models: different SavedModels to push, with latents of length `latent_dim`.
       requests: how many in all; more where by then the versions have not changed often enough or
         a model has not answered yet, as when the server takes longer to load one than it stays.
       clients: threads that ask.
@@ -306,9 +303,6 @@ def run_load(
       least_changes: how often the versions are to change at least.
       longest: seconds after which no more is asked beyond `requests`.
       first_version: the ones that are pushed have higher numbers.
-
-    Returns:
-      What came of it.
     """
     asked = questions(latent_dim)
     expected = [answers(model, asked) for model in models]

@@ -1,1 +1,1 @@
-"""The pipeline's own TFX components, one folder each."""
+"""The pipeline's own TFX components, one file each."""

@@ -187,15 +187,6 @@ def _draw(target: targets.Target, seeds: np.ndarray, labels: np.ndarray) -> gene
             "evaluate: %d of %d",
             done,
             len(seeds),
-            extra={
-                "progress": {
-                    "stage": "evaluate",
-                    "step": done,
-                    "total": len(seeds),
-                    "rate": None,
-                    "unit": "images",
-                    "metrics": {},
-                }
-            },
+            extra={"progress": {"step": done, "total": len(seeds)}},
         )
     return generation.Fakes.joined(parts)

@@ -21,7 +21,6 @@ from datasets.examples import Split
 from datasets.info import DatasetInfo
 from metrics import features, frechet, ink, kernel, manifold, neighbours, relative, two_sample
 
-CACHE_VARIABLE = "MNIST_GAN_CACHE_DIR"
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 SAMPLE = 10_000  # images at most where all are compared with all
 MEMORY_SAMPLE = 5_000  # rows at most that are held against all train images

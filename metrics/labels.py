@@ -71,7 +71,7 @@ def class_balance(histogram: np.ndarray, reference: np.ndarray) -> ClassBalance:
 
 
 def confusion(asked: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts [asked class, predicted class]: int64 [num_classes, num_classes]; parts add up.
+    """Counts [label asked for, class predicted]: int64 [num_classes, num_classes]; parts add up.
 
     Raises:
       ValueError: labels that are not integers [N] in 0..num_classes-1, or of different lengths.
@@ -88,7 +88,7 @@ class AskedAccuracy:
 
     Attributes:
       accuracy: over all fakes, 0..1.
-      per_class: asked class -> accuracy, for the classes that were asked for.
+      per_class: label -> accuracy, for the labels that were asked for.
       worst_class: the one with the least accuracy.
     """
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 import pydantic
 
-from components.generator_validator import validator_config
+from components import validator_config
 from datasets import data_config
 from judge import judge_config
 from trainer import training_config

@@ -15,7 +15,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from ml_metadata.proto import metadata_store_pb2
@@ -28,7 +28,6 @@ from tfx.proto.orchestration import pipeline_pb2
 from common.files import disk_fault
 from common.workspace import Workspace, WorkspaceError, model_name
 from datasets import source as data_source
-from judge import reference
 from lineage import digests, documents
 from lineage.store import (
     ERROR_PROPERTY,
@@ -154,10 +153,7 @@ def run(
     state, stopped = "FAILED", False
     with _Signals() as signals:
         try:
-            with (
-                _reference_cache(workspace.cache),
-                cache.exact(workspace.root, full=verify_cache),
-            ):
+            with cache.exact(workspace.root, full=verify_cache):
                 runner.run(pipeline)
             state = "COMPLETE"
         except NodeFailedError as error:
@@ -197,22 +193,6 @@ def check_still_there(workspace: Workspace) -> None:
             f"the workspace {workspace.root} was removed or renamed while the run went on: put it "
             "back and run again, or begin a new one"
         )
-
-
-@contextlib.contextmanager
-def _reference_cache(folder: pathlib.Path) -> Iterator[None]:
-    """Where the judge keeps its reference during this run, unless the user said where.
-
-    It is no parameter of the node: where something is cached decides nothing.
-    """
-    if os.environ.get(reference.CACHE_VARIABLE):
-        yield
-        return
-    os.environ[reference.CACHE_VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        del os.environ[reference.CACHE_VARIABLE]
 
 
 class ObservedDagRunner(local_dag_runner.LocalDagRunner):
@@ -270,9 +250,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
             ours = _is_ours(error) or not stopped
             root = pathlib.Path(self._connection.sqlite.filename_uri).parent
             message = explain(error, root) if ours else STOPPED
-            with contextlib.suppress(
-                Exception
-            ):  # where nothing can be written, it is told at least
+            with contextlib.suppress(Exception):  # at least it is told
                 self._note_error(name, message)
             self._view.node_ended(name, "FAILED", time.monotonic() - begun, message)
             raise NodeFailedError(f"{name}: {message}", stopped) from error

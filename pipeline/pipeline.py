@@ -29,14 +29,13 @@ from tfx.types import Channel, standard_artifacts
 
 from common.files import combined_digest, file_digest, folder_digest
 from common.workspace import PIPELINE_NAME
-from components.data_gate.component import DataGate
-from components.evaluator.baseline import InServiceStrategy
-from components.evaluator.component import Evaluator
-from components.example_schema import executor as schema_executor
-from components.example_schema.component import ExampleSchema
-from components.generator_validator.component import GeneratorValidator
-from components.mnist_example_gen.component import MnistExampleGen
-from components.pusher.executor import Executor as PusherExecutor
+from components import pusher as pusher_node
+from components.baseline import InServiceStrategy
+from components.data_gate import DataGate
+from components.evaluator import Evaluator
+from components.example_schema import ExampleSchema, statistics_schema
+from components.generator_validator import GeneratorValidator
+from components.mnist_example_gen import MnistExampleGen, content_of
 from datasets.source import DataSource
 from metrics.features import EXTRACTORS
 from pipeline import provenance
@@ -71,31 +70,26 @@ def create_pipeline(
     """Puts the nodes together.
 
     Args:
-      settings: preset, seed and the packages' settings.
-      data: the data set, found and checked.
+      settings, data: what to do, and with which data set, found and checked.
       metadata_path: SQLite file of ML Metadata.
       pipeline_root: folder of the artifacts.
       serving_base: TF Serving's base path of the model.
       checkpoint_root: folder of the Trainer's checkpoints, which outlive a failed node.
       tensorboard_root: folder of TensorBoard's logs of all runs.
       beam_args: flags for Beam, after the defaults.
-      force_bless: a reason to push a generator that fails checks; "" is the rule.
-      replace: a reason to replace a version in service that is better, was judged more strictly or
-        on other data; "" is the rule.
+      force_bless, replace: reasons, as the Evaluator takes them; "" is the rule.
       model_server: the program that the generator is tried on, in place of what the settings
         say; "" leaves it to them.
-
-    Returns:
-      The pipeline, ready for a runner.
     """
     example_gen = MnistExampleGen(
-        source=data, source_hash=provenance.source_hash("components.mnist_example_gen.executor")
+        data_source=content_of(data),
+        source_hash=provenance.source_hash("components.mnist_example_gen"),
     )
     examples = example_gen.outputs["examples"]
 
     statistics_gen = StatisticsGen(
         examples=examples,
-        stats_options=tfdv.StatsOptions(schema=schema_executor.statistics_schema()),
+        stats_options=tfdv.StatsOptions(schema=statistics_schema()),
     )
     statistics = statistics_gen.outputs["statistics"]
     schema_gen = SchemaGen(statistics=statistics, infer_feature_shape=True)
@@ -103,7 +97,7 @@ def create_pipeline(
     example_schema = ExampleSchema(
         inferred_schema=schema_gen.outputs["schema"],
         examples=examples,
-        source_hash=provenance.source_hash("components.example_schema.executor"),
+        source_hash=provenance.source_hash("components.example_schema"),
     )
     schema = example_schema.outputs["schema"]
     example_validator = ExampleValidator(statistics=statistics, schema=schema)
@@ -111,7 +105,7 @@ def create_pipeline(
         examples=examples,
         statistics=statistics,
         anomalies=example_validator.outputs["anomalies"],
-        source_hash=provenance.source_hash("components.data_gate.executor"),
+        source_hash=provenance.source_hash("components.data_gate"),
     )
 
     # No materialised output: the Trainer maps the graph over PNGs of 300 bytes in a few seconds,
@@ -119,12 +113,12 @@ def create_pipeline(
     transform = Transform(
         examples=examples,
         schema=schema,
-        preprocessing_fn="components.transform.preprocessing.preprocessing_fn",
+        preprocessing_fn="components.preprocessing.preprocessing_fn",
         splits_config=transform_pb2.SplitsConfig(analyze=["train"]),
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,
-        custom_config={"source_hash": provenance.source_hash("components.transform.preprocessing")},
+        custom_config={"source_hash": provenance.source_hash("components.preprocessing")},
     )
     transform.add_upstream_node(data_gate)
 
@@ -162,10 +156,10 @@ def create_pipeline(
         model=trainer.outputs["model"],
         validator_config=settings.validation.model_copy(
             update={"model_server": model_server or settings.validation.model_server}
-        ),
+        ).model_dump_json(),
         # The local server runs in a process of its own, so nothing here imports it.
         source_hash=provenance.source_hash(
-            "components.generator_validator.executor", "serving.guard", "serving.server.main"
+            "components.generator_validator", "serving.guard", "serving.server.main"
         ),
     )
 
@@ -181,13 +175,13 @@ def create_pipeline(
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         serving_base=str(serving_base),
-        judge_config=settings.judge,
+        judge_config=settings.judge.model_dump_json(),
         seed=settings.seed,
         preset=settings.preset,
         extractor_digest=_extractors_digest(settings.judge.extractor),
         force_bless=force_bless,
         replace=replace,
-        source_hash=provenance.source_hash("components.evaluator.executor"),
+        source_hash=provenance.source_hash("components.evaluator"),
     )
 
     # Blessings gate the push as an input rather than as a condition: a rejected generator still
@@ -199,8 +193,8 @@ def create_pipeline(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(serving_base))
         ),
-        custom_executor_spec=executor_spec.ExecutorClassSpec(PusherExecutor),
-        custom_config={"source_hash": provenance.source_hash("components.pusher.executor")},
+        custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_node.Executor),
+        custom_config={"source_hash": provenance.source_hash("components.pusher")},
     )
 
     return tfx_pipeline.Pipeline(

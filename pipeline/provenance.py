@@ -21,19 +21,6 @@ SOURCES = (
     *("metrics", "pipeline", "report", "serving", "trainer"),
 )
 
-LIBRARIES = (
-    "tfx",
-    "tensorflow",
-    "keras",
-    "tensorflow-datasets",
-    "tensorflow-transform",
-    "tensorflow-data-validation",
-    "apache-beam",
-    "ml-metadata",
-    "numpy",
-    "scipy",
-)
-
 # What each node computes with, apart from the two that all nodes use.
 _EVERYWHERE = ("tfx", "ml-metadata")
 _NODE_LIBRARIES = {
@@ -49,6 +36,7 @@ _NODE_LIBRARIES = {
     "Evaluator": ("tensorflow", "apache-beam", "numpy", "scipy"),
     "Pusher": (),
 }
+_LIBRARIES = tuple(sorted({*_EVERYWHERE}.union(*_NODE_LIBRARIES.values())))
 
 
 def source_hash(*modules: str, without: tuple[str, ...] = ()) -> str:
@@ -128,7 +116,7 @@ def library_versions(node: str | None = None) -> dict[str, str]:
       node: of what this node uses; of all for None and for a node of another pipeline.
     """
     versions = {"python": platform.python_version()}
-    used = (*_EVERYWHERE, *_NODE_LIBRARIES[node]) if node in _NODE_LIBRARIES else LIBRARIES
+    used = (*_EVERYWHERE, *_NODE_LIBRARIES[node]) if node in _NODE_LIBRARIES else _LIBRARIES
     for package in used:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -16,7 +16,7 @@ import json
 import random
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import orjson
@@ -124,7 +124,7 @@ class GeneratorClient:
         """Closes the connections."""
         self._transport.close()
 
-    def generate(self, seeds: Sequence[int], labels: Sequence[int] | int = ANY_LABEL) -> np.ndarray:
+    def generate(self, seeds: Iterable[int], labels: Iterable[int] | int = ANY_LABEL) -> np.ndarray:
         """Draws digits as the network gives them.
 
         Args:
@@ -140,13 +140,13 @@ class GeneratorClient:
         return self.predict(_seeds_and_labels(seeds, labels), "generate")["image"]
 
     def generate_png(
-        self, seeds: Sequence[int], labels: Sequence[int] | int = ANY_LABEL
+        self, seeds: Iterable[int], labels: Iterable[int] | int = ANY_LABEL
     ) -> list[bytes]:
         """Draws digits as PNG files, N of them: a twentieth of the traffic of `generate`."""
         answer = self.predict(_seeds_and_labels(seeds, labels), "generate_png")
         return answer["image_bytes"].tolist()
 
-    def images(self, seeds: Sequence[int], labels: Sequence[int] | int = ANY_LABEL) -> np.ndarray:
+    def images(self, seeds: Iterable[int], labels: Iterable[int] | int = ANY_LABEL) -> np.ndarray:
         """Draws digits as pixels: uint8 [N, height, width, channels], sent as PNG.
 
         Any number of them: what is too much for one request is asked for in parts.
@@ -427,7 +427,7 @@ def decode_png(pngs: Sequence[bytes]) -> np.ndarray:
     return images[..., np.newaxis] if images.ndim == 3 else images
 
 
-def _seeds_and_labels(seeds: Sequence[int], labels: Sequence[int] | int) -> dict[str, np.ndarray]:
+def _seeds_and_labels(seeds: Iterable[int], labels: Iterable[int] | int) -> dict[str, np.ndarray]:
     seeds = np.asarray(list(seeds), np.int64)
     return {"seed": seeds, "label": np.broadcast_to(np.asarray(labels, np.int64), seeds.shape)}
 

@@ -1,13 +1,9 @@
 """Where a generator starts from: random vectors that are a function of a key alone."""
 
-from typing import Literal
-
 import tensorflow as tf
 
-Distribution = Literal["normal", "uniform"]
 
-
-def draw_latents(shape: list[int], key: tf.Tensor, distribution: Distribution) -> tf.Tensor:
+def draw_latents(shape: list[int], key: tf.Tensor, distribution: str) -> tf.Tensor:
     """Random numbers, the same for the same key on every machine (Philox).
 
     Args:

@@ -8,6 +8,7 @@ in `trainer/variants`.
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,7 +16,6 @@ from keras import layers
 from keras.initializers import RandomNormal
 
 from common.images import IMAGE_SHAPE
-from trainer.latents import Distribution
 from trainer.layers import (
     FusedBatchNormalization,
     GreyLevels,
@@ -23,12 +23,12 @@ from trainer.layers import (
     PixelShuffle,
     PixelUnshuffle,
 )
-from trainer.training_config import TrainingConfig
+from trainer.training_config import CdcganConfig, TrainingConfig
 
 FEATURES = 256  # length of the vector on which the discriminator decides
 
 
-def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
+def build_generator(config: CdcganConfig, num_classes: int) -> keras.Model:
     """A class-conditional DCGAN generator: 7x7, 14x14, 28x28."""
     channels = config.generator_channels
     latent = keras.Input([config.latent_dim], name="latent")
@@ -56,7 +56,7 @@ def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
     return keras.Model([latent, label], image, name="generator")
 
 
-def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model:
+def build_discriminator(config: CdcganConfig, num_classes: int) -> keras.Model:
     """A DCGAN discriminator without normalisation, conditioned by projection.
 
     Logit = w.f(x) + embedding(label).f(x) (Miyato & Koyama 2018, equation 3).
@@ -96,13 +96,13 @@ class Architecture:
       build_discriminator: (config, num_classes) -> network of such images, and where conditional
         of labels, to [N, 1] float32 logits.
       conditional: whether the label is an input of both networks.
-      latent_distribution: where latents come from.
+      latent_distribution: where latents come from, as `draw_latents` takes it.
     """
 
-    build_generator: Callable[[TrainingConfig, int], keras.Model]
-    build_discriminator: Callable[[TrainingConfig, int], keras.Model]
+    build_generator: Callable[[Any, int], keras.Model]
+    build_discriminator: Callable[[Any, int], keras.Model]
     conditional: bool
-    latent_distribution: Distribution
+    latent_distribution: str
 
     def inputs(self, first: tf.Tensor, labels: tf.Tensor) -> list[tf.Tensor]:
         """The inputs of a network: latents or images, and labels if it is conditional."""

@@ -6,7 +6,7 @@ import json
 import logging
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -21,9 +21,6 @@ from trainer.export import export_generator
 from trainer.training import LOOPS, OtherNetworksError, train
 from trainer.training_config import NO_BASE_MODEL, make_config, resolve_precision
 
-if TYPE_CHECKING:
-    from tfx.components.trainer.fn_args_utils import FnArgs
-
 logger = logging.getLogger(__name__)
 
 # Weights of both networks, beside the SavedModel: serving needs the generator only.
@@ -31,11 +28,11 @@ WARM_START_FILE = "Training/weights.npz"
 PARSE_BATCH = 500
 
 
-def run_fn(fn_args: "FnArgs") -> None:
+def run_fn(fn_args: Any) -> None:
     """Trains, exports to `fn_args.serving_model_dir`, leaves records in `fn_args.model_run_dir`.
 
-    `fn_args.custom_config` holds `training` (TrainingConfig as JSON), `seed`, `data` (a
-    `DatasetInfo` as a dictionary), `checkpoint_root`, `tensorboard_root`,
+    `fn_args` are TFX's FnArgs. Their `custom_config` holds `training` (TrainingConfig as JSON),
+    `seed`, `data` (a `DatasetInfo` as a dictionary), `checkpoint_root`, `tensorboard_root`,
     `source_hash`, `preset` and `versions`.
     """
     custom = fn_args.custom_config

@@ -129,16 +129,8 @@ class RunRecorder:
         tables = {network.name: network_table(network) for network in networks}
         write_atomically(output / NETWORKS_FILE, (json.dumps(tables, indent=2) + "\n").encode())
         if self._writer:
-            self._end_session()
+            _end_session(self._writer)
             self._writer.close()
-
-    def _end_session(self) -> None:
-        """Tells TensorBoard's table of hyperparameters that the run was completed."""
-        from tensorboard.plugins.hparams import api_pb2, summary
-
-        end = summary.session_end_pb(api_pb2.STATUS_SUCCESS)
-        with self._writer.as_default(step=0):
-            tf.summary.experimental.write_raw_pb(end.SerializeToString())
 
     def _read_history(self) -> list[dict[str, float]]:
         path = self._directory / HISTORY_FILE
@@ -159,6 +151,15 @@ def _start_session(log_dir: pathlib.Path, first: int) -> None:
     writer = EventFileWriter(os.fspath(log_dir))
     writer.add_event(Event(step=first, wall_time=time.time(), session_log=start))
     writer.close()
+
+
+def _end_session(writer: tf.summary.SummaryWriter) -> None:
+    """Tells TensorBoard's table of hyperparameters that the run was completed."""
+    from tensorboard.plugins.hparams import api_pb2, summary
+
+    end = summary.session_end_pb(api_pb2.STATUS_SUCCESS)
+    with writer.as_default(step=0):
+        tf.summary.experimental.write_raw_pb(end.SerializeToString())
 
 
 def write_animation(frames: Sequence[pathlib.Path], path: pathlib.Path) -> None:

@@ -5,6 +5,7 @@ is its weights, its optimizers' slots and its step; `trainer/training.py` saves 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,7 +31,7 @@ class GanLoop:
     Args:
       images: float32 [N, 28, 28, 1] in [-1, 1], kept in memory.
       labels: int [N], each in 0..num_classes-1.
-      config: settings of the training.
+      config: the settings of its model.
       num_classes: number of labels.
       seed: decides weights, order of images and latents.
     """
@@ -53,7 +54,7 @@ class GanLoop:
         num_classes: int,
         seed: int,
     ):
-        self.config = config
+        self.config: Any = config  # of the loop's own model
         self.images = tf.constant(images, tf.float32)
         self.labels = tf.constant(labels, tf.int64)
 

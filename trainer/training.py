@@ -88,8 +88,7 @@ def train(
     Args:
       images: float32 [N, 28, 28, 1] in [-1, 1], as Transform gives them.
       labels: int [N], each in 0..num_classes-1.
-      config: settings.
-      num_classes: number of labels.
+      config, num_classes: as of the loop.
       seed: any int; the same seed gives the same weights, bit for bit, on the same kind of machine.
       checkpoint_dir: folder of the checkpoints of all runs.
       output_dir: gets history, samples, animation and network tables when training is done.
@@ -204,7 +203,7 @@ def _run_to_the_end(
                 interval_start = (step, trained)
             if ends:
                 loop.fit_grey_levels()
-            if evaluations and (step % evaluations == 0 or ends):
+            if evaluate and evaluations and (step % evaluations == 0 or ends):
                 recorder.scalars(step, evaluate(loop.generate))
             if step % loop.sample_interval == 0 or ends:
                 images = loop.generate(sample_latents, sample_labels)
@@ -295,7 +294,6 @@ def _report(loop: GanLoop, step: int, steps_a_second: float) -> None:
         rate,
         extra={
             "progress": {
-                "stage": "train",
                 "step": step,
                 "total": config.steps,
                 "rate": rate,

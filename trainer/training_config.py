@@ -11,6 +11,22 @@ MODEL = Field(
     "settings of each"
 )
 
+# Settings that several models have, each with defaults of its own.
+Steps = Annotated[int, Field(ge=1, description="updates of each network")]
+BatchSize = Annotated[int, Field(ge=2, le=4096, description="real images, and fakes, per step")]
+LatentDim = Annotated[int, Field(ge=1, le=4096, description="length of a latent vector")]
+HalfLife = Annotated[
+    float,
+    Field(
+        ge=0,
+        description="steps after which an update counts half in the averaged generator; "
+        "0 is no average",
+    ),
+]
+Beta1 = Annotated[float, Field(ge=0, lt=1, description="Adam's decay of the first moment")]
+Beta2 = Annotated[float, Field(ge=0, lt=1, description="Adam's decay of the second moment")]
+SampleInterval = Annotated[int, Field(ge=1, description="steps between two sample grids")]
+
 
 class TrainingConfig(BaseModel):
     """What all models take; each has a class of its own with its own defaults.
@@ -26,16 +42,11 @@ class TrainingConfig(BaseModel):
         None,
         description="start from the weights of the latest blessed generator; null starts afresh",
     )
-    steps: int = Field(ge=1, description="updates of each network")
-    batch_size: int = Field(128, ge=2, le=4096, description="real images, and fakes, per step")
-    latent_dim: int = Field(100, ge=1, le=4096, description="length of a latent vector")
+    steps: Steps
+    batch_size: BatchSize = 128
+    latent_dim: LatentDim = 100
     learning_rate: float = Field(2e-4, gt=0, le=1, description="Adam's, for both networks")
-    ema_half_life: float = Field(
-        0.0,
-        ge=0,
-        description="steps after which an update counts half in the averaged generator; "
-        "0 is no average",
-    )
+    ema_half_life: HalfLife = 0.0
     ema_ramp_up: float = Field(
         0.05,
         gt=0,
@@ -58,8 +69,8 @@ class CdcganConfig(TrainingConfig):
     """The default: a class-conditional DCGAN with a projection discriminator."""
 
     model: Literal["cdcgan"] = MODEL
-    steps: int = Field(5000, ge=1, description="updates of each network")
-    latent_dim: int = Field(64, ge=1, le=4096, description="length of a latent vector")
+    steps: Steps = 5000
+    latent_dim: LatentDim = 64
     generator_channels: int = Field(
         64, ge=1, le=1024, description="channels of the generator at 14x14; twice that at 7x7"
     )
@@ -76,8 +87,8 @@ class CdcganConfig(TrainingConfig):
     discriminator_rate_ratio: float = Field(
         1.0, gt=0, le=100, description="the discriminator's learning rate over the generator's"
     )
-    beta_1: float = Field(0.0, ge=0, lt=1, description="Adam's decay of the first moment")
-    beta_2: float = Field(0.99, ge=0, lt=1, description="Adam's decay of the second moment")
+    beta_1: Beta1 = 0.0
+    beta_2: Beta2 = 0.99
     r1_weight: float = Field(
         0.6, ge=0, description="weight of the gradient penalty on real images; 0 is none"
     )
@@ -92,34 +103,31 @@ class CdcganConfig(TrainingConfig):
     augment_shift: int = Field(
         2, ge=1, le=14, description="largest shift of such an image in pixels, each way"
     )
-    ema_half_life: float = Field(
-        10_000.0,
-        ge=0,
-        description="steps after which an update counts half in the averaged generator; "
-        "0 is no average",
-    )
-    sample_interval: int = Field(250, ge=1, description="steps between two sample grids")
+    ema_half_life: HalfLife = 10_000.0
+    sample_interval: SampleInterval = 250
 
 
 class DcganConfig(TrainingConfig):
     """The deep convolutional GAN, without labels."""
 
     model: Literal["dcgan"] = MODEL
-    steps: int = Field(2000, ge=1, description="updates of each network")
-    batch_size: int = Field(256, ge=2, le=4096, description="real images, and fakes, per step")
-    beta_1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
-    beta_2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment")
-    sample_interval: int = Field(100, ge=1, description="steps between two sample grids")
+    steps: Steps = 2000
+    batch_size: BatchSize = 256
+    beta_1: Beta1 = 0.5
+    beta_2: Beta2 = 0.999
+    sample_interval: SampleInterval = 100
 
 
 class Blocks5Config(TrainingConfig):
     """Five blocks of convolution, normalisation and activation on each side, without labels."""
 
     model: Literal["blocks5"] = MODEL
-    steps: int = Field(10_000, ge=1, description="updates of each network")
-    batch_size: int = Field(32, ge=2, le=4096, description="real images, and fakes, per step")
-    latent_dim: int = Field(196, ge=1, le=4096, description="length of a latent vector")
-    learning_rate: Literal[0.001, 0.0001] = Field(0.001, description="of both networks")
+    steps: Steps = 10_000
+    batch_size: BatchSize = 32
+    latent_dim: LatentDim = 196
+    learning_rate: Literal[0.001, 0.0001] = Field(  # type: ignore[valid-type]  # pydantic takes it
+        0.001, description="of both networks"
+    )
     normalization: Literal["batch", "group"] = Field(
         "batch", description="what each block normalises over"
     )
@@ -130,19 +138,19 @@ class Blocks5Config(TrainingConfig):
         "normal", description="first weights: normal(0, 0.02) or Glorot's uniform ones"
     )
     optimizer: Literal["adam", "sgd"] = Field("adam", description="of both networks")
-    sample_interval: int = Field(500, ge=1, description="steps between two sample grids")
+    sample_interval: SampleInterval = 500
 
 
 class GaussianMlpConfig(TrainingConfig):
     """Dense networks, without labels."""
 
     model: Literal["gaussian_mlp"] = MODEL
-    steps: int = Field(20_000, ge=1, description="updates of each network")
+    steps: Steps = 20_000
     batch_size: int = Field(
         128, ge=2, le=4096, multiple_of=2, description="images per step, half of them real"
     )
-    beta_1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment")
-    beta_2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment")
+    beta_1: Beta1 = 0.5
+    beta_2: Beta2 = 0.999
     sample_epochs: int = Field(1, ge=1, description="epochs between two sample grids")
     model_epochs: int = Field(10, ge=1, description="epochs between two saved generators")
 
@@ -177,13 +185,8 @@ def make_config(**values: Any) -> TrainingConfig:
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "smoke": {
         "cdcgan": {
-            "steps": 400,
-            "batch_size": 64,
-            "generator_channels": 32,
-            "discriminator_channels": 16,
-            "log_interval": 20,
-            "sample_interval": 100,
-            "checkpoint_interval": 100,
+            "steps": 400, "batch_size": 64, "generator_channels": 32, "discriminator_channels": 16,
+            "log_interval": 20, "sample_interval": 100, "checkpoint_interval": 100,
         },
         "dcgan": {"steps": 60, "log_interval": 10, "sample_interval": 20},
         "blocks5": {"steps": 400, "log_interval": 20, "sample_interval": 100},
@@ -197,29 +200,22 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "gaussian_mlp": {"eval_interval": 2000},
     },
     "quality": {
+        # R1 0.2 is what its figures were measured with.
         "cdcgan": {
-            "steps": 48_000,
-            "r1_weight": 0.2,  # what its figures were measured with
-            "augment_share": 0.6,
-            "sample_interval": 1000,
-            "checkpoint_interval": 1000,
-            "eval_interval": 2000,
+            "steps": 48_000, "r1_weight": 0.2, "augment_share": 0.6,
+            "sample_interval": 1000, "checkpoint_interval": 1000, "eval_interval": 2000,
         },
         "dcgan": {
-            "steps": 24_000,
-            "sample_interval": 1000,
-            "checkpoint_interval": 1000,
-            "eval_interval": 1000,
+            "steps": 24_000, "sample_interval": 1000,
+            "checkpoint_interval": 1000, "eval_interval": 1000,
         },
         "blocks5": {
-            "steps": 120_000,
-            "sample_interval": 5000,
-            "checkpoint_interval": 1000,
-            "eval_interval": 5000,
+            "steps": 120_000, "sample_interval": 5000,
+            "checkpoint_interval": 1000, "eval_interval": 5000,
         },
         "gaussian_mlp": {"steps": 240_000, "checkpoint_interval": 1000, "eval_interval": 10_000},
     },
-}
+}  # fmt: skip
 
 
 def preset(name: str, model: object = "cdcgan") -> dict[str, Any]:
@@ -227,8 +223,8 @@ def preset(name: str, model: object = "cdcgan") -> dict[str, Any]:
     return dict(PRESETS[name].get(model, {})) if isinstance(model, str) else {}
 
 
-def resolve_precision(precision: str) -> Literal["float32", "bfloat16"]:
-    """What `precision` means on this machine: "auto" is bfloat16 where the CPU has it.
+def resolve_precision(precision: str) -> str:
+    """Gives "float32" or "bfloat16"; "auto" is bfloat16 where this machine's CPU has it.
 
     On other CPUs bfloat16 is emulated and slower than float32.
     """

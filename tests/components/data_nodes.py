@@ -12,13 +12,9 @@ from tfx.components.schema_gen import executor as schema_gen
 from tfx.components.statistics_gen import executor as statistics_gen
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
-from tfx.utils import io_utils, proto_utils
+from tfx.utils import io_utils
 
-from components.data_gate import executor as data_gate
-from components.data_gate.component import DataGateReport
-from components.example_schema import executor as example_schema
-from components.mnist_example_gen import executor as example_gen
-from components.mnist_example_gen.component import MnistExampleGen
+from components import data_gate, example_schema, mnist_example_gen
 from datasets.source import DataSource
 from pipeline.pipeline import LOCAL_BEAM
 
@@ -47,21 +43,14 @@ def artifact(artifact_class: type, folder: pathlib.Path) -> types.Artifact:
     return result
 
 
-def exec_properties(node: MnistExampleGen) -> dict:
-    """A node's execution properties as an executor gets them."""
-    return {
-        key: proto_utils.proto_to_json(value) if hasattr(value, "DESCRIPTOR") else value
-        for key, value in node.spec.exec_properties.items()
-        if value is not None
-    }
-
-
 def generate_examples(source: DataSource, folder: pathlib.Path) -> types.Artifact:
     """What MnistExampleGen makes of `source`."""
     examples = artifact(standard_artifacts.Examples, folder / "examples")
-    properties = exec_properties(MnistExampleGen(source))
-    executor = beam_executor(example_gen.Executor, folder)
-    executor.Do({}, {"examples": [examples]}, properties)
+    mnist_example_gen.MnistExampleGen.test_call(
+        examples=examples,
+        data_source=mnist_example_gen.content_of(source),
+        beam_pipeline=beam.Pipeline(argv=list(LOCAL_BEAM)),
+    )
     return examples
 
 
@@ -95,7 +84,9 @@ def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.
     schema_gen.Executor().Do(
         channel("statistics"), channel(schema="inferred_schema"), EXCLUDE_NOTHING
     )
-    example_schema.Executor().Do(channel("inferred_schema", "examples"), channel("schema"), {})
+    example_schema.ExampleSchema.test_call(
+        **{key: made[key] for key in ("inferred_schema", "examples", "schema")}
+    )
     example_validator.Executor().Do(
         channel("statistics", "schema"), channel("anomalies"), EXCLUDE_NOTHING
     )
@@ -104,7 +95,7 @@ def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.
 
 def pass_gate(made: dict[str, types.Artifact], folder: pathlib.Path) -> dict:
     """What DataGate writes about the artifacts of `validate`."""
-    report = artifact(DataGateReport, folder / "gate")
-    inputs = {key: [made[key]] for key in ("examples", "statistics", "anomalies")}
-    data_gate.Executor().Do(inputs, {data_gate.EXAMPLES_OK_KEY: [report]}, {})
+    report = artifact(data_gate.DataGateReport, folder / "gate")
+    inputs = {key: made[key] for key in ("examples", "statistics", "anomalies")}
+    data_gate.DataGate.test_call(**inputs, examples_ok=report)
     return json.loads(pathlib.Path(report.uri, data_gate.REPORT_FILE).read_text())

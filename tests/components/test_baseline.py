@@ -16,10 +16,10 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
-from components.evaluator import component, executor
-from components.evaluator.baseline import InServiceStrategy, model_digest
-from components.pusher import executor as pusher_executor
-from judge import judge_config, reference
+from components import evaluator as judge_node
+from components import pusher as pusher_node
+from components.baseline import InServiceStrategy, model_digest
+from judge import judge_config
 from lineage.store import value_of
 from metrics import two_sample
 from serving import versions
@@ -55,13 +55,13 @@ class Runs:
             current=trainer.outputs["model"],
             model=types.Channel(type=standard_artifacts.Model),
         ).with_id("baseline")
-        judge = component.Evaluator(
+        judge = judge_node.Evaluator(
             examples=data.outputs["examples"],
             model=trainer.outputs["model"],
             baseline_model=resolver.outputs["model"],
             judge_config=judge_config.JudgeConfig(
                 **{**judge_config.PRESETS["smoke"], "num_fakes": 200, **(settings or {})}
-            ),
+            ).model_dump_json(),
             seed=1,
             serving_base=str(self.serving),
             **evaluator,
@@ -72,7 +72,7 @@ class Runs:
             push_destination=pusher_pb2.PushDestination(
                 filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(self.serving))
             ),
-            custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
+            custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_node.Executor),
         )
         database = self.folder / "metadata.sqlite"
         LocalDagRunner().run(
@@ -119,9 +119,9 @@ def cache_dir(tmp_path_factory):
 def only_what_decides(monkeypatch, cache_dir):
     """No images, one reference for all tests, and a two-sample classifier that hardly trains."""
     monkeypatch.setattr(two_sample, "FEWEST_STEPS", 10)
-    monkeypatch.setenv(reference.CACHE_VARIABLE, str(cache_dir))
-    monkeypatch.setattr(executor.sheets, "draw", lambda *a, **k: None)
-    monkeypatch.setattr(executor, "_draw_samples", lambda *a: None)
+    monkeypatch.setattr(judge_node, "_cache_dir", lambda uri: str(cache_dir))
+    monkeypatch.setattr(judge_node.sheets, "draw", lambda *a, **k: None)
+    monkeypatch.setattr(judge_node, "_draw_samples", lambda *a: None)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from tfx.types import standard_artifacts
 
-from components import dataset_properties
-from components.evaluator import beam_drawing, executor
+from components import beam_drawing, dataset_properties, evaluator
 from judge import generation, reference
 from judge.judge_config import JudgeConfig
 from judge.registry import usual_thresholds
@@ -76,7 +75,7 @@ def quick_two_sample(request, monkeypatch):
 @pytest.fixture
 def judge(examples, cache_dir, tmp_path, monkeypatch):
     """Runs the executor through `Do`; returns the document and the two output artifacts."""
-    monkeypatch.setenv(reference.CACHE_VARIABLE, str(cache_dir))
+    monkeypatch.setattr(evaluator, "_cache_dir", lambda uri: str(cache_dir))
     runs = iter(range(100))
 
     def run(
@@ -90,14 +89,13 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
     ):
         number = next(runs)
         if not with_images:  # they take longer than the rest
-            monkeypatch.setattr(executor.sheets, "draw", lambda *a, **k: None)
+            monkeypatch.setattr(evaluator.sheets, "draw", lambda *a, **k: None)
         model = standard_artifacts.Model()
         model.uri, model.id = model_uri, 7
-        inputs = {"examples": [data or examples], "model": [model]}
+        before = None
         if baseline is not None:
-            artifact = standard_artifacts.Model()
-            artifact.uri, artifact.id = baseline, 3
-            inputs["baseline_model"] = [artifact]
+            before = standard_artifacts.Model()
+            before.uri, before.id = baseline, 3
         evaluation = standard_artifacts.ModelEvaluation()
         evaluation.uri = str(tmp_path / f"evaluation/{number}")
         blessing = standard_artifacts.ModelBlessing()
@@ -105,18 +103,18 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
         # A replay draws the same real image more than once.
         usual = {"num_fakes": 400, "min_accuracy": 0.8, "max_repeats": 1.0}
         config = JudgeConfig(**{**usual, **settings})
-        executor.Executor().Do(
-            inputs,
-            {"evaluation": [evaluation], "blessing": [blessing]},
-            {
-                "judge_config": config.model_dump_json(),
-                "seed": SEED,
-                "preset": "standard",
-                "force_bless": force,
-                "replace": replace,
-                "source_hash": "",
-                "extractor_digest": "",
-            },
+        evaluator.Evaluator.test_call(
+            examples=data or examples,
+            model=model,
+            baseline_model=before,
+            evaluation=evaluation,
+            blessing=blessing,
+            judge_config=config.model_dump_json(),
+            seed=SEED,
+            preset="standard",
+            force_bless=force,
+            replace=replace,
+            beam_pipeline=beam.Pipeline(),
         )
         document = json.loads(pathlib.Path(evaluation.uri, "evaluation.json").read_text())
         return document, evaluation, blessing
@@ -148,8 +146,8 @@ def test_a_generator_of_real_digits_is_blessed_on_tfx_contract(judge, models):
     assert [p.name for p in pathlib.Path(blessing.uri).iterdir() if "BLESS" in p.name] == [
         "BLESSED"
     ]
-    pictures = {path.stem for path in pathlib.Path(evaluation.uri).glob("*.png")}
-    assert pictures == {
+    images = {path.stem for path in pathlib.Path(evaluation.uri).glob("*.png")}
+    assert images == {
         "real_above_fake",
         "samples",
         "worst_and_best",
@@ -182,7 +180,7 @@ def test_all_that_decided_is_on_the_artifact_too_and_on_the_reference_page(judge
     assert "regression" in missed
 
     # The reference page names every field.
-    page = pathlib.Path(executor.__file__).parents[2] / "docs" / "reference" / "evaluation.md"
+    page = pathlib.Path(evaluator.__file__).parents[1] / "docs" / "reference" / "evaluation.md"
     table = re.findall(r"^\| (`[^|]*) \| (.*) \|$", page.read_text(), re.MULTILINE)
     described = {
         field: re.findall(r"`([a-z_]+)`", about)
@@ -366,7 +364,7 @@ def test_fakes_come_in_the_order_of_their_seeds(digits, models, tmp_path):
 def load_reference(examples, num_fakes: int, cache_dir: str | None) -> reference.Reference:
     return reference.load(
         dataset_properties.read(examples),
-        lambda split: executor.read_split(examples, split),
+        lambda split: evaluator.read_split(examples, split),
         reference.load_extractors(None),
         num_fakes,
         cache_dir,
@@ -378,7 +376,7 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
 ):
     first = load_reference(examples, 300, str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(executor, "read_split", None)  # would fail if it were read again
+        patch.setattr(evaluator, "read_split", None)  # would fail if it were read again
         again = load_reference(examples, 300, str(tmp_path))
         # Images and features are kept once, whatever the number of fakes.
         load_reference(examples, 200, str(tmp_path))
@@ -393,6 +391,18 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     for cached in tmp_path.glob("*.npz"):
         cached.write_bytes(cached.read_bytes()[:1000])
     assert load_reference(examples, 300, str(tmp_path)).figures == first.figures
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kept"),
+    [
+        ("/w/pipeline_root/Evaluator/evaluation/7", "/w/cache"),
+        ("/root/of/others/Judge/evaluation/7", "/root/of/others/Judge/.reference"),
+        ("gs://bucket/Evaluator/evaluation/7", None),
+    ],
+)
+def test_the_reference_is_kept_in_the_workspace_where_there_is_one(outputs, kept):
+    assert evaluator._cache_dir(outputs) == kept
 
 
 def test_an_edit_of_the_metrics_makes_the_reference_anew(examples, tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
 from common.contract import GENERATOR_FILE, WARMUP_FILE, GeneratorContract
-from components.generator_validator import checks, executor
+from components import server_checks as checks
+from components.generator_validator import GeneratorValidator
 from serving import process
 from serving.server import flags
 from serving.server.errors import ServingError
@@ -123,8 +124,8 @@ def validate(folder: pathlib.Path, **config) -> standard_artifacts.InfraBlessing
     blessing = standard_artifacts.InfraBlessing()
     blessing.uri = str(folder.parent / f"blessing-{time.monotonic_ns()}")
     config = {"model_server": "local", **config}
-    executor.Executor().Do(
-        {"model": [model]}, {"blessing": [blessing]}, {"validator_config": json.dumps(config)}
+    GeneratorValidator.test_call(
+        model=model, blessing=blessing, validator_config=json.dumps(config)
     )
     return blessing
 

@@ -19,8 +19,8 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from components.mnist_example_gen import executor
-from components.mnist_example_gen.component import MnistExampleGen
+from components import mnist_example_gen
+from components.mnist_example_gen import serialized_examples
 from datasets import digits, png, source, tfds_store
 from datasets.data_config import DataConfig
 from datasets.source import DataSource
@@ -96,7 +96,7 @@ def test_prepared_mnist_is_the_original_pixel_for_pixel(mnist_source, mnist_dir)
         for image, label in zip(images, original("t10k-labels-idx1-ubyte.gz", 8), strict=True)
     )
     found = []
-    for record in executor.serialized_examples(str(mnist_source.prepared_dir), "test[0:10000]"):
+    for record in serialized_examples(str(mnist_source.prepared_dir), "test[0:10000]"):
         feature = tf.train.Example.FromString(record).features.feature
         image = tf.io.decode_png(feature["image"].bytes_list.value[0]).numpy()
         found.append((image.tobytes(), feature["label"].int64_list.value[0]))
@@ -358,7 +358,7 @@ def generate(digits_source, tmp_path_factory):
 
     def run():
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(executor, "_EXAMPLES_PER_FILE", 300)
+            patch.setattr(mnist_example_gen, "_EXAMPLES_PER_FILE", 300)
             return data_nodes.generate_examples(digits_source, tmp_path_factory.mktemp("node"))
 
     return run
@@ -388,7 +388,7 @@ def test_the_node_writes_every_example_once_with_its_facts(digits_source, genera
         value = getattr(digits_source, name)
         value = list(value) if isinstance(value, tuple) else value
         assert json.loads(examples.get_string_custom_property(name)) == value
-    facts = json.loads(pathlib.Path(examples.uri, executor.DATASET_FILE).read_text())
+    facts = json.loads(pathlib.Path(examples.uri, mnist_example_gen.DATASET_FILE).read_text())
     assert facts["split_counts"] == digits_source.split_counts
     assert facts["num_classes"] == 10
 
@@ -413,9 +413,9 @@ def test_two_runs_write_the_same_examples_in_the_same_places(generated, generate
 def test_the_reason_of_a_fallback_is_on_the_artifact(digits_source, tmp_path):
     examples = data_nodes.artifact(standard_artifacts.Examples, tmp_path)
     reason = "MNIST is not at hand"
-    executor.describe(examples, dataclasses.replace(digits_source, fallback_reason=reason))
+    mnist_example_gen.describe(examples, dataclasses.replace(digits_source, fallback_reason=reason))
     assert examples.get_string_custom_property("fallback_reason") == reason
-    facts = json.loads((tmp_path / executor.DATASET_FILE).read_text())
+    facts = json.loads((tmp_path / mnist_example_gen.DATASET_FILE).read_text())
     assert facts["fallback_reason"] == reason
 
 
@@ -461,7 +461,7 @@ def test_a_damaged_prepared_file_is_named_with_the_cure(damage, copied_digits):
     path = copied_digits.prepared_dir / "digits-train.tfrecord-00000-of-00001"
     damage(path)
     with pytest.raises(DataError) as error:
-        list(executor.serialized_examples(str(copied_digits.prepared_dir), "train[0:1540]"))
+        list(serialized_examples(str(copied_digits.prepared_dir), "train[0:1540]"))
     assert f"{path}: " in str(error.value)
     assert f"Delete the folder {copied_digits.prepared_dir}" in str(error.value)
 
@@ -477,10 +477,8 @@ def test_the_node_says_what_is_damaged_in_one_line_without_beam(copied_digits, t
 
 
 def test_the_cache_key_holds_the_content_and_not_the_way_to_it(digits_source):
-    def key(**changes) -> dict:
-        return data_nodes.exec_properties(
-            MnistExampleGen(dataclasses.replace(digits_source, **changes))
-        )
+    def key(**changes) -> str:
+        return mnist_example_gen.content_of(dataclasses.replace(digits_source, **changes))
 
     assert key(requested="auto") == key()
     assert key(data_dir="/somewhere/else") == key()

@@ -10,7 +10,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from common.contract import ContractError
-from components.pusher import executor
+from components import pusher
 from judge import local_generator
 from serving import versions
 from tests import fixtures_generators as generators
@@ -76,7 +76,7 @@ def push(model_dir, tmp_path):
                 base_directory=str(tmp_path / "serving/mnist_gan")
             )
         )
-        executor.Executor().Do(
+        pusher.Executor().Do(
             inputs,
             {"pushed_model": [pushed]},
             {"push_destination": proto_utils.proto_to_json(destination)},
@@ -205,10 +205,10 @@ def test_a_model_that_was_altered_after_a_server_served_it_is_not_pushed(push, t
 
 
 def test_without_an_evaluation_nothing_is_pushed(push, tmp_path, monkeypatch):
-    monkeypatch.setattr(executor, "EVALUATION_FILE", "absent.json")
+    monkeypatch.setattr(pusher, "EVALUATION_FILE", "absent.json")
     with pytest.raises(versions.PublishError, match="beside the blessing"):
         push()
-    monkeypatch.setattr(executor, "EVALUATION_FILE", "samples.png")  # no JSON
+    monkeypatch.setattr(pusher, "EVALUATION_FILE", "samples.png")  # no JSON
     with pytest.raises(versions.PublishError, match=r"is damaged.*judges the model again"):
         push()
     assert versions.list_versions(tmp_path / "serving/mnist_gan") == []

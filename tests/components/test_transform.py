@@ -13,7 +13,7 @@ from tfx.utils import proto_utils
 
 from common import transform_counts as counts
 from common.images import to_uint8
-from components.transform import preprocessing
+from components import preprocessing
 from tests.components import artifacts, data_nodes
 
 LEVELS = np.arange(256, dtype=np.uint8)
@@ -27,7 +27,7 @@ def run_transform(examples, folder):
         {"examples": [examples], "schema": [schema]},
         {"transform_graph": [graph]},
         {
-            "preprocessing_fn": "components.transform.preprocessing.preprocessing_fn",
+            "preprocessing_fn": "components.preprocessing.preprocessing_fn",
             "custom_config": json.dumps({"source_hash": "0"}),
             "disable_statistics": 1,
             "force_tf_compat_v1": 0,

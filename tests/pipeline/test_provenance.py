@@ -44,7 +44,7 @@ def test_an_edit_of_an_imported_module_changes_the_hash_of_the_importer(copy):
 def test_an_edit_of_a_module_that_is_not_imported_changes_nothing(copy):
     before = provenance.source_hash("trainer.run_fn")
     edit(copy / "pipeline" / "cli.py")
-    edit(copy / "components" / "pusher" / "executor.py")
+    edit(copy / "components" / "pusher.py")
     assert provenance.source_hash("trainer.run_fn") == before
 
 
@@ -70,11 +70,11 @@ def test_what_only_draws_is_left_out_by_name(copy):
 
 def test_the_trainer_does_not_depend_on_the_judge_and_the_judge_not_on_the_trainer(copy):
     trainer = provenance.source_hash("trainer.run_fn")
-    edit(copy / "components" / "evaluator" / "executor.py")
+    edit(copy / "components" / "evaluator.py")
     assert provenance.source_hash("trainer.run_fn") == trainer
-    judge = provenance.source_hash("components.evaluator.executor")
+    judge = provenance.source_hash("components.evaluator")
     edit(copy / "trainer" / "train_loop.py")
-    assert provenance.source_hash("components.evaluator.executor") == judge
+    assert provenance.source_hash("components.evaluator") == judge
 
 
 def test_the_hash_does_not_depend_on_where_the_sources_lie(copy):
@@ -107,6 +107,3 @@ def test_a_node_has_the_versions_of_what_it_uses_and_no_others(tmp_path):
 def test_every_node_of_the_pipeline_is_listed(tmp_path):
     nodes = {component.id for component in make(tmp_path).components} - LOOKUPS
     assert nodes == set(provenance._NODE_LIBRARIES)
-    assert {p for used in provenance._NODE_LIBRARIES.values() for p in used} <= set(
-        provenance.LIBRARIES
-    )

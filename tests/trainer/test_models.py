@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from trainer import models
+from trainer.networks import network_table
 from trainer.training_config import make_config
 
 
@@ -42,3 +43,18 @@ def test_width_is_a_setting(tiny_config):
     wide = make_config(**{**tiny_config.model_dump(), "generator_channels": 16})
     narrow_parameters = models.float32_generator(tiny_config, 4).count_params()
     assert models.float32_generator(wide, 4).count_params() > narrow_parameters
+
+
+def test_a_table_counts_every_parameter_says_which_are_trained_and_what_feeds_a_layer(tiny_config):
+    networks = models.build_networks(tiny_config, 4, "float32")
+    tables = [network_table(n) for n in (networks.generator, networks.discriminator)]
+    for network, table in zip((networks.generator, networks.discriminator), tables, strict=True):
+        assert table["parameters"] == network.count_params()
+        assert len(table["layers"]) == len(network.layers)
+    untrained = tables[0]["parameters"] - tables[0]["trainable_parameters"]
+    # Mean and variance of two batch normalisations; the curve and the white of the grey levels.
+    assert untrained == 2 * (16 + 8) + 1021 + 2 * 256
+    inputs = {row["name"]: row["inputs"] for row in tables[1]["layers"]}
+    assert inputs["image"] == []
+    assert inputs["logit"] == ["realness", "projection"]
+    assert set(inputs["projection"]) == {"label_embedding", "leaky_features"}

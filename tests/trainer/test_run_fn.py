@@ -14,7 +14,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, sche
 
 from common.contract import GeneratorContract
 from common.images import to_uint8
-from components.transform.preprocessing import preprocessing_fn
+from components.preprocessing import preprocessing_fn
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
 from trainer import run_fn as entry_point
 from trainer.run_fn import read_split, run_fn

@@ -203,10 +203,10 @@ def test_the_records_of_a_run_are_complete(tiny_run):
     assert history == result.history
     assert [record["step"] for record in history] == [4, 8, 10]
     assert all(np.isfinite(list(record.values())).all() for record in history)
-    pictures = sorted(path.name for path in (out / "samples").iterdir())
-    assert pictures == ["step_0000000.png", "step_0000005.png", "step_0000010.png"]
-    with Image.open(out / "samples" / pictures[0]) as picture:
-        assert picture.size == (10 * 30 + 2, CLASSES * 30 + 2)
+    images = sorted(path.name for path in (out / "samples").iterdir())
+    assert images == ["step_0000000.png", "step_0000005.png", "step_0000010.png"]
+    with Image.open(out / "samples" / images[0]) as image:
+        assert image.size == (10 * 30 + 2, CLASSES * 30 + 2)
     with Image.open(out / "training.gif") as animation:
         assert animation.n_frames == 3
     networks = json.loads((out / "networks.json").read_text())
@@ -220,8 +220,8 @@ def test_gaussian_mlp_saves_images_every_epoch_and_the_generator_every_tenth(tin
     assert (defaults.sample_epochs, defaults.model_epochs) == (1, 10)
     # Half of each batch of 24 is real: 60 images are an epoch of 5 steps.
     result = run(tiny_data, tmp_path, model="gaussian_mlp", batch_size=24, steps=20, model_epochs=2)
-    pictures = sorted(path.stem for path in (tmp_path / "out" / "samples").iterdir())
-    assert pictures == [f"step_{step:07d}" for step in (0, 5, 10, 15, 20)]
+    images = sorted(path.stem for path in (tmp_path / "out" / "samples").iterdir())
+    assert images == [f"step_{step:07d}" for step in (0, 5, 10, 15, 20)]
     saved = sorted((tmp_path / "out" / "models").iterdir())
     assert [path.name for path in saved] == [
         "generator_epoch_0002.keras",

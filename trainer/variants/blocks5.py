@@ -14,13 +14,13 @@ from keras.initializers import GlorotUniform, RandomNormal
 from common.images import IMAGE_SHAPE
 from trainer.layers import FusedBatchNormalization, LeakyReLU
 from trainer.models import Architecture
-from trainer.training_config import TrainingConfig
+from trainer.training_config import Blocks5Config
 from trainer.variants.loop import UnconditionalLoop
 
 GROUPS = 4  # of channels, where each is normalised by itself
 
 
-def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
+def build_generator(config: Blocks5Config, num_classes: int) -> keras.Model:
     """[N, latent_dim] as one pixel, by five blocks to 4x4, 7x7, 14x14, 28x28 and an image."""
     latent = keras.Input([config.latent_dim], name="latent")
     x = layers.Reshape([1, 1, config.latent_dim], name="to_1x1")(latent)
@@ -36,7 +36,7 @@ def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
     return keras.Model([latent], image, name="generator")
 
 
-def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model:
+def build_discriminator(config: Blocks5Config, num_classes: int) -> keras.Model:
     """28x28x1 by five blocks to 4x4x80, and one logit."""
     image = keras.Input(IMAGE_SHAPE, name="image")
     x = _block(config, 1, layers.Conv2D, 16, kernel_size=4, strides=2)(image)
@@ -52,7 +52,7 @@ def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model
 
 
 def _block(
-    config: TrainingConfig, number: int, convolution: type, channels: int, **shape: int | str
+    config: Blocks5Config, number: int, convolution: type, channels: int, **shape: int | str
 ) -> Callable:
     """Convolution, normalisation, activation, as the settings say."""
     stack = [
@@ -79,7 +79,7 @@ def _block(
     return apply
 
 
-def _initializer(config: TrainingConfig) -> keras.initializers.Initializer:
+def _initializer(config: Blocks5Config) -> keras.initializers.Initializer:
     return RandomNormal(0.0, 0.02) if config.initializer == "normal" else GlorotUniform()
 
 

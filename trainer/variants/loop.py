@@ -14,7 +14,10 @@ class UnconditionalLoop(GanLoop):
     normalisation would mix the two (Radford et al. 2015 and their code).
     """
 
-    metrics = ("d_loss_real", "d_loss_fake", "g_loss", "d_gradient_norm", "g_gradient_norm")
+    metrics: tuple[str, ...] = (
+        *("d_loss_real", "d_loss_fake", "g_loss"),
+        *("d_gradient_norm", "g_gradient_norm"),
+    )
 
     # Binary cross-entropy for both networks. The discriminator ends with a logit and not with a
     # sigmoid: the logarithm of a sigmoid that has rounded to 0 or 1 is infinite or has no

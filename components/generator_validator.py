@@ -1,4 +1,4 @@
-"""Executor of GeneratorValidator: Model in, InfraBlessing out; `checks.py` is what is asked."""
+"""GeneratorValidator: nothing is pushed that a model server can't serve; see `server_checks.py`."""
 
 import contextlib
 import json
@@ -7,25 +7,24 @@ import os
 import pathlib
 import tempfile
 import time
-from typing import Any
 
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
-from tfx import types
 from tfx.components.evaluator import constants
 from tfx.components.infra_validator import executor as tfx_infra_validator
-from tfx.dsl.components.base import base_executor
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, path_utils
+from tfx.types import artifact, standard_artifacts
+from tfx.utils import io_utils
 
 from common.contract import WARMUP_FILE, ContractError, GeneratorContract
-from components.generator_validator import checks
-from components.generator_validator.validator_config import ValidatorConfig
+from components import server_checks as checks
+from components.baseline import model_dir
+from components.validator_config import ValidatorConfig
 from serving import process, versions
 from serving.server import tensors
 
-CONFIG_KEY = "validator_config"
 REPORT_FILE = "validation.json"
 LOG_FILE = "server.log"
 _LONGEST_REASON = 2000
@@ -33,62 +32,56 @@ _LONGEST_REASON = 2000
 _progress = logging.getLogger("mnist_gan.progress")
 
 
-class Executor(base_executor.BaseExecutor):
-    """Tries a generator on a server. See `GeneratorValidator`."""
+@component
+def GeneratorValidator(
+    model: InputArtifact[standard_artifacts.Model],
+    blessing: OutputArtifact[standard_artifacts.InfraBlessing],
+    validator_config: Parameter[str],
+    source_hash: Parameter[str] = "",
+) -> None:
+    """Starts a model server on the exported generator and asks it what users will ask.
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Serves the model, asks, and writes the blessing.
+    A generator that can't be served is "not blessed", with the reason: no exception. `blessing`
+    keeps TFX's contract, so that TFX's own Pusher understands it. (TFX's InfraValidator starts
+    servers in Docker and Kubernetes only, and knows only models whose input is one string.)
 
-        A generator that can't be served is "not blessed", with the reason: no exception.
+    Args:
+      model: the Trainer's, an exported generator.
+      blessing: a folder with TFX's empty file INFRA_BLESSED or INFRA_NOT_BLESSED,
+        `validation.json` and, where it is not blessed, the server's log. Its properties are TFX's
+        `blessed`, and `reason`, `server`, `seconds`, `model_digest`, `current_model` and
+        `current_model_id`.
+      validator_config: a ValidatorConfig as JSON.
+      source_hash: of the code that runs, the local server's included; another hash is another
+        execution.
 
-        Args:
-          input_dict: `model`, one Model.
-          output_dict: `blessing`, one InfraBlessing: a folder with TFX's empty file INFRA_BLESSED
-            or INFRA_NOT_BLESSED, `validation.json` and, where it is not blessed, the server's log.
-            Its properties are TFX's `blessed`, and `reason`, `server`, `seconds`, `model_digest`,
-            `current_model` and `current_model_id`.
-          exec_properties: `validator_config`, a ValidatorConfig as JSON.
-
-        Raises:
-          process.ProgramError: the configuration names a server that is not there.
-        """
-        self._log_startup(input_dict, output_dict, exec_properties)
-        started = time.monotonic()
-        config = ValidatorConfig.model_validate_json(exec_properties[CONFIG_KEY])
-        program = process.find_tf_serving(config.model_server)
-        model = artifact_utils.get_single_instance(input_dict[standard_component_specs.MODEL_KEY])
-        blessing = artifact_utils.get_single_instance(
-            output_dict[standard_component_specs.BLESSING_KEY]
-        )
-        with tempfile.TemporaryDirectory(prefix="mnist-gan-validator-") as folder:
-            # A copy: the artifact may lie where no server can read it, and has no version number.
-            version = os.path.join(folder, "1")
-            exported = path_utils.serving_model_path(
-                model.uri, path_utils.is_old_model_artifact(model)
-            )
-            io_utils.copy_dir(exported, version)
-            found, log = _validate(pathlib.Path(version), program, config.load_timeout)
-            # The Pusher pushes what was tried, and nothing else.
-            with contextlib.suppress(OSError):  # no SavedModel: told among the checks
-                blessing.set_string_custom_property("model_digest", versions.model_digest(version))
-        name = os.path.basename(program) if program else "the local server"
-        faults = [check for check in found if not check.passed]
-        reason = f"Blessed: {name} passes all {len(found)} checks."
-        if faults:
-            told = "; ".join(f"{check.name}: {check.detail}" for check in faults)
-            reason = f"Not blessed by GeneratorValidator: {told}"[:_LONGEST_REASON]
-        seconds = time.monotonic() - started
-        _write(blessing, found, reason, name, seconds, log)
-        # As on a ModelBlessing: whose blessing it is.
-        blessing.set_string_custom_property(
-            constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
-        )
-        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    Raises:
+      process.ProgramError: the configuration names a server that is not there.
+    """
+    started = time.monotonic()
+    config = ValidatorConfig.model_validate_json(validator_config)
+    program = process.find_tf_serving(config.model_server)
+    with tempfile.TemporaryDirectory(prefix="mnist-gan-validator-") as folder:
+        # A copy: the artifact may lie where no server can read it, and has no version number.
+        version = os.path.join(folder, "1")
+        io_utils.copy_dir(model_dir(model), version)
+        found, log = _validate(pathlib.Path(version), program, config.load_timeout)
+        # The Pusher pushes what was tried, and nothing else.
+        with contextlib.suppress(OSError):  # no SavedModel: told among the checks
+            blessing.set_string_custom_property("model_digest", versions.model_digest(version))
+    name = os.path.basename(program) if program else "the local server"
+    faults = [check for check in found if not check.passed]
+    reason = f"Blessed: {name} passes all {len(found)} checks."
+    if faults:
+        told = "; ".join(f"{check.name}: {check.detail}" for check in faults)
+        reason = f"Not blessed by GeneratorValidator: {told}"[:_LONGEST_REASON]
+    seconds = time.monotonic() - started
+    _write(blessing, found, reason, name, seconds, log)
+    # As on a ModelBlessing: whose blessing it is.
+    blessing.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
 
 
 def _validate(
@@ -145,7 +138,7 @@ def _warm_up_requests(version: pathlib.Path) -> list[checks.Request]:
 
 
 def _write(
-    blessing: types.Artifact,
+    blessing: artifact.Artifact,
     found: list[checks.Check],
     reason: str,
     server: str,

@@ -41,12 +41,10 @@ class _DrawBlock(beam.DoFn):
             role,
             extra={
                 "progress": {
-                    "stage": f"judge {role}",
                     "step": int(seeds[-1]) + 1 - self._task.first_seed,
                     "total": len(self._task.labels),
                     "rate": rate,
                     "unit": "images/s",
-                    "metrics": {},
                 }
             },
         )

@@ -1,20 +1,14 @@
-"""Tables and drawings of networks: complete, to scale, and true about branches."""
+"""Drawings of networks: complete, to scale, and true about branches."""
 
 import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 
-import pytest
-
 from report.architecture import draw_network
+from tests.trainer.conftest import TINY
 from trainer import models
 from trainer.networks import network_table
-
-
-@pytest.fixture(scope="module")
-def tables(tiny_config):
-    networks = models.build_networks(tiny_config, 4, "float32")
-    return {n.name: (n, network_table(n)) for n in (networks.generator, networks.discriminator)}
+from trainer.training_config import make_config
 
 
 def parsed(layers) -> ElementTree.Element:
@@ -28,23 +22,6 @@ def boxes(root) -> list[dict]:
 def layer(name, *inputs, kind="Dense", shape=(None, 8), parameters=1):
     return {"name": name, "type": kind, "inputs": list(inputs), "output_shape": list(shape),
             "parameters": parameters, "trainable_parameters": parameters}  # fmt: skip
-
-
-def test_a_table_counts_every_parameter_and_says_which_are_trained(tables):
-    for network, table in tables.values():
-        assert table["parameters"] == network.count_params()
-        assert len(table["layers"]) == len(network.layers)
-    generator = tables["generator"][1]
-    untrained = generator["parameters"] - generator["trainable_parameters"]
-    # Mean and variance of two batch normalisations; the curve and the white of the grey levels.
-    assert untrained == 2 * (16 + 8) + 1021 + 2 * 256
-
-
-def test_a_table_says_what_each_layer_is_fed_with(tables):
-    inputs = {row["name"]: row["inputs"] for row in tables["discriminator"][1]["layers"]}
-    assert inputs["image"] == []
-    assert inputs["logit"] == ["realness", "projection"]
-    assert set(inputs["projection"]) == {"label_embedding", "leaky_features"}
 
 
 def test_an_image_shows_each_layer_and_its_parameters():
@@ -67,8 +44,10 @@ def test_a_chain_stays_in_its_column_and_a_branch_has_one_of_its_own():
     assert a == b == c == total == end < x
 
 
-def test_every_connection_is_drawn_once_and_crosses_no_box(tables):
-    for _, table in tables.values():
+def test_every_connection_is_drawn_once_and_crosses_no_box():
+    networks = models.build_networks(make_config(**TINY), 4, "float32")
+    for network in (networks.generator, networks.discriminator):
+        table = network_table(network)
         root = parsed(table["layers"])
         ways = [e.get("d") for e in root.iter() if e.get("class") == "flow"]
         assert len(ways) == sum(len(row["inputs"]) for row in table["layers"])

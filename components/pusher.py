@@ -14,7 +14,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from common.contract import UUID_FILE, GeneratorContract
-from components.pusher import card
+from components import model_card
 from serving import versions
 
 # What the Evaluator leaves in the folder of its ModelBlessing for the Pusher.
@@ -102,7 +102,7 @@ class Executor(tfx_pusher.Executor):
             _check_unaltered(model_dir, evaluation, blessings)
             # Stable for the same model and version, so that a server's gauge leads back here.
             link = str(uuid.uuid5(_NAMESPACE, f"{versions.model_digest(model_dir)}/{version}"))
-            record = card.metadata(
+            record = model_card.metadata(
                 contract,
                 evaluation,
                 model={
@@ -114,7 +114,7 @@ class Executor(tfx_pusher.Executor):
                 mlmd={**mlmd, "mlmd_uuid": link},
             )
             files = {
-                versions.CARD_FILE: card.model_card({**record, "version": version}).encode(),
+                versions.CARD_FILE: model_card.model_card({**record, "version": version}).encode(),
                 UUID_FILE: link.encode(),
             }
             if samples is not None:

@@ -1,13 +1,13 @@
-"""What an example of this project is, as a TensorFlow Metadata schema."""
+"""ExampleSchema: what SchemaGen inferred, made to say what an example of this project is."""
 
-from typing import Any
+import os
 
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx import types
 from tfx.components.schema_gen import executor as schema_gen_executor
-from tfx.dsl.components.base import base_executor
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
 from components import dataset_properties
@@ -57,28 +57,27 @@ def statistics_schema() -> schema_pb2.Schema:
     return schema
 
 
-class Executor(base_executor.BaseExecutor):
-    """Merges an inferred schema with the constraints."""
+@component
+def ExampleSchema(
+    inferred_schema: InputArtifact[standard_artifacts.Schema],
+    examples: InputArtifact[standard_artifacts.Examples],
+    schema: OutputArtifact[standard_artifacts.Schema],
+    source_hash: Parameter[str] = "",
+) -> None:
+    """Merges an inferred schema with the constraints.
 
-    def Do(
-        self,
-        input_dict: dict[str, list[types.Artifact]],
-        output_dict: dict[str, list[types.Artifact]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """Reads `inferred_schema` (Schema) and `examples` (Examples), writes `schema` (Schema)."""
-        self._log_startup(input_dict, output_dict, exec_properties)
-        inferred = io_utils.SchemaReader().read(
-            io_utils.get_only_uri_in_dir(
-                artifact_utils.get_single_uri(input_dict["inferred_schema"])
-            )
-        )
-        examples = artifact_utils.get_single_instance(
-            input_dict[standard_component_specs.EXAMPLES_KEY]
-        )
-        num_classes = dataset_properties.read(examples).num_classes
-        folder = artifact_utils.get_single_uri(output_dict[standard_component_specs.SCHEMA_KEY])
-        fileio.makedirs(folder)
-        io_utils.write_pbtxt_file(
-            f"{folder}/{schema_gen_executor.DEFAULT_FILE_NAME}", constrain(inferred, num_classes)
-        )
+    Between SchemaGen, whose schema fits any data, and ExampleValidator, which needs a rule.
+    ImportSchemaGen, TFX's own way to a curated schema, takes a file: it can't follow the number of
+    classes, and a change of the file's content does not reach its cache key.
+
+    Args:
+      inferred_schema: SchemaGen's.
+      examples: MnistExampleGen's; the number of classes is among its properties.
+      schema: gets the result.
+      source_hash: of the code that runs; another hash is another execution.
+    """
+    inferred = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(inferred_schema.uri))
+    result = constrain(inferred, dataset_properties.read(examples).num_classes)
+    fileio.makedirs(schema.uri)
+    path = os.path.join(schema.uri, schema_gen_executor.DEFAULT_FILE_NAME)
+    io_utils.write_pbtxt_file(path, result)

@@ -1,1 +1,0 @@
-"""DataGate: stops the run when the data has anomalies."""

@@ -1,0 +1,336 @@
+"""The Evaluator, from artifacts to artifacts; what it decides is in `judge/assess.py`."""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+from tfx.components.evaluator import constants
+from tfx.dsl.component.experimental.annotations import (
+    BeamComponentParameter,
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
+from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.io import fileio
+from tfx.types import artifact, artifact_utils, standard_artifacts
+
+from common.contract import ContractError, GeneratorContract
+from common.files import atomic_path
+from common.images import to_uint8
+from common.workspace import Workspace
+from components import beam_drawing, dataset_properties
+from components.baseline import model_digest, model_dir
+from datasets.examples import Split, read_examples
+from judge import assess, generation, local_generator, measure, reference, replacement, sheets
+from judge.judge_config import JudgeConfig
+from judge.plots import digit_grid
+from serving import versions
+
+EVALUATION_FILE = "evaluation.json"
+SAMPLES_FILE = "samples.png"
+SAMPLES_SEED = 0
+
+_log = logging.getLogger(__name__)
+
+
+@component(use_beam=True)
+def Evaluator(
+    examples: InputArtifact[standard_artifacts.Examples],
+    model: InputArtifact[standard_artifacts.Model],
+    evaluation: OutputArtifact[standard_artifacts.ModelEvaluation],
+    blessing: OutputArtifact[standard_artifacts.ModelBlessing],
+    judge_config: Parameter[str],
+    seed: Parameter[int],
+    baseline_model: InputArtifact[standard_artifacts.Model] = None,
+    preset: Parameter[str] = "",
+    serving_base: Parameter[str] = "",
+    extractor_digest: Parameter[str] = "",
+    force_bless: Parameter[str] = "",
+    replace: Parameter[str] = "",
+    source_hash: Parameter[str] = "",
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Draws digits from the exported generator, measures them against real ones, decides.
+
+    A generator that can't be read or does not keep its contract is judged "not blessed"; data or
+    an extractor that can't be read is an error.
+
+    Args:
+      examples: Examples with the splits `train` and `test`.
+      model: the Trainer's.
+      evaluation: gets `evaluation.json` (docs/reference/evaluation.md) and images.
+      blessing: keeps TFX's contract, so TFX's own Pusher and `LatestBlessedModelStrategy`
+        understand it.
+      judge_config: a JudgeConfig as JSON: what to measure and which thresholds.
+      seed: where the latents come from; candidate and baseline get the same.
+      baseline_model: the generator in service (`baseline.InServiceStrategy`), if there is one. It
+        is drawn and judged again, by the candidate's protocol.
+      preset: name of the settings, for the record.
+      serving_base: the folder of versions that the Pusher pushes to: the version in service there
+        must not be replaced by what was judged less strictly or on other data. "" asks for no more
+        than the comparison with `baseline_model`.
+      extractor_digest: of the feature extractors' weights, so that other weights judge again.
+      force_bless: a reason to bless the model though it misses a threshold; "" is the rule.
+      replace: a reason to bless it though the version in service is better, was judged more
+        strictly or on other data; "" is the rule.
+      source_hash: of the code that runs.
+      beam_pipeline: draws the fakes.
+
+    Raises:
+      ValueError: the examples lack a split, or the extractor can't be loaded.
+    """
+    started = time.monotonic()
+    config = JudgeConfig.model_validate_json(judge_config)
+    candidate = model_dir(model)
+    seconds: dict[str, float] = {}
+
+    extractors = reference.load_extractors(config.extractor)
+    with _timed(seconds, "reference"):
+        real = reference.load(
+            dataset_properties.read(examples),
+            functools.partial(read_split, examples),
+            extractors,
+            config.num_fakes,
+            _cache_dir(evaluation.uri),
+        )
+    models, baseline_facts, gate = {"model": candidate}, None, []
+    if baseline_model is not None:
+        models["baseline"] = model_dir(baseline_model)
+        baseline_facts = {"uri": baseline_model.uri, "id": baseline_model.id}
+    digest = model_digest(model)
+    if serving_base:
+        models, baseline_facts = {"model": candidate}, None
+        if found := versions.in_service(serving_base, other_than=digest):
+            served, served_digest = found
+            baseline_facts = {
+                "uri": str(served.path),
+                "id": baseline_model.id if baseline_model else None,
+                "version": served.number,
+                "digest": served_digest,
+            }
+            gate = replacement.checks(
+                {
+                    "settings": config.for_data(real.data.dataset).model_dump(),
+                    "num_reference": len(real.labels),
+                    "data": {"dataset": real.data.dataset},
+                },
+                served.metadata,
+                served.number,
+            )
+            if served_digest in (None, served.digest_when_pushed or served_digest):
+                models["baseline"] = str(served.path)
+            else:
+                altered = (
+                    "its files are not those that were pushed (`mnist-gan lineage verify` "
+                    f"names them): remove {served.path} and run again"
+                )
+                gate.append(replacement.comparable(altered, served.number))
+    with _timed(seconds, "generation"):
+        fakes = _draw(beam_pipeline, real, models, seed, evaluation.uri)
+    contract = _contract(candidate)
+    conditional = contract is None or contract.conditional
+    cas = None
+    # Without labels there is nothing to train a classifier on.
+    if config.cas_fakes and conditional and len(fakes["model"].images):
+        with _timed(seconds, "cas"):
+            cas = measure.classification_score(
+                lambda seeds, asked: local_generator.load(candidate).draw(seeds, asked),
+                real,
+                config.cas_fakes,
+                seed,
+            )
+    with _timed(seconds, "measuring"):
+        document, measured = assess.judge(
+            real,
+            fakes["model"],
+            config,
+            extractors,
+            conditional=conditional,
+            baseline=fakes.get("baseline"),
+            baseline_facts=baseline_facts,
+            cas=cas,
+            gate=gate,
+            force=force_bless,
+            replace=replace,
+        )
+    folder = pathlib.Path(evaluation.uri)
+    with _timed(seconds, "images"):
+        sheets.draw(folder, real, fakes["model"], measured)
+        _draw_samples(folder, candidate)
+    document |= {
+        "preset": preset or None,
+        "seed": seed,
+        "first_seed": generation.first_seed(seed),
+        # What `baseline` was in service of; the Pusher looks whether it still is.
+        "serving_base": serving_base or None,
+        "model": {"uri": model.uri, "id": model.id, "digest": digest},
+        "seconds": seconds | {"total": time.monotonic() - started},
+    }
+    _write(document, evaluation, blessing, model, baseline_model)
+    _log.info("%s", document["reason"])
+
+
+def _draw(
+    pipeline: beam.Pipeline,
+    real: reference.Reference,
+    models: dict[str, str],
+    seed: int,
+    folder: str,
+) -> dict[str, generation.Fakes]:
+    counts = reference.apportion(real.class_counts(), real.num_fakes)
+    task = generation.Task(
+        models=models,
+        labels=generation.ordered_labels(counts, seed),
+        first_seed=generation.first_seed(seed),
+        image_shape=real.images.shape[1:],
+    )
+    # In the artifact's folder, because workers elsewhere can write there too.
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, ".fakes.pickle")
+    return beam_drawing.run(pipeline, task, path)
+
+
+def _write(
+    document: dict,
+    evaluation: artifact.Artifact,
+    blessing: artifact.Artifact,
+    model: artifact.Artifact,
+    baseline: artifact.Artifact | None,
+) -> None:
+    folder = pathlib.Path(evaluation.uri)
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    with atomic_path(folder / EVALUATION_FILE) as path:
+        path.write_text(text)
+    # The Pusher gets the blessing and not the evaluation: what it needs travels with it.
+    target = pathlib.Path(blessing.uri)
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (EVALUATION_FILE, SAMPLES_FILE):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+    blessed = document["blessed"]
+    (target / (constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME)).touch()
+    blessing.set_int_custom_property(
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
+        constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE,
+    )
+    blessing.set_string_custom_property(
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
+    )
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    if baseline is not None:
+        blessing.set_string_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri
+        )
+        blessing.set_int_custom_property(
+            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
+        )
+    blessing.set_string_custom_property("evaluation", evaluation.uri)
+    for output in (evaluation, blessing):
+        output.set_string_custom_property("reason", document["reason"])
+        output.set_string_custom_property("protocol", document["protocol"])
+        output.set_string_custom_property("extractor", document["extractor"]["name"])
+        output.set_string_custom_property("extractor_digest", document["extractor"]["digest"])
+        output.set_string_custom_property("fingerprint", document["data"]["fingerprint"])
+        output.set_int_custom_property("num_fakes", document["num_fakes"])
+        output.set_int_custom_property("forced", int(document["forced"]))
+        if document["forced"]:
+            output.set_string_custom_property("force_reason", document["force_reason"])
+        thresholds = json.dumps(document["thresholds"], sort_keys=True)
+        output.set_string_custom_property("thresholds", thresholds)
+        output.set_int_custom_property("replaced", int(document["replaced"]))
+        if document["replaced"]:
+            output.set_string_custom_property("replace_reason", document["replace_reason"])
+        missed = [check["name"] for check in document["checks"] if not check["passed"]]
+        output.set_string_custom_property("missed", json.dumps(missed))
+        for name, number in _numbers(document).items():
+            output.set_float_custom_property(name, number)
+
+
+def _numbers(document: dict) -> dict[str, float]:
+    """What was measured, as ML Metadata takes it: an interval becomes two numbers."""
+    compared = ("fid", "difference", "difference_interval")
+    found = document["baseline"] or {}
+    measured = {
+        **document["metrics"],
+        **{f"baseline_{name}": found[name] for name in compared if name in found},
+    }
+    numbers: dict[str, float] = {}
+    for name, value in measured.items():
+        ends = {"_low": value[0], "_high": value[1]} if isinstance(value, list) else {"": value}
+        numbers |= {
+            name + suffix: float(number)
+            for suffix, number in ends.items()
+            if isinstance(number, float | int)
+        }
+    return numbers
+
+
+def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
+    """Ten of each class present, if the generator can: its verdict is told elsewhere.
+
+    For an unconditional generator, as many of whatever class comes.
+    """
+    try:
+        generator = local_generator.Generator(model_dir)
+        contract = generator.contract
+        labels, seeds = local_generator.ten_of_each(contract, SAMPLES_SEED)
+        images = to_uint8(generator.draw(np.asarray(seeds), np.asarray(labels)))
+    except ValueError as error:
+        _log.warning("no sample images: %s", error)
+        return
+    names = []
+    if contract.conditional:
+        names = [local_generator.class_title(contract, c) for c in contract.classes_present]
+    digit_grid(folder / SAMPLES_FILE, images, 10, row_names=names)
+
+
+def read_split(examples: artifact.Artifact, split: str) -> Split:
+    """Reads one split of an Examples artifact.
+
+    Raises:
+      ValueError: the artifact has no such split or the split is empty.
+    """
+    if split not in artifact_utils.decode_split_names(examples.split_names):
+        raise ValueError(f"the examples have no split {split!r}, only {examples.split_names}")
+    folder = artifact_utils.get_split_uri([examples], split)
+    files = sorted(os.path.join(folder, name) for name in fileio.listdir(folder) if ".gz" in name)
+    try:
+        return read_examples(files)
+    except ValueError as error:
+        raise ValueError(f"the split {split!r} of the examples can't be read: {error}") from None
+
+
+def _contract(model_dir: str) -> GeneratorContract | None:
+    try:
+        return GeneratorContract.load(model_dir)
+    except ContractError:
+        return None
+
+
+def _cache_dir(output_uri: str) -> str | None:
+    """Where the reference is kept: in the workspace's cache, elsewhere beside this node's outputs.
+
+    Not a parameter of the node: where something is cached must not decide whether it is judged.
+    """
+    if "://" in output_uri:
+        return None
+    node = pathlib.Path(output_uri).parents[1]
+    if node.parent.name == "pipeline_root":
+        return str(Workspace(node.parent.parent).cache)
+    return str(node / ".reference")
+
+
+@contextlib.contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - started, 3)

@@ -1,1 +1,0 @@
-"""Evaluator: judges the exported generator and blesses it, or not."""

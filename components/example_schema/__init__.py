@@ -1,1 +1,0 @@
-"""ExampleSchema: the inferred schema, and what every example of this project must be."""

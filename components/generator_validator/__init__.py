@@ -1,1 +1,0 @@
-"""GeneratorValidator: a server must answer for a generator before it is pushed."""

@@ -1,1 +1,0 @@
-"""MnistExampleGen: TFDS images with labels as tf.Examples."""

@@ -1,1 +1,0 @@
-"""Pusher: moves a blessed generator into the serving directory, atomically."""
