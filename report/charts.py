@@ -1,11 +1,12 @@
 """Charts as inline SVG, drawn by Matplotlib. Colours are the variables of the page's style sheet.
 
 Every chart has a title for screen readers. Bars and points have their values as titles, which
-browsers show under the pointer.
+browsers show under the pointer; of lines the page's script reads values out of `data-readings`.
 """
 
 import io
 import itertools
+import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
@@ -101,6 +102,9 @@ def lines(
             linewidth=2,
             label=name,
         )
+        for x, y in points:
+            if math.isfinite(y):
+                chart.reading(x, f"{name} {y:.4g}")
     if log_y and min(values) > 0 and max(values) > 10 * min(values):
         chart.log_scale()
     else:
@@ -215,6 +219,8 @@ class _Chart:
 
         self._title, self._size = title, (_WIDTH, height)
         self._hints: dict[str, str] = {}
+        self._readings: dict[float, str] = {}
+        self._x_label = x_label
         # At 72 dots per inch a point is a pixel, so that sizes below are the page's.
         self._figure = Figure(figsize=(_WIDTH / 72, height / 72), dpi=72, layout="constrained")
         self.axes = axes = self._figure.add_subplot()
@@ -234,6 +240,11 @@ class _Chart:
         name = f"hint{len(self._hints)}"
         artist.set_gid(name)
         self._hints[name] = text
+
+    def reading(self, x: float, text: str) -> None:
+        """Adds what is to be read where a cross-hair is at `x`."""
+        before = self._readings.get(x, f"{self._x_label} {_text(x)}")
+        self._readings[x] = f"{before} · {text}"
 
     def log_scale(self) -> None:
         self.axes.set_yscale("log")
@@ -261,10 +272,25 @@ class _Chart:
         # Text stays text; ids must differ from those of the page's other charts.
         with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"chart {number}"}):
             self._figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-        return Drawing(self._title, _for_page(buffer.getvalue(), self._title, self._hints, number))
+        page = _for_page(buffer.getvalue(), self._title, self._hints, number, self._cross_hair())
+        return Drawing(self._title, page)
+
+    def _cross_hair(self) -> str:
+        """As JSON: ends of an upright line, and its places with what is to be read there."""
+        if not self._readings:
+            return ""
+        frame, height = self.axes.bbox, self._size[1]
+        places = [
+            [round(float(self.axes.transData.transform((x, 1))[0]), 1), text]
+            for x, text in sorted(self._readings.items())
+        ]
+        ends = [round(float(height - y), 1) for y in (frame.y1, frame.y0)]
+        return json.dumps({"ends": ends, "places": places}, ensure_ascii=False)
 
 
-def _for_page(document: bytes, title: str, hints: Mapping[str, str], number: int) -> Markup:
+def _for_page(
+    document: bytes, title: str, hints: Mapping[str, str], number: int, readings: str
+) -> Markup:
     """Matplotlib's document as an element of the page."""
     ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
@@ -290,8 +316,9 @@ def _for_page(document: bytes, title: str, hints: Mapping[str, str], number: int
     width = float(box.split()[2])
     return Markup(
         f'<svg class="chart" viewBox="{box}" role="img" aria-labelledby="chart-{number}" '
-        f'style="--natural-width: {width:g}px">'
-        f'<title id="chart-{number}">{escape(title)}</title>{body}</svg>'
+        f'style="--natural-width: {width:g}px"'
+        + (f' data-readings="{escape(readings)}"' if readings else "")
+        + f'><title id="chart-{number}">{escape(title)}</title>{body}</svg>'
     )
 
 

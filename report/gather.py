@@ -83,7 +83,8 @@ class Subject:
             raise MissingError(f"the run made no {kind}")
         path = self.store.path_of(artifact.uri)
         if path is None or not path.is_dir():
-            raise MissingError(f"the files of {kind} {artifact.id} are not at {artifact.uri}")
+            place = _place(self.store, artifact.uri)
+            raise MissingError(f"the files of {kind} {artifact.id} are not at {place}")
         return path
 
     def parameters(self, node: str) -> dict:
@@ -106,6 +107,16 @@ class Subject:
         """The judge's metrics."""
         measured = self.evaluation.get("metrics") or self.row["metrics"]
         return {k: v for k, v in measured.items() if isinstance(v, int | float)}
+
+
+def _place(store: Store, uri: str) -> str:
+    """Where an artifact lies now: of a workspace's, which may have moved, the path inside it."""
+    path = store.path_of(uri)
+    if path is None:
+        return uri
+    if store.home is not None and path.is_relative_to(store.home):
+        return str(path.relative_to(store.home))
+    return str(path)
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:
@@ -254,7 +265,7 @@ def lineage(store: Store) -> dict:
                 "kind": kind if item.get("on_path", True) else "beside",
                 "href": f"#node-{name}",
                 "title": " · ".join(lines),
-                "facts": _node_facts(item, kind),
+                "facts": _node_facts(store, item, kind),
             }
     drawn = drawing.graph(
         f"How version {root.pushed_version} came to be, data at the top, version at the bottom",
@@ -270,9 +281,11 @@ def lineage(store: Store) -> dict:
     }
 
 
-def _node_facts(item: dict, kind: str) -> dict[str, str]:
+def _node_facts(store: Store, item: dict, kind: str) -> dict[str, str]:
     if kind == "artifact":
-        facts = {"uri": item["uri"], "made": item["created"], **item["properties"]}
+        facts = {"files": _place(store, item["uri"]), "made": item["created"], **item["properties"]}
+        if pushed := facts.get("pushed_destination"):
+            facts["pushed_destination"] = _place(store, pushed)
         if item["reused"]["count"]:
             facts["reused"] = f"{item['reused']['count']}x from the cache"
     else:

@@ -13,7 +13,7 @@ import jinja2
 
 from common.files import write_atomically
 from common.workspace import Workspace, model_name
-from lineage import documents, graph, render
+from lineage import documents, graph
 from lineage.store import Run, Store, open_store
 from report import gather
 
@@ -124,7 +124,7 @@ def _template(name: str) -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=_number, share=_share, when=_when, duration=_duration, brief=_brief, size=render.size
+        number=_number, share=_share, when=_when, duration=_duration, brief=_brief
     )
     return environment.get_template(name)
 

@@ -56,6 +56,41 @@ for (const player of document.querySelectorAll(".player")) {
   show(images.length - 1);
 }
 
+// Lines are read with a cross-hair, by pointer, finger or arrow keys.
+for (const chart of document.querySelectorAll("svg[data-readings]")) {
+  const { ends, places } = JSON.parse(chart.dataset.readings);
+  const hair = document.createElementNS("http://www.w3.org/2000/svg", "line");
+  hair.setAttribute("class", "hair");
+  const reading = document.createElement("p");
+  reading.className = "caption reading";
+  reading.setAttribute("role", "status");
+  if (!document.querySelector(".reading")) {  // once is enough
+    reading.textContent = "Point at a chart of lines, or use its arrow keys, to read values.";
+  }
+  let at = places.length - 1;
+  function show(index) {
+    at = Math.min(Math.max(index, 0), places.length - 1);
+    const [x, text] = places[at];
+    for (const [name, value] of Object.entries({ x1: x, x2: x, y1: ends[0], y2: ends[1] })) {
+      hair.setAttribute(name, value);
+    }
+    chart.append(hair);
+    reading.textContent = text;
+  }
+  chart.addEventListener("pointermove", (event) => {
+    const frame = chart.getBoundingClientRect();
+    const x = (event.clientX - frame.left) / frame.width * chart.viewBox.baseVal.width;
+    const far = places.map((place) => Math.abs(place[0] - x));
+    show(far.indexOf(Math.min(...far)));
+  });
+  chart.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -places.length, End: places.length }[event.key];
+    if (step) { show(at + step); event.preventDefault(); }
+  });
+  chart.tabIndex = 0;
+  chart.closest("figure").append(reading);
+}
+
 // Commands can be copied.
 for (const block of document.querySelectorAll("pre")) {
   const button = document.createElement("button");

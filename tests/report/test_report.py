@@ -278,6 +278,25 @@ def test_training_can_be_watched_step_by_step(open_page):
     page.get_by_role("button", name="Play").wait_for()
 
 
+def test_values_of_a_line_are_read_with_a_cross_hair_by_pointer_and_keys(open_page):
+    page = open_page(viewport={"width": 390, "height": 800})
+    figure = page.locator("figure", has_text="Losses while training").first
+    figure.locator("svg").hover(position={"x": 40, "y": 60})
+    assert re.fullmatch(r"step 10 · .*generator 0\.2.*", figure.locator(".reading").inner_text())
+    figure.locator("svg").focus()
+    page.keyboard.press("End")
+    assert figure.locator(".reading").inner_text().startswith("step 100 · ")
+    page.keyboard.press("ArrowLeft")
+    assert figure.locator(".reading").inner_text().startswith("step 90 · ")
+    assert figure.locator("svg line.hair").count() == 1
+
+
+def test_of_a_moved_workspace_files_are_named_by_where_they_are_now(workspace, made):
+    lineage = section(pages.build(workspace), "lineage")
+    assert str(made.root) not in lineage
+    assert "pipeline_root/Trainer/model/" in lineage
+
+
 def test_everything_has_a_name_for_screen_readers(open_page):
     page = open_page()
     assert page.evaluate("[...document.images].every((image) => image.alt.length > 5)")
