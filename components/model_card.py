@@ -3,7 +3,11 @@
 Plain functions on dictionaries; needs neither TensorFlow nor TFX.
 """
 
+import json
+import math
+
 from common.contract import GeneratorContract
+from judge.registry import BY_KEY
 
 SCHEMA_VERSION = 1
 SMOKE_LINE = (
@@ -64,12 +68,45 @@ def metadata(
     }
 
 
+def header(record: dict) -> str:
+    """The card's YAML, which Hugging Face reads at the top of a README.md.
+
+    The licence is the project's where the data leaves the choice; for other data it is the user's.
+    """
+    dataset, protocol = record["data"].get("dataset"), record["metrics"]["protocol"]
+    name, set_name = json.dumps(f"Generator {record['version']}"), json.dumps(dataset or "unknown")
+    lines = [
+        "---",
+        f"license: {'apache-2.0' if dataset in ('mnist', 'digits') else 'unknown'}",
+        "library_name: tensorflow",
+        "pipeline_tag: unconditional-image-generation",
+        "tags: [gan, image-generation, tensorflow, savedmodel, tf-serving, tfx]",
+        *["datasets: [ylecun/mnist]"] * (dataset == "mnist"),
+    ]
+    metrics = []
+    for key, value in record["metrics"].items():
+        if key in BY_KEY and isinstance(value, int | float) and math.isfinite(value):
+            title = json.dumps(f"{BY_KEY[key].title.strip()} ({protocol})")
+            metrics.append(f"    - {{type: {key}, name: {title}, value: {value:.9f}}}")
+    if metrics:
+        lines += [
+            "model-index:",
+            f"- name: {name}",
+            "  results:",
+            "  - task: {type: unconditional-image-generation}",
+            f"    dataset: {{type: {set_name}, name: {set_name}, split: test}}",
+            "    metrics:",
+            *metrics,
+        ]
+    return "\n".join([*lines, "---"])
+
+
 def model_card(record: dict) -> str:
     """The card, Markdown, from what `metadata` (as pushed, with its version) returned."""
     model, data, metrics = record["model"], record["data"], record["metrics"]
     blessing = record["blessing"]
     name = data.get("dataset") or "its training data"
-    lines = []
+    lines = [header(record)]
     if record["preset"] == "smoke":
         lines += [SMOKE_LINE, ""]
     if blessing["forced"]:

@@ -207,7 +207,7 @@ def test_what_was_judged_less_strictly_never_replaces_and_replace_overrules_it(p
         assert facts["forced"] == 0
     newest = versions.latest(runs.serving)
     assert newest.metadata["blessing"]["replace_reason"] == "demo on Friday"
-    card = (newest.path / versions.CARD_FILE).read_text().splitlines()[0]
+    card = (newest.path / versions.CARD_FILE).read_text().split("---\n")[2].splitlines()[0]
     assert f"Replaced version {number}" in card and "demo on Friday" in card
 
 

@@ -5,12 +5,14 @@ import pathlib
 
 import numpy as np
 import pytest
+import yaml
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from common.contract import ContractError
 from components import pusher
+from components.model_card import header
 from judge import local_generator
 from serving import versions
 from tests import fixtures_generators as generators
@@ -112,24 +114,63 @@ def test_a_blessed_model_is_pushed_with_its_papers(push, model_dir, tmp_path):
     assert versions.model_digest(pushed.uri) == versions.model_digest(model_dir / "Format-Serving")
 
 
-def test_the_card_tells_verdict_figures_and_origin(push, tmp_path):
+@pytest.fixture
+def card(tmp_path):
+    """Reads the newest card: its YAML and its text."""
+
+    def read() -> tuple[dict, str]:
+        version = versions.latest(tmp_path / "serving/mnist_gan")
+        before, header, text = (version.path / versions.CARD_FILE).read_text().split("---\n", 2)
+        assert before == ""
+        return yaml.safe_load(header), text
+
+    return read
+
+
+def test_the_card_tells_verdict_figures_and_origin(push, card):
     push()
-    card = (versions.latest(tmp_path / "serving/mnist_gan").path / versions.CARD_FILE).read_text()
-    assert card.startswith("# Generator ")
-    for text in (EVALUATION["reason"], "fid_10k_test", "1.25", "mnist", "abc", "Label -1"):
-        assert text in card
+    _, text = card()
+    assert text.startswith("# Generator ")
+    for words in (EVALUATION["reason"], "fid_10k_test", "1.25", "mnist", "abc", "Label -1"):
+        assert words in text
 
 
-def test_the_card_of_a_smoke_run_says_so_in_its_first_line(push, tmp_path):
+def test_hugging_face_reads_licence_tags_and_metrics_from_the_card(push, card):
+    push(metrics={**EVALUATION["metrics"], "kid": 1e-7, "two_sample_accuracy": float("nan")})
+    found, _ = card()
+    assert found["license"] == "apache-2.0" and found["datasets"] == ["ylecun/mnist"]
+    assert "gan" in found["tags"]
+    [model] = found["model-index"]
+    [result] = model["results"]
+    assert model["name"].startswith("Generator ") and result["task"]["type"]
+    assert result["dataset"]["type"] == result["dataset"]["name"] == "mnist"
+    values = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    assert values == {"fid": 1.25, "relative_fid": 2.5, "kid": 1e-7}
+
+
+def test_the_licence_of_a_generator_of_other_data_is_its_users_choice():
+    record = {
+        "version": 1,
+        "data": {"dataset": 'somebody\'s: "letters"'},
+        "metrics": {"protocol": "fid_1k_test", "fid": 1e-7},
+    }
+    found = yaml.safe_load(header(record).strip("-\n"))
+    assert found["license"] == "unknown" and "datasets" not in found
+    [result] = found["model-index"][0]["results"]
+    assert result["dataset"]["name"] == 'somebody\'s: "letters"'
+    assert result["metrics"][0]["value"] == 1e-7
+
+
+def test_the_card_of_a_smoke_run_says_so_in_its_first_line(push, card):
     push(preset="smoke")
-    card = (versions.latest(tmp_path / "serving/mnist_gan").path / versions.CARD_FILE).read_text()
-    assert "smoke" in card.splitlines()[0] and "Not a model to use" in card.splitlines()[0]
+    first = card()[1].splitlines()[0]
+    assert "smoke" in first and "Not a model to use" in first
 
 
-def test_a_forced_blessing_shows_on_top_of_the_card_and_in_the_metadata(push, tmp_path):
+def test_a_forced_blessing_shows_on_top_of_the_card_and_in_the_metadata(push, card, tmp_path):
     push(forced=True, force_reason="demo on Friday")
     version = versions.latest(tmp_path / "serving/mnist_gan")
-    assert "demo on Friday" in (version.path / versions.CARD_FILE).read_text().splitlines()[0]
+    assert "demo on Friday" in card()[1].splitlines()[0]
     assert version.metadata["blessing"]["forced"] is True
     assert version.metadata["blessing"]["force_reason"] == "demo on Friday"
 

@@ -124,7 +124,7 @@ def test_what_was_pushed_carries_its_papers(first, workspace):
     extra = version.path / "assets.extra"
     for name in ("model_card.md", "metadata.json", "samples.png", "tf_serving_warmup_requests"):
         assert (extra / name).stat().st_size > 0
-    assert "smoke" in (extra / "model_card.md").read_text().splitlines()[0]
+    assert "smoke" in (extra / "model_card.md").read_text().split("---\n")[2].splitlines()[0]
     record = version.metadata
     assert record["version"] == version.number
     assert record["seed"] == 0
