@@ -32,7 +32,7 @@ serve-tf:  ## TF Serving itself on the pushed versions, from its program or Dock
 	@serving/serve-tf.sh $(ARGS)
 
 native: .venv/.complete  ## the newest pushed generator as one C++ program (ARGS="--out FILE")
-	@$(PYTHON) -m serving.native.build $(ARGS)
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -W ignore -m serving.native.build $(ARGS)
 
 docs: .venv/.complete  ## the documentation as a site, in build/site
 	@$(PYTHON) -m mkdocs build --quiet --strict $(ARGS)
@@ -63,7 +63,7 @@ endif
 # two Pythons. What is locked stays as it is where it can; ARGS="--upgrade" takes the newest.
 COMPILE = .venv/bin/python -m uv pip compile --quiet --generate-hashes --no-emit-index-url \
   --no-emit-find-links --no-header $(ARGS)
-EXTRAS = --extra dev --extra docs --extra notebook
+EXTRAS = --extra tfx --extra dev --extra docs --extra notebook
 
 lock: .venv/.complete  ## resolve pyproject.toml into the locks of both stacks (ARGS="--upgrade")
 	@echo 'uv==0.13.9' | $(COMPILE) - --python-version 3.10 -o locks/uv.lock

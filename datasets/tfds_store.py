@@ -34,7 +34,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core.download import download_manager, downloader
 from tensorflow_datasets.core.utils import gcs_utils
 
-from datasets import png
+from datasets import names, png
 
 gcs_utils._is_gcs_disabled = True  # TFDS's only switch for it; off by itself in newer versions
 
@@ -88,13 +88,7 @@ def get_builder(name: str, tfds_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
     base, _, config = full.partition("/")
     known = tfds.list_builders(with_community_datasets=False)
     if base not in known:
-        if os.path.isdir(os.path.expanduser(name)):
-            raise DataError(f"{name} is a folder: say --dataset folder:{name} for its images")
-        near = difflib.get_close_matches(base, known, n=3)
-        hint = (
-            f"did you mean {_either(near)}?" if near else "try 'mnist', 'fashion_mnist', 'digits'"
-        )
-        raise DataError(f"there is no data set called {base!r} in TFDS: {hint}")
+        raise DataError(names.unknown(name, known))
     configs = list(tfds.builder_cls(base).builder_configs)
     if config and config not in configs:
         near = difflib.get_close_matches(config, configs, n=3) or configs

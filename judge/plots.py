@@ -16,6 +16,7 @@ from common.files import atomic_path
 from common.images import IMAGE_SHAPE, check_images, tile
 
 # Nothing for paper and a middle grey for ink: legible on light pages and on dark ones.
+_EDGE = 10  # pixels right of a sheet and below it
 _PAPER, _INK, _GRID = (255, 255, 255, 0), (118, 118, 118, 255), "#dddddd"
 _REAL, _FAKE = "#4c6a92", "#d1702f"
 _COLORS = (_REAL, _FAKE, "#6a8f3f", "#8a5a96")
@@ -48,6 +49,18 @@ def digit_grid(
     if row_names and len(row_names) != rows:
         raise ValueError(f"row_names must be {rows}, one per row, got {len(row_names)}")
     _labelled([("", sheet)], title, row_names).save_to(path)
+
+
+def first_column(path: str | os.PathLike) -> list[Image.Image]:
+    """The first image of each row of a `digit_grid` of ten columns at scale 2, grey, 56x56."""
+    side = 2 * IMAGE_SHAPE[0]
+    pitch = side + 2  # the gap of `tile`
+    with Image.open(path) as sheet:
+        left, bottom = sheet.width - _EDGE - 10 * pitch, sheet.height - _EDGE
+        tops = range(bottom - pitch, 0, -pitch)
+        return [
+            sheet.crop((left, top, left + side, top + side)).convert("L") for top in reversed(tops)
+        ]
 
 
 def real_above_fake(
@@ -259,11 +272,11 @@ def _labelled(
     wide = max(sheet.shape[1] for _, sheet in sheets)
     below = subtitle.splitlines()
     texts = max(font.getlength(title), *map(small.getlength, below), 0.0)
-    width = int(max(left + wide, texts + 20)) + 10
+    width = int(max(left + wide, texts + 20)) + _EDGE
     heads = [22 if name else 6 for name, _ in sheets]
     feet = [18 if captions else 0] * len(sheets)
     top = 8 + (24 if title else 0) + 20 * len(below) + (18 if column_names else 0)
-    height = top + sum(heads) + sum(feet) + sum(sheet.shape[0] for _, sheet in sheets) + 10
+    height = top + sum(heads) + sum(feet) + sum(sheet.shape[0] for _, sheet in sheets) + _EDGE
     page = Image.new("RGBA", (width, height), _PAPER)
     draw = ImageDraw.Draw(page)
     if title:

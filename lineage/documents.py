@@ -149,9 +149,9 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
       `stopped` (whether somebody stopped it), `seconds`, `nodes` (each `id`, `state` among
       COMPLETE, CACHED, RUNNING, FAILED, NOT_RUN, `seconds`, `error`), `metrics`, `blessed`,
       `blessing_reason`, `infra_blessed`, `infra_blessing_reason` (whether a server can serve it),
-      `pushed_version`, `pushed_path`, `push_reason`, `rolled_back` (whether that version was
-      taken out of service since then). What a run did not come to is None. Resolvers are left
-      out: they only look up what is there.
+      `pushed_version`, `pushed_path`, `push_reason`, `samples` (an image of what the generator
+      draws), `rolled_back` (whether that version was taken out of service since then). What a run
+      did not come to is None. Resolvers are left out: they only look up what is there.
     """
     facts = run.properties
     alive = facts.get("state") == "RUNNING" and facts.get("pid") == str(workspace.holder())
@@ -179,8 +179,18 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
         "metrics": verdict["metrics"] or None,
         "pushed_path": path and str(path),
         "push_reason": push.get("reason"),
+        "samples": _samples(store, made),
         "rolled_back": path and versions.rolled_back_path(path).is_dir(),
     }
+
+
+def _samples(store: Store, made: list[Artifact]) -> str | None:
+    """The judge's sheet of samples, where it is still there."""
+    for artifact in made:
+        folder = store.path_of(artifact.uri) if artifact.type == "ModelEvaluation" else None
+        if folder is not None and (folder / "samples.png").is_file():
+            return str(folder / "samples.png")
+    return None
 
 
 def _node_status(node: str, execution: Execution | None, alive: bool) -> dict:

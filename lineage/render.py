@@ -1,18 +1,16 @@
 """The documents of the lineage for people: trees and tables in a terminal, Mermaid, Graphviz.
 
 Every function gives lines with ANSI styles; `click.echo` drops the styles where nobody sees them.
-(rich would take longer to lay out a thousand runs than it takes to read them.)
 """
 
 import collections
 import json
-import shutil
-import sys
-import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterator
 
-from click import style, unstyle
+from click import style
 
+from common import terminal
 from lineage import documents
 
 _STATE_COLORS = {
@@ -23,6 +21,7 @@ _STATE_COLORS = {
     "CANCELED": "red",
 }
 _LONGEST_VALUE = 300
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 
 
 def runs(document: dict) -> Iterator[str]:
@@ -41,7 +40,11 @@ def runs(document: dict) -> Iterator[str]:
                 "" if run["seconds"] is None else f"{run['seconds']:.1f}",
             )
         )
-    yield from _table(rows, right={3, 4, 6, 7}) if len(rows) > 1 else ["no runs"]
+    if len(rows) == 1:
+        yield "no runs"
+        return
+    # On a narrow terminal FID goes first: relative FID says it better.
+    yield from terminal.table(rows, right={3, 4, 6, 7}, whole={0, 6}, drop=(3, 7, 1, 2))
     for run in document["runs"]:
         if run["error"]:
             yield style(f"{run['run']} failed: {run['error']}", "red")
@@ -90,20 +93,27 @@ def _tree(document: dict, root: int) -> Iterator[str]:
             if i in artifacts and i not in execution["references"]:
                 yield _artifact_line(artifacts[i]), branches(artifacts[i])
 
-    yield _artifact_line(artifacts[root])
-    yield from _grow(branches(artifacts[root]), "")
+    columns = terminal.width()
+    yield from terminal.fold(_artifact_line(artifacts[root]), columns, following="│ ")
+    yield from _grow(branches(artifacts[root]), columns, 4 if columns >= 100 else 2)
 
 
-def _grow(branches: Iterator[tuple[str, Iterator]], indent: str) -> Iterator[str]:
+def _grow(branches: Iterator[tuple[str, Iterator]], columns: int, step: int) -> Iterator[str]:
+    """The lines of a tree that is `columns` wide; each level is `step` to the right."""
     branch = next(branches, None)
     while branch is not None:
         line, twigs = branch
         # What a twig shows depends on what was shown before it: draw it before looking further.
-        below = list(_grow(twigs, ""))
+        below = list(_grow(twigs, columns - step, step))
         following = next(branches, None)
-        yield f"{indent}{'├' if following else '└'}── {line}"
+        start = ("├" if following else "└") + "─" * (step - 2) + " " * (step > 2)
+        rest = ("│" if following else " ").ljust(step)
+        first, *others = terminal.fold(line, columns - step)
+        yield start.ljust(step) + first
+        for text in others:
+            yield rest + ("│ " if below else "  ") + text
         for twig in below:
-            yield f"{indent}{'│' if following else ' '}   {twig}"
+            yield rest + twig
         branch = following
 
 
@@ -184,15 +194,19 @@ def show(document: dict) -> Iterator[str]:
 
 def diff(document: dict) -> Iterator[str]:
     """What differs, by section, and how much does not."""
-    rows = [("", "", document["a"], document["b"])]
+    yield f"A  {document['a']}"
+    yield f"B  {document['b']}"
+    yield ""
+    rows = [("", "", "A", "B")]
     for section, content in document["sections"].items():
         title = style(section, bold=True)
         for row in content["different"]:
-            rows.append((title, row["name"], _short(row["a"], 80), _short(row["b"], 80)))
+            a, b = (_DIGEST.sub(r"\1…", _short(row[side], 80)) for side in "ab")
+            rows.append((title, row["name"], a, b))
             title = ""
         if not content["different"]:
             rows.append((title, style(f"all {content['same']} the same", dim=True), "", ""))
-    return _table(rows)
+    yield from terminal.table(rows)
 
 
 def verify(document: dict) -> Iterator[str]:
@@ -340,34 +354,15 @@ def _short(value: object, longest: int = _LONGEST_VALUE) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> Iterator[str]:
-    """Columns two spaces apart; those in `right` end flush."""
-    widths = [max(len(unstyle(cell)) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = []
-        for index, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            gap = " " * (width - len(unstyle(cell)))
-            cells.append(gap + cell if index in right else cell + gap)
-        yield "  ".join(cells).rstrip()
-
-
 def _sections(sections: dict[str, dict], longest: int = _LONGEST_VALUE) -> Iterator[str]:
-    """Named groups of facts as three columns; empty facts are left out, long ones folded."""
-    rows = []
-    for title, facts in sections.items():
-        shown = style(title, bold=True)
-        for key, value in facts.items():
-            if value not in (None, "", [], {}):
-                rows.append((shown, key, _short(value, longest)))
-                shown = ""
-    if not rows:
-        return
-    left = list(_table([row[:2] for row in rows]))
-    margin = max(len(unstyle(line)) for line in left) + 2
-    # For a program, or a pager that cuts, a line stays a line.
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 100_000
-    for line, (_, _, value) in zip(left, rows, strict=True):
-        folded = textwrap.wrap(value, max(20, width - margin), break_on_hyphens=False) or [""]
-        for part in folded:
-            yield line + " " * (margin - len(unstyle(line))) + part
-            line = ""
+    """Named groups of facts; empty ones are left out."""
+    return terminal.facts(
+        {
+            style(title, bold=True): {
+                key: _short(value, longest)
+                for key, value in group.items()
+                if value not in (None, "", [], {})
+            }
+            for title, group in sections.items()
+        }
+    )

@@ -14,9 +14,11 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 
 import click
 
+from common import terminal
 from common.files import disk_fault
 from common.workspace import WorkspaceError
 from pipeline.commands import lineage as lineage_commands
@@ -28,6 +30,7 @@ from pipeline.options import (
     INTERRUPTED,
     USAGE,
     Failure,
+    check_tfx,
     json_option,
     model_option,
     no_run,
@@ -107,6 +110,7 @@ def run(
         _print_settings(configs.describe(settings), as_json)
         return
 
+    check_tfx()
     _check_address_space()
     log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
     try:
@@ -128,17 +132,27 @@ def run(
             if as_json:
                 out.print_json(json.dumps(document))
             elif not document["stopped"]:
-                console.print_run(out, document, nodes=False)
-                report = workspace.report if workspace.report.is_file() else None
-                console.print_next(out, document, report)
-                if document["state"] == "FAILED":
-                    out.print(f"the full log: {log}", markup=False, highlight=False)
+                console.say(out, _closing(document, workspace, log, out))
     except WorkspaceError as error:
         raise Failure(str(error)) from None
     if document["stopped"]:
         _leave(INTERRUPTED)
     if document["state"] != "COMPLETE" or document["pushed_version"] is None:
         sys.exit(FAILED)
+
+
+def _closing(document: dict, workspace, log: pathlib.Path, out) -> Iterator[str]:
+    """The end of a run: what came out, digits where the terminal can show them, what to do next."""
+    from pipeline import console, summary
+
+    columns = console.columns(out)
+    yield from summary.run(document, columns, nodes=False)
+    can_draw = out.encoding == "utf-8" and out.color_system in ("256", "truecolor")
+    if document["samples"] and columns and can_draw:
+        yield from summary.digits(pathlib.Path(document["samples"]), columns)
+    yield from summary.following(document, workspace.report if workspace.report.is_file() else None)
+    if document["state"] == "FAILED":
+        yield f"the full log: {log}"
 
 
 def _check_address_space() -> None:
@@ -206,11 +220,9 @@ def status(workspace, as_json) -> None:
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        from rich.console import Console
+        from pipeline import summary
 
-        from pipeline import console
-
-        console.print_run(Console(), document)
+        click.echo("\n".join(summary.run(document)))
 
 
 @main.command()
@@ -231,7 +243,7 @@ def evaluate(
     workspace, target, dataset, data_dir, assignments, value_range, out, verbose, as_json
 ) -> None:
     """Measure a generator (SavedModel), a folder of images or an .npz as the judge does."""
-    from pipeline import configs, console
+    from pipeline import configs, console, summary
 
     try:
         overrides = configs.parse_assignments(assignments) | {"dataset": dataset}
@@ -250,7 +262,10 @@ def evaluate(
             if as_json:
                 stdout.print_json(json.dumps(document))
             else:
-                console.print_evaluation(stdout, document, rows, None if problem else out)
+                lines = summary.evaluation(
+                    document, rows, None if problem else out, console.columns(stdout)
+                )
+                console.say(stdout, lines)
         if problem:
             raise Failure(problem, FAILED)
     except WorkspaceError as error:
@@ -330,23 +345,24 @@ def tensorboard(workspace, port, host) -> None:
     if not workspace.tensorboard.is_dir():
         raise Failure(f"nothing was trained in {workspace.root} yet: try `mnist-gan run`")
     arguments = ["--logdir", str(workspace.tensorboard), "--port", str(port), "--host", host]
-    os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet = ["-W", "ignore", "-m", "tensorboard.main", "--load_fast=false"]
+    click.echo("starting TensorBoard ...", err=True)
+    os.execv(sys.executable, [sys.executable, *quiet, *arguments])
 
 
 def _print_settings(rows: list[dict], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    table = [("name", "value", "description")]
+    table += [(row["name"], row["value"], _with_bounds(row)) for row in rows]
+    for line in terminal.table(table, whole={0}):
+        click.echo(line)
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("name", "value", "takes", "description"):
-        table.add_column(name, overflow="fold", no_wrap=name == "name")
-    for row in rows:
-        table.add_row(*(escape(row[name]) for name in ("name", "value", "takes", "description")))
-    Console().print(table)
+
+def _with_bounds(row: dict) -> str:
+    return f"{row['description']} ({row['takes']})" if row["takes"] else row["description"]
 
 
 main.add_command(generate)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 import pydantic
 
 from components import validator_config
-from datasets import data_config
+from datasets import data_config, names
 from judge import judge_config
 from trainer import training_config
 
@@ -65,6 +65,8 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
         "validation": {},
     }
     dataset = str(_value((overrides or {}).get("dataset", "auto")))
+    if problem := names.misspelt(dataset):
+        raise SettingsError(problem)
     values["data"]["data_dir"] = data_config.default_data_dir(dataset)
     top: dict[str, object] = {"preset": preset}
     home = {name: section for section in _SECTIONS for name in _fields(section)}

@@ -1,6 +1,7 @@
 """What the commands share: options, exit codes, and one way to fail."""
 
 import functools
+import importlib.util
 
 import click
 
@@ -16,6 +17,15 @@ class Failure(click.ClickException):
     def __init__(self, message: str, code: int = USAGE):
         super().__init__(message)
         self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
+
+
+def check_tfx() -> None:
+    """Refuses in one sentence where the extra that brings TFX and ML Metadata is not installed."""
+    if importlib.util.find_spec("ml_metadata") is None or importlib.util.find_spec("tfx") is None:
+        raise Failure(
+            "this command needs TFX and ML Metadata, which the extra `tfx` brings: "
+            "uv pip install 'mnist-gan[tfx]'"
+        )
 
 
 def no_run(workspace: Workspace) -> Failure:

@@ -57,6 +57,9 @@ def run_fn(fn_args: Any) -> None:
         _digest(initial_weights or {}),
     ]
     fingerprint = hashlib.sha256("\n".join(identity).encode()).hexdigest()
+    # What TensorBoard calls it; a training that is resumed goes on under the same name.
+    name = f"{data.dataset} {config.model} {config.steps} steps seed {seed} {fingerprint[:8]}"
+    name = name.replace("/", "-").replace(" ", "_")
     evaluate = None
     if config.eval_interval:
         eval_images, eval_labels = read_split(fn_args.eval_files, fn_args.transform_output)
@@ -78,7 +81,7 @@ def run_fn(fn_args: Any) -> None:
             seed,
             checkpoint_dir=custom["checkpoint_root"],
             output_dir=fn_args.model_run_dir,
-            log_dir=pathlib.Path(custom["tensorboard_root"], fingerprint[:24]),
+            log_dir=pathlib.Path(custom["tensorboard_root"], name),
             fingerprint=fingerprint,
             initial_weights=initial_weights,
             evaluate=evaluate,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import click
 
 from common.workspace import Workspace, WorkspaceError
-from pipeline.options import FAILED, Failure, json_option, no_run, workspace_option
+from pipeline.options import FAILED, Failure, check_tfx, json_option, no_run, workspace_option
 
 
 def _source_options(command):
@@ -32,6 +32,7 @@ def reading(workspace: Workspace, metadata: str | None) -> Iterator[tuple]:
 
     Turns what can be wrong with it, and names that nothing answers to, into one message.
     """
+    check_tfx()
     import ml_metadata as mlmd
 
     from lineage.documents import NotFoundError
@@ -63,6 +64,7 @@ def _answer(document: dict, as_json: bool, view: str) -> None:
 @click.group()
 def lineage() -> None:
     """Where a model comes from, read from ML Metadata (this pipeline's or any other's)."""
+    check_tfx()
 
 
 @lineage.command()

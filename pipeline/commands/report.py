@@ -5,7 +5,7 @@ import json
 import click
 
 from pipeline.commands.lineage import reading
-from pipeline.options import Failure, json_option, workspace_option
+from pipeline.options import Failure, check_tfx, json_option, workspace_option
 
 
 @click.command()
@@ -16,6 +16,7 @@ from pipeline.options import Failure, json_option, workspace_option
 @json_option
 def report(workspace, compare, as_json) -> None:
     """Write report/index.html: verdict, history, lineage, data, training, judge, on one page."""
+    check_tfx()
     from report import pages
 
     with reading(workspace, None):

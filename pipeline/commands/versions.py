@@ -5,10 +5,10 @@ Needs no TensorFlow. Servers follow by themselves: they read the folder every se
 
 import dataclasses
 import json
-import sys
 
 import click
 
+from common import terminal
 from pipeline.options import Failure, json_option, model_option, workspace_option
 from serving import versions as folders
 from serving.server import canary, model_config
@@ -40,44 +40,28 @@ def list_(workspace, as_json) -> None:
         }
         click.echo(json.dumps(document, indent=2))
         return
-    from rich.console import Console  # a tenth of a second that only people need
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    columns = [
-        "",
-        "version",
-        "pushed",
-        "relative FID",
-        "blessed",
-        *["labels"] * bool(labels),
-        "run",
-    ]
-    for column in columns:
-        # On a narrow terminal words are wrapped; what people copy stays in one piece.
-        table.add_column(
-            column,
-            justify="right" if column == "relative FID" else "left",
-            overflow="fold",
-            no_wrap=column in ("version", "pushed", "run"),
-        )
+    table = [("", "version", "pushed", "relative FID", "blessed", "labels", "run")]
     for row in rows:
-        table.add_row(
-            "▶" if row["current"] else "",
-            f"{row['version']}{' (rolled back)' if row['rolled_back'] else ''}",
-            escape((row["pushed_at"] or "")[:16].replace("T", " ")),
-            "" if row["relative_fid"] is None else f"{row['relative_fid']:.4g}",
-            "by force" if row["forced"] else {True: "yes", False: "no", None: ""}[row["blessed"]],
-            *([escape(", ".join(row["labels"]))] if labels else []),
-            escape(row["run"] or ""),
+        table.append(
+            (
+                "▶" if row["current"] else "",
+                f"{row['version']}{' (rolled back)' if row['rolled_back'] else ''}",
+                (row["pushed_at"] or "")[:16].replace("T", " "),
+                "" if row["relative_fid"] is None else f"{row['relative_fid']:.4g}",
+                "by force"
+                if row["forced"]
+                else {True: "yes", False: "no", None: ""}[row["blessed"]],
+                ", ".join(row["labels"]),
+                row["run"] or "",
+            )
         )
     others = [name for name in workspace.models() if name != workspace.serving.name]
     if others:
         note = f"model {workspace.serving.name}; --model shows others: {', '.join(others)}"
         click.echo(note, err=True)
-    # For a program that reads it a line stays a line.
-    Console(width=None if sys.stdout.isatty() else 200).print(table, highlight=False)
+    # Where there is no room for all, the number says when it was pushed.
+    for line in terminal.table(table, right={3}, whole={1, 2, 6}, drop=(2, 6)):
+        click.echo(line)
     if trial := _canary(workspace):
         stopped = f"; a server stopped it: {trial['aborted']}" if trial["aborted"] else ""
         click.echo(f"version {trial['version']} gets {trial['share']:g} % of the requests{stopped}")

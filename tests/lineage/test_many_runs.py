@@ -2,6 +2,8 @@
 
 import collections
 
+from click import unstyle
+
 from benchmarks.lineage import make_store
 from lineage import documents, render
 from lineage.store import open_store
@@ -16,7 +18,7 @@ def test_downwards_the_newest_of_each_node_are_followed_and_the_others_counted(t
     assert nodes["StatisticsGen"] == 1  # older than every Evaluator, and still there
     [examples] = [a for a in document["artifacts"] if a["id"] == 1]
     assert examples["consumers_omitted"] == 2
-    text = "\n".join(render.unstyle(line) for line in render.trace(document))
+    text = "\n".join(unstyle(line) for line in render.trace(document))
     assert "and 2 older executions (--limit 0 shows all)" in text
     assert "Evaluator (2 executions), see above" in text
 

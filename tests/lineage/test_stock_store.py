@@ -4,6 +4,7 @@ import datetime
 import json
 
 import pytest
+from click import unstyle
 
 from lineage import documents, render
 from lineage.store import StoreError, open_store
@@ -163,7 +164,7 @@ def test_documents_are_json_that_comes_back_as_it_was(stock):
 
 
 def test_the_tree_names_each_execution_once_and_points_back_to_it(stock):
-    lines = [render.unstyle(line) for line in render.trace(documents.trace(stock, [16]))]
+    lines = [unstyle(line) for line in render.trace(documents.trace(stock, [16]))]
     tree = lines[: lines.index("")]
     assert tree[0].startswith("PushedModel 16  version 1795305464")
     assert sum("Transform (execution 5)  complete" in line for line in tree) == 1

@@ -54,6 +54,43 @@ def test_help_names_every_command_and_imports_neither_tensorflow_nor_tfx():
         assert f"\n  {command} " in result.stdout
 
 
+WITHOUT_TFX = """
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        gone = {"apache_beam", "ml_metadata", "tensorflow_data_validation", "tensorflow_transform",
+                "tfx", "tfx_bsl"}
+        found = name.partition(".")[0] not in gone
+        return self.finder.find_spec(name, path, target) if found else None
+
+sys.meta_path = [Without(finder) for finder in sys.meta_path]
+"""
+
+
+def test_without_tfx_the_pipeline_is_refused_and_what_needs_none_works(tmp_path):
+    run = WITHOUT_TFX + "from pipeline.cli import main\nmain(sys.argv[1:])"
+    for command in (["run", "--dataset", "digits"], ["status"], ["lineage", "runs"], ["report"]):
+        result = fresh(run, *command, "--workspace", str(tmp_path / "w"))
+        assert result.returncode == 2
+        assert "mnist-gan[tfx]" in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "w").exists()
+    assert fresh(run, "run", "--settings").returncode == 0
+    assert fresh(run, "versions", "list", "--workspace", str(tmp_path)).returncode == 2
+    # What the notebook about GANs and the judge import.
+    notebook = json.loads((REPOSITORY / "notebooks/how_a_gan_learns.ipynb").read_text())
+    lines = [line for cell in notebook["cells"] for line in cell["source"]]
+    ours = ("common", "datasets", "judge", "metrics", "serving", "trainer")
+    wanted = [line for line in lines if line.startswith(tuple(f"from {name}" for name in ours))]
+    assert len(wanted) > 10
+    program = "".join(f"{line.rstrip()}\n" for line in wanted)
+    result = fresh(WITHOUT_TFX + program + "from judge import evaluate, local_generator")
+    assert result.returncode == 0, result.stderr
+
+
 def test_status_without_a_run_says_what_to_do(tmp_path):
     assert_refused(call("status", "--workspace", str(tmp_path)), "no run", "mnist-gan run")
 
@@ -72,6 +109,7 @@ def test_the_workspace_comes_from_the_environment(tmp_path):
         (["--set", "max_relative_fid=Infinity"], ["max_relative_fid"]),
         (["--set", "ema_half_life=NaN"], ["ema_half_life"]),
         (["--dataset", ""], ["dataset"]),
+        (["--dataset", "mnits"], ["no data set called 'mnits'", "did you mean 'mnist'"]),
         (["--stepz", "3"], ["--stepz"]),
     ],
 )
@@ -85,7 +123,9 @@ def test_settings_are_listed_as_a_table_and_as_json():
     assert {"steps", "seed", "dataset"} <= values.keys()
     assert values["steps"]["value"] == "77"
     assert values["loss"]["takes"] == "non_saturating or hinge"
-    assert "steps" in call("run", "--settings").stdout
+    lines = call("run", "--settings", COLUMNS="80").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("steps  ") for line in lines)
 
 
 def test_generate_without_a_pushed_version_says_what_to_do(tmp_path):

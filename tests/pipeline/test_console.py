@@ -8,9 +8,14 @@ import re
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+from click import unstyle
 from rich.console import Console
 
-from pipeline import console
+from common import terminal
+from judge import plots
+from pipeline import console, summary
 from tests.conftest import REPOSITORY
 
 NOISY = (
@@ -148,9 +153,7 @@ def test_the_closing_table_names_error_verdict_and_push():
         "pushed_path": None,
         "push_reason": None,
     }
-    text = io.StringIO()
-    console.print_run(Console(file=text, width=120), run)
-    shown = text.getvalue()
+    shown = unstyle("\n".join(summary.run(run, 120)))
     for words in ("the disk is full", "99.27%", "2.03", "blessed", "FAILED in 1 min 15 s"):
         assert words in shown
     assert "unknown" not in shown
@@ -164,12 +167,10 @@ def test_a_generator_that_no_server_can_serve_is_told_with_the_reason():
         **{"infra_blessed": False, "infra_blessing_reason": "Not blessed: values from -3 to 3"},
         **{"pushed_version": None, "pushed_path": None, "push_reason": "not pushed"},
     }
-    text = io.StringIO()
-    console.print_run(Console(file=text, width=120), run)
-    shown = [line.split() for line in text.getvalue().splitlines()]
-    assert ["can", "be", "served", "no"] in shown
-    assert "Not blessed: values from -3 to 3" in text.getvalue()
-    assert "pushed" not in text.getvalue()
+    text = unstyle("\n".join(summary.run(run, 120)))
+    assert ["can", "be", "served", "no"] in [line.split() for line in text.splitlines()]
+    assert "Not blessed: values from -3 to 3" in text
+    assert "pushed" not in text
 
 
 def test_an_evaluation_names_what_it_is_of_and_counts_what_was_left_out():
@@ -182,10 +183,8 @@ def test_an_evaluation_names_what_it_is_of_and_counts_what_was_left_out():
         "extractor": {"name": "a_classifier", "digest": "0123456789abcdef"},
         "num_reference": 257,
     }  # fmt: skip
-    text = io.StringIO()
     rows = [("FID (fid_200_test)", "1.5", "interval 1 to 2")]
-    console.print_evaluation(Console(file=text, width=100), document, rows, "judged/")
-    shown = text.getvalue()
+    shown = unstyle("\n".join(summary.evaluation(document, rows, "judged/", 100)))
     assert "sevens/: 200 images of 250" in shown and "257 of the test split of digits" in shown
     assert "a_classifier, sha256 0123456789ab" in shown
     assert re.search(r"FID \(fid_200_test\) +1\.5 +interval 1 to 2", shown)
@@ -195,8 +194,6 @@ def test_an_evaluation_names_what_it_is_of_and_counts_what_was_left_out():
 
 
 def test_the_end_of_a_run_says_where_to_go_from_here_and_lists_no_node_twice(tmp_path):
-    text = io.StringIO()
-    out = Console(file=text, width=80)
     run = {
         **{"run_id": "r1", "dataset": "mnist", "dataset_note": None, "preset": "smoke"},
         **{"state": "COMPLETE", "seconds": 9.0, "metrics": {}, "rolled_back": False},
@@ -204,28 +201,40 @@ def test_the_end_of_a_run_says_where_to_go_from_here_and_lists_no_node_twice(tmp
         **{"blessed": True, "blessing_reason": "", "infra_blessed": True},
         **{"pushed_version": 1795801030, "pushed_path": "serving/1795801030"},
     }
-    narrow = io.StringIO()
-    console.print_run(Console(file=narrow, width=20), run, nodes=False)
-    assert "1795801030" in "".join(line[-9:].strip() for line in narrow.getvalue().splitlines())
-    console.print_run(out, run, nodes=False)
-    console.print_next(out, run, tmp_path / "report" / "index.html")
-    assert "Trainer" not in text.getvalue()
-    assert "smoke test passed, not for use" in text.getvalue()
-    assert f"report   {tmp_path}/report/index.html" in text.getvalue()
-    assert "mnist-gan serve" in text.getvalue()
+    assert "1795801030" in "\n".join(summary.run(run, 20, nodes=False))  # in one piece
+    lines = [
+        *summary.run(run, 80, nodes=False),
+        *summary.following(run, tmp_path / "report" / "index.html"),
+    ]
+    text = "\n".join(lines)
+    assert "Trainer" not in text
+    assert "smoke test passed, not for use" in text
+    assert f"report   {tmp_path}/report/index.html" in text
+    assert "mnist-gan serve" in text
 
 
-def test_at_80_columns_the_bar_keeps_step_speed_and_time():
+@pytest.mark.parametrize(
+    ("width", "whole"),
+    [
+        (40, "GeneratorValidator 4,000/48,000 "),
+        (80, "4,000/48,000  3,400 images/s"),
+        (100, "4,000/48,000  d_loss 0.62  g_loss 1.1  3,400 images/s"),
+        (120, "4,000/48,000  d_loss 0.62  g_loss 1.1  3,400 images/s"),
+    ],
+)
+def test_the_bar_is_never_cut_and_loses_what_matters_least_where_it_is_narrow(width, whole):
     text = io.StringIO()
     logger = logging.getLogger(console.PROGRESS_LOGGER)
-    with console.RunView(Console(file=text, width=80, force_terminal=True)) as shown:
+    with console.RunView(Console(file=text, width=width, force_terminal=True)) as shown:
         shown.node_started("GeneratorValidator")
         facts = {"step": 4000, "total": 48000, "rate": 3400.0, "unit": "images/s"}
-        logger.info("step", extra={"progress": {**facts, "metrics": {"d_loss": 0.62}}})
+        metrics = {"d_loss": 0.62, "g_loss": 1.1}
+        logger.info("step", extra={"progress": {**facts, "metrics": metrics}})
         shown._progress.refresh()
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text.getvalue())
-    assert "4,000/48,000  3,400 images/s" in plain
+    assert whole in plain
     assert "…" not in plain
+    assert max(map(len, re.split(r"[\r\n]", plain))) <= width
 
 
 def test_what_is_written_to_a_terminal_that_was_closed_stops_nothing():
@@ -236,3 +245,16 @@ def test_what_is_written_to_a_terminal_that_was_closed_stops_nothing():
         assert os.read(ours, 100) == b"shown\r\n"
         os.close(ours)
         print("to nobody", file=stream, flush=True)
+
+
+def test_digits_at_the_end_fit_the_terminal_and_are_bright_where_ink_is(tmp_path):
+    images = np.zeros([100, 28, 28, 1], np.uint8)
+    images[:, 14:] = 255  # black above white
+    sheet = tmp_path / "samples.png"
+    plots.digit_grid(sheet, images, 10, row_names=[f"class {i}" for i in range(10)])
+    for columns, lines in ((40, 5 * 8), (80, 2 * 8), (200, 8)):
+        drawn = list(summary.digits(sheet, columns))
+        assert len(drawn) == lines
+        assert max(terminal.length(line) for line in drawn) <= columns
+        assert set(re.findall(r"38;5;(\d+);48;5;(\d+)m", drawn[1])) == {("232", "232")}
+        assert set(re.findall(r"38;5;(\d+);48;5;(\d+)m", drawn[7])) == {("255", "255")}

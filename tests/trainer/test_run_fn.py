@@ -136,7 +136,7 @@ def test_run_fn_leaves_a_model_its_contract_and_the_records(trained):
     assert contract.classes_present == (0, 1, 2, 3)
     assert contract.training["seed"] == 7 and contract.training["config"]["steps"] == 3
     assert (folder / "model_run" / "history.jsonl").exists()
-    assert list(folder.glob("tensorboard/*/events.*"))
+    assert list(folder.glob("tensorboard/*_steps_seed_*/events.*"))  # a name for people
 
 
 @pytest.mark.parametrize("model", ["dcgan", "gaussian_mlp"])
