@@ -111,6 +111,7 @@ for (const block of document.querySelectorAll("pre")) {
   frame.className = "command";
   block.replaceWith(frame);
   frame.append(block, button);
+  if (block.scrollWidth > block.clientWidth) block.tabIndex = 0;  // arrow keys scroll it
 }
 
 // Paper can't be opened: all is printed open but the graph's panels and what only repeats them.
