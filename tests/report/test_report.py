@@ -318,7 +318,11 @@ def test_it_shows_everything_without_scripts(open_page):
 
 
 def test_it_prints_on_a4(open_page, tmp_path):
-    page = open_page()
+    page = open_page(viewport={"width": 688, "height": 1000})  # A4 between its margins
+    page.emulate_media(media="print")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    # What is wider would make the browser print everything smaller.
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688
     path = tmp_path / "report.pdf"
     page.pdf(path=str(path), format="A4", print_background=True)
     content = path.read_bytes()
