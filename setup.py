@@ -19,5 +19,6 @@ setuptools.setup(
         "serving.server": ["page/static/*"],
         "serving.native": ["CMakeLists.txt", "runtime/*", "src/*"],
         "report": ["templates/*"],
+        "pipeline.watch": ["static/*"],
     },
 )

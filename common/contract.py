@@ -18,6 +18,7 @@ ASSETS_EXTRA = "assets.extra"
 GENERATOR_FILE = f"{ASSETS_EXTRA}/generator.json"
 WARMUP_FILE = f"{ASSETS_EXTRA}/tf_serving_warmup_requests"  # TF Serving's own name for it
 METADATA_FILE = f"{ASSETS_EXTRA}/metadata.json"  # what a version was pushed with
+REAL_FILE = f"{ASSETS_EXTRA}/real.png"  # of the test split: a row of ten for each class
 UUID_FILE = f"{ASSETS_EXTRA}/mlmd_uuid"  # TF Serving publishes its content as a gauge
 ANY_LABEL = -1  # "any class, chosen from the seed" in the signatures `generate` and `generate_png`
 

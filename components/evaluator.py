@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
+from PIL import Image
 from tfx.components.evaluator import constants
 from tfx.dsl.component.experimental.annotations import (
     BeamComponentParameter,
@@ -23,9 +24,9 @@ from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils, standard_artifacts
 
-from common.contract import ContractError, GeneratorContract
+from common.contract import REAL_FILE, ContractError, GeneratorContract
 from common.files import atomic_path
-from common.images import to_uint8
+from common.images import tile, to_uint8
 from common.workspace import Workspace
 from components import beam_drawing, dataset_properties
 from components.baseline import model_digest, model_dir
@@ -37,6 +38,8 @@ from serving import versions
 
 EVALUATION_FILE = "evaluation.json"
 SAMPLES_FILE = "samples.png"
+REAL_SAMPLES_FILE = pathlib.Path(REAL_FILE).name
+SAMPLES_A_CLASS = 10
 SAMPLES_SEED = 0
 
 _log = logging.getLogger(__name__)
@@ -166,6 +169,7 @@ def Evaluator(
     with _timed(seconds, "images"):
         sheets.draw(folder, real, fakes["model"], measured)
         _draw_samples(folder, candidate)
+        _draw_real(folder, real)
     document |= {
         "preset": preset or None,
         "seed": seed,
@@ -213,7 +217,7 @@ def _write(
     # The Pusher gets the blessing and not the evaluation: what it needs travels with it.
     target = pathlib.Path(blessing.uri)
     target.mkdir(parents=True, exist_ok=True)
-    for name in (EVALUATION_FILE, SAMPLES_FILE):
+    for name in (EVALUATION_FILE, SAMPLES_FILE, REAL_SAMPLES_FILE):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, target / name)
     blessed = document["blessed"]
@@ -291,6 +295,19 @@ def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
     if contract.conditional:
         names = [local_generator.class_title(contract, c) for c in contract.classes_present]
     digit_grid(folder / SAMPLES_FILE, images, 10, row_names=names)
+
+
+def _draw_real(folder: pathlib.Path, real: reference.Reference) -> None:
+    """Ten images of the test split of each class in it, for people to compare with.
+
+    One row a class, in label order; where a class has fewer than ten they come again.
+    """
+    picked = [
+        np.resize(np.flatnonzero(real.labels == label), SAMPLES_A_CLASS)
+        for label in np.unique(real.labels)
+    ]
+    sheet = tile(real.images[np.concatenate(picked)], SAMPLES_A_CLASS, scale=1)
+    Image.fromarray(sheet).save(folder / REAL_SAMPLES_FILE)
 
 
 def read_split(examples: artifact.Artifact, split: str) -> Split:

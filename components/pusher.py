@@ -13,13 +13,13 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from common.contract import UUID_FILE, GeneratorContract
+from common.contract import REAL_FILE, UUID_FILE, GeneratorContract
 from components import model_card
 from serving import versions
 
 # What the Evaluator leaves in the folder of its ModelBlessing for the Pusher.
 EVALUATION_FILE = "evaluation.json"
-SAMPLES_FILE = "samples.png"
+IMAGES = {"samples.png": versions.SAMPLES_FILE, "real.png": REAL_FILE}
 
 _log = logging.getLogger(__name__)
 _NAMESPACE = uuid.UUID("6f0a3c0e-8c0b-5f3e-9d1a-2f6f7f6f4d4e")
@@ -84,7 +84,11 @@ class Executor(tfx_pusher.Executor):
             pushed.set_string_custom_property("reason", f"not pushed: {change}")
             self._MarkNotPushed(pushed)
             return
-        samples = _first(folders, SAMPLES_FILE)
+        images = {
+            target: content
+            for name, target in IMAGES.items()
+            if (content := _first(folders, name)) is not None
+        }
         model_artifacts = input_dict.get(standard_component_specs.MODEL_KEY) or []
         mlmd = {
             "pipeline_run_id": self._context.pipeline_run_id if self._context else None,
@@ -117,9 +121,7 @@ class Executor(tfx_pusher.Executor):
                 versions.CARD_FILE: model_card.model_card({**record, "version": version}).encode(),
                 UUID_FILE: link.encode(),
             }
-            if samples is not None:
-                files[versions.SAMPLES_FILE] = samples
-            return files, record
+            return files | images, record
 
         version, is_new = versions.publish(model_dir, base, describe)
         if version.is_rolled_back:

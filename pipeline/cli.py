@@ -25,6 +25,7 @@ from pipeline.commands import lineage as lineage_commands
 from pipeline.commands.generate import generate
 from pipeline.commands.report import report
 from pipeline.commands.versions import versions
+from pipeline.commands.watch import watch
 from pipeline.options import (
     FAILED,
     INTERRUPTED,
@@ -369,3 +370,4 @@ main.add_command(generate)
 main.add_command(lineage_commands.lineage)
 main.add_command(report)
 main.add_command(versions)
+main.add_command(watch)

@@ -54,6 +54,7 @@ SLOW = (
     "pipeline/test_cache.py",
     "pipeline/test_interrupted.py",
     "pipeline/test_upkeep.py",
+    "pipeline/test_watch.py",
     "serving/native/",
     "serving/server/test_batching.py",
     "serving/server/test_canary.py",

@@ -7,6 +7,7 @@ import re
 import apache_beam as beam
 import numpy as np
 import pytest
+from PIL import Image
 from tfx.types import standard_artifacts
 
 from components import beam_drawing, dataset_properties, evaluator
@@ -153,9 +154,12 @@ def test_a_generator_of_real_digits_is_blessed_on_tfx_contract(judge, models):
         "worst_and_best",
         "nearest_train",
         "nearest_distances",
+        "real",
     }
+    sheet = np.asarray(Image.open(pathlib.Path(evaluation.uri, "real.png")))
+    assert sheet.shape == (302, 302)  # ten of each of the ten classes
     # The Pusher gets the blessing only.
-    assert {"evaluation.json", "samples.png"} <= {
+    assert {"evaluation.json", "samples.png", "real.png"} <= {
         p.name for p in pathlib.Path(blessing.uri).iterdir()
     }
 

@@ -64,6 +64,7 @@ def push(model_dir, tmp_path):
         pathlib.Path(blessing.uri).mkdir(parents=True)
         pathlib.Path(blessing.uri, "evaluation.json").write_text(json.dumps(document))
         pathlib.Path(blessing.uri, "samples.png").write_bytes(b"an image")
+        pathlib.Path(blessing.uri, "real.png").write_bytes(b"real ones")
         inputs = {"model": [model], "model_blessing": [blessing]}
         if infra is not None:
             inputs["infra_blessing"] = [standard_artifacts.InfraBlessing()]
@@ -97,6 +98,7 @@ def test_a_blessed_model_is_pushed_with_its_papers(push, model_dir, tmp_path):
     assert pushed.get_string_custom_property("pushed_destination") == str(version.path)
     extra = version.path / "assets.extra"
     assert (extra / "samples.png").read_bytes() == b"an image"
+    assert (extra / "real.png").read_bytes() == b"real ones"
     metadata = version.metadata
     assert metadata["metrics"]["fid"] == 1.25
     assert metadata["data"]["fingerprint"] == "f1"

@@ -9,6 +9,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from xml.etree import ElementTree
 
 import httpx
 import keras
@@ -18,10 +20,9 @@ import tensorflow as tf
 from PIL import Image
 
 from common import contract
-from common.images import to_uint8
+from common.images import tile, to_uint8
 from serving.server import flags, page
 from serving.server.model_server import ModelServer
-from tests.conftest import contrast
 from tests.serving.server import saved_models
 from tests.serving.server.conftest import free_ports
 from trainer import models
@@ -29,7 +30,7 @@ from trainer.export import export_generator
 from trainer.training_config import make_config
 
 LATENT = 12
-SECTIONS = ["draw", "between", "directions", "sheet"]
+SECTIONS = ["draw", "between", "directions", "sketch", "quiz", "sheet"]
 DIGITS = tuple(map(str, range(10)))
 ODD_NAME = "it's one; $(x)"
 CLOTHES = ("T-shirt/top", "trouser", "pullover")
@@ -69,6 +70,8 @@ class _Deaf:
         return self._network([inputs[0], labels], training=training)
 
 
+# What stands for ten real images of each class.
+REAL = np.random.default_rng(1).integers(0, 256, [100, 28, 28, 1], np.uint8)
 PUSHED = {
     "preset": "standard",
     "pushed_at": "2026-01-02T03:04:05Z",
@@ -83,6 +86,7 @@ def made(tmp_path_factory):
     """Folders of generators of every kind, to be copied into a base path."""
     root = tmp_path_factory.mktemp("generators")
     write_generator(root / "digits", metadata=PUSHED)
+    Image.fromarray(tile(REAL, 10, scale=1)).save(root / "digits" / contract.REAL_FILE)
     forced = {"blessed": True, "forced": True, "reason": "<b>Because</b>"}
     spoilt = {**PUSHED, "preset": "smoke", "metrics": {"fid": float("nan")}, "blessing": forced}
     write_generator(root / "clothes", class_names=CLOTHES, metadata=spoilt)
@@ -175,7 +179,7 @@ def settle(tab) -> None:
 
 def pixels(tab, selector: str) -> np.ndarray:
     """What an <img> shows, uint8 [28, 28]."""
-    return decode(tab.locator(selector).get_attribute("src"))
+    return decode(tab.locator(selector).first.get_attribute("src"))
 
 
 def decode(address: str) -> np.ndarray:
@@ -245,10 +249,12 @@ def test_a_generator_that_is_unconditional_is_drawn_without_classes(open_page, z
     for control in ("#draw-classes", "#from-class", "#to-class", "#directions-class"):
         assert not tab.locator(control).is_visible(), control
     assert len(sources(tab, "#drawn img")) == 16
-    assert "class switches" not in tab.locator("#between-text").inner_text()
+    assert "class" not in tab.locator("#between-text").inner_text()
+    assert tab.locator("#between-pictures img").count() == 1
+    assert not tab.locator("#quiz").is_visible()  # it was pushed without real images
     press(tab, "#picked-from")
     fill(tab, "#way", 0)
-    assert difference(pixels(tab, "#between-picture"), pixels(tab, "#picked img")) <= 1
+    assert difference(pixels(tab, "#between-pictures img"), pixels(tab, "#picked img")) <= 1
     assert tab.locator("#sheet-title").inner_text() == "A hundred images"
     assert tab.locator(".problem:visible").count() == 0
     assert facts(tab) == {"Model": "unconditional", "Version": "1", "Trained on": "toys"}
@@ -288,9 +294,15 @@ def test_classes_seeds_and_counts_are_drawn_at_once(open_page, address):
     drawn = sources(tab, "#drawn img")
     fill(tab, "#draw-count", 5000)
     assert sources(tab, "#drawn img") == drawn, "a value that does not fit is not asked for"
-    assert tab.locator("#draw-count:invalid").count() == 1
-    assert tab.locator("#draw .problem").is_hidden()
+    assert tab.locator("#draw-count[aria-invalid=true]").count() == 1
+    problem = tab.locator("#draw .problem")
+    assert problem.inner_text().startswith("Images of each: 5000 is too large, the largest is 40.")
+    fill(tab, "#draw-count", 0)
+    assert problem.inner_text().startswith("Images of each: 0 is too small, the smallest is 1.")
+    fill(tab, "#draw-count", "")
+    assert "takes a whole number from 1 to 40" in problem.inner_text()
     fill(tab, "#draw-count", 3)
+    assert problem.is_hidden()
     tab.locator("#draw-signature").select_option("generate")
     settle(tab)
     assert '"signature_name":"generate",' in command(tab, "#draw-request")
@@ -321,10 +333,10 @@ def test_an_image_can_be_picked_by_keyboard_saved_and_walked_from(open_page, add
     press(tab, "#picked-from")
     fill(tab, "#way", 0)
     assert (tab.input_value("#from-class"), tab.input_value("#from-seed")) == (label, "15")
-    assert difference(pixels(tab, "#between-picture"), picked) <= 1
+    assert difference(pixels(tab, "#between-pictures img"), picked) <= 1
     press(tab, "#picked-to")
     fill(tab, "#way", 100)
-    assert difference(pixels(tab, "#between-picture"), picked) <= 1
+    assert difference(pixels(tab, "#between-pictures img"), picked) <= 1
     press(tab, "#picked-directions")
     assert difference(pixels(tab, "#directions-picture"), picked) <= 1
 
@@ -356,30 +368,32 @@ def test_latents_and_the_ways_between_them_are_right(open_page, address):
 
 def test_the_slider_walks_from_one_digit_to_another(open_page, address):
     tab = open_page(address)
-    assert len(sources(tab, "#between-strip img")) == 9
-    assert alts(tab, "#between-strip img")[3:5] == [
-        "38 % of the way: 3",
-        "50 % of the way: 8",  # the class switches halfway
-    ]
-    assert tab.locator("#way").get_attribute("aria-valuetext") == "50 % of the way: 8"
-    tab.locator("#way").focus()
+    start, end = (tab.locator("#between-strips .strip").nth(i).locator("img") for i in (0, 1))
+    described = lambda strip: strip.evaluate_all("images => images.map(i => i.alt)")  # noqa: E731
+    # No class flips on the way: each row stays in its own.
+    assert described(start)[3:5] == ["38 % of the way: 3", "50 % of the way: 3"]
+    assert described(end)[3:5] == ["38 % of the way: 8", "50 % of the way: 8"]
+    way = tab.locator("#way")
+    assert way.get_attribute("aria-valuetext") == "50 % of the way: 3, 50 % of the way: 8"
+    way.focus()
     tab.keyboard.press("Home")
     settle(tab)
-    first = pixels(tab, "#between-picture")
-    assert difference(first, decode(sources(tab, "#between-strip img")[0])) == 0
+    first = pixels(tab, "#between-pictures img")
+    assert difference(first, decode(sources(tab, ".strip img")[0])) == 0
     tab.keyboard.press("ArrowRight")
     settle(tab)
-    assert tab.locator("#way").get_attribute("aria-valuetext") == "1 % of the way: 3"
-    assert 0 < difference(pixels(tab, "#between-picture"), first) < 64
+    assert alts(tab, "#between-pictures img") == ["1 % of the way: 3", "1 % of the way: 8"]
+    assert 0 < difference(pixels(tab, "#between-pictures img"), first) < 64
     tab.locator("#to-class").select_option("3")
     settle(tab)
-    assert {alt[-1] for alt in alts(tab, "#between-strip img")} == {"3"}
-    strip = sources(tab, "#between-strip img")
+    assert {alt[-1] for alt in alts(tab, ".strip img")} == {"3"}
+    assert tab.locator(".strip").count() == 1
+    strip = sources(tab, ".strip img")
     fill(tab, "#to-seed", 99)
-    assert sources(tab, "#between-strip img")[0] == strip[0]
-    assert sources(tab, "#between-strip img")[-1] != strip[-1]
+    assert sources(tab, ".strip img")[0] == strip[0]
+    assert sources(tab, ".strip img")[-1] != strip[-1]
     press(tab, "#between-other")
-    assert sources(tab, "#between-strip img")[0] != strip[0]
+    assert sources(tab, ".strip img")[0] != strip[0]
 
 
 def test_a_slider_can_be_dragged_faster_than_the_server_draws(open_page, address):
@@ -393,15 +407,15 @@ def test_a_slider_can_be_dragged_faster_than_the_server_draws(open_page, address
           } }"""
     )
     settle(tab)
-    assert tab.locator("#between-picture").get_attribute("alt") == "100 % of the way: 8"
+    assert alts(tab, "#between-pictures img")[1] == "100 % of the way: 8"
     assert len([url for url in asked if url.endswith(":predict")]) == 2  # the first and the last
 
 
 def test_single_directions_are_walked_one_by_one(open_page, address):
     tab = open_page(address)
-    names = tab.locator(".direction span")
+    names = tab.locator("#directions-sliders .direction span")
     by_strength = names.all_inner_texts()
-    ends = [decode(source) for source in sources(tab, ".direction img")]
+    ends = [decode(source) for source in sources(tab, "#directions-sliders img")]
     change = [difference(a, b, np.mean) for a, b in zip(ends[::2], ends[1::2], strict=True)]
     # But for what rounding to grey levels hides.
     assert all(one > other - 0.5 for one, other in itertools.pairwise(change))
@@ -409,13 +423,13 @@ def test_single_directions_are_walked_one_by_one(open_page, address):
     assert tab.locator("#directions-shown").inner_text() == f"1 to 8 of {LATENT}"
     start = pixels(tab, "#directions-picture")
 
-    slider = tab.locator(".direction input").first
+    slider = tab.locator("#directions-sliders input").first
     slider.focus()
     tab.keyboard.press("End")
     settle(tab)
     assert difference(pixels(tab, "#directions-picture"), ends[1]) == 0
     # The others start from where it is now.
-    assert difference(decode(sources(tab, ".direction img")[2]), ends[2]) > 0
+    assert difference(decode(sources(tab, "#directions-sliders img")[2]), ends[2]) > 0
 
     press(tab, "#directions-next")
     assert tab.locator("#directions-shown").inner_text() == f"9 to {LATENT} of {LATENT}"
@@ -492,8 +506,9 @@ def test_the_commands_give_the_very_images(open_page, address, tmp_path):
     assert (np.asarray(one) == pixels(tab, "#picked img")).all()
 
     for section in ("#between", "#directions"):
-        (image,) = json.loads(run(command(tab, section), "."))["outputs"]
-        shown = pixels(tab, f"{section}-picture")
+        image, *_ = json.loads(run(command(tab, section), "."))["outputs"]
+        picture = "#between-pictures img" if section == "#between" else "#directions-picture"
+        shown = pixels(tab, picture)
         assert difference(to_uint8(np.array(image))[..., 0], shown) <= 1
     assert len(json.loads(run(command(tab, "#sheet"), "."))["outputs"]) == 100
 
@@ -518,6 +533,379 @@ def test_odd_names_are_quoted_for_a_shell(open_page, zoo):
     tab = open_page(zoo, ODD_NAME)
     answer = json.loads(run(command(tab, "#draw-request"), "."))
     assert len(answer["outputs"]) == 16
+
+
+def test_python_and_javascript_give_the_very_images_too(open_page, address, tmp_path):
+    tab = open_page(address)
+    tab.locator("#picked summary").click()
+    tab.locator("#picked .request select").select_option("Python")
+    program = command(tab, "#picked")
+    assert program.startswith("import base64, json, urllib.request")
+    run_python(program, tmp_path)
+    one = np.asarray(Image.open(tmp_path / "seed-0.png"))
+    assert (one == pixels(tab, "#picked img")).all()
+    # One choice for all requests; it is in the address, too.
+    for section in ("#draw-request", "#between", "#sheet"):
+        assert run_python(command(tab, section), tmp_path).strip().isdigit(), section
+    tab.locator("#draw-request select").select_option("JavaScript")
+    found = tab.evaluate(f"(async () => {{ {command(tab, '#picked')}\n return address; }})()")
+    assert found == sources(tab, "#picked img")[0]
+
+
+def run_python(program: str, folder) -> str:
+    environment = {**os.environ, "no_proxy": "*"}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder, check=True, capture_output=True, text=True, timeout=60, env=environment,
+    ).stdout  # fmt: skip
+
+
+# --- its address
+
+
+def reopened(tab):
+    """The page again, by the address that it has now."""
+    tab.wait_for_timeout(300)
+    other = tab.context.new_page()
+    other.goto(tab.url)
+    other.locator("#facts dd").first.wait_for()
+    settle(other)
+    return other
+
+
+def state(tab) -> dict:
+    """What can be seen of a page's state."""
+    controls = tab.evaluate(
+        "Object.fromEntries([...document.querySelectorAll('main input[id], main select[id]')]"
+        ".map(c => [c.id, c.type === 'checkbox' ? c.checked : c.value]))"
+    )
+    shown = {name: sources(tab, name) for name in ("#drawn img", "#picked img", ".strip img")}
+    shown["directions"] = sources(tab, "#directions img")
+    shown["quiz"] = sources(tab, "#quiz img")
+    return controls | shown
+
+
+def test_an_address_without_changes_is_short(open_page, address):
+    tab = open_page(address)
+    tab.wait_for_timeout(300)
+    assert tab.url in (address, f"{address}#")
+
+
+def test_every_state_survives_a_reload_and_can_be_passed_on(open_page, address):
+    tab = open_page(address)
+    press(tab, ".chips label:has-text('3')")
+    fill(tab, "#draw-seed", 12)
+    fill(tab, "#draw-count", 4)
+    tab.locator("#drawn input").nth(5).check()
+    settle(tab)
+    fill(tab, "#from-seed", 99)
+    tab.locator("#to-class").select_option("2")
+    fill(tab, "#way", 25)
+    tab.locator("#directions-class").select_option("4")
+    settle(tab)
+    tab.locator("#directions-sliders input").nth(2).fill("1.5")
+    tab.locator("#directions-strongest").uncheck()
+    settle(tab)
+    press(tab, "#directions-next")
+    fill(tab, "#sheet-seed", 8)
+    fill(tab, "#quiz-seed", 5)
+    other = reopened(tab)
+    assert state(other) == state(tab)
+    assert other.url == tab.url
+    # It opens where it was left.
+    assert other.evaluate("document.activeElement.id") == "quiz"
+    other.reload()
+    settle(other)
+    assert state(other) == state(tab)
+
+
+def test_a_link_to_the_state_is_copied_by_one_press(open_page, address):
+    tab = open_page(address)
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    fill(tab, "#draw-seed", 31)
+    tab.locator("#link").click()
+    tab.locator("#link", has_text="Copied").wait_for()
+    assert tab.evaluate("navigator.clipboard.readText()") == f"{address}#draw?draw-seed=31"
+    tab.goto(f"{address}#draw?draw-seed=32")  # pasted into the same tab
+    tab.locator("#drawn img[alt='7, seed 32']").wait_for()
+
+
+def test_a_link_that_makes_no_sense_is_told_or_passed_over(open_page, address):
+    nonsense = (
+        "draw-count=many&picked=x&directions-latent=%25&sketch=é.A&way=400"
+        "&directions-moves=99:1,x&quiz-said=zz&version=version:5"
+    )
+    tab = open_page(address).context.new_page()
+    tab.goto(f"{address}#nowhere?{nonsense}")
+    tab.locator("#message", has_text="asks for").wait_for()
+    settle(tab)
+    assert "asks for version “5”, which is not served" in tab.locator("#message").inner_text()
+    assert "takes a whole number from 1 to 40" in tab.locator("#draw .problem").inner_text()
+    assert tab.locator(".problem:visible").count() == 1
+    assert tab.input_value("#way") == "100"
+
+
+# --- what it saves
+
+
+def test_a_walk_is_saved_as_gif_and_sheets_as_svg(open_page, address, tmp_path):
+    tab = open_page(address)
+
+    def saved(button: str):
+        with tab.expect_download() as download:
+            tab.locator(button).click()
+        download.value.save_as(tmp_path / download.value.suggested_filename)
+        return tmp_path / download.value.suggested_filename
+
+    with Image.open(saved("#between-gif")) as walk:
+        assert (walk.size, walk.n_frames) == ((168, 168), 42)
+        first = np.asarray(walk.convert("L"))[::6, ::6]
+        walk.seek(41)
+        last = np.asarray(walk.convert("L"))[::6, ::6]
+    fill(tab, "#way", 0)
+    ends = [decode(source) for source in sources(tab, "#between-pictures img")]
+    assert difference(first, ends[0]) <= 1
+    assert difference(last, ends[1]) <= 1  # back in the class of the end
+
+    for button, count in (("#draw-save", 16), ("#sheet-svg", 100)):
+        drawing = ElementTree.parse(saved(button)).getroot()
+        images = drawing.findall("{http://www.w3.org/2000/svg}image")
+        assert len(images) == count
+    assert images[0].get("href").startswith("data:image/png;base64,")
+    assert images[70][0].text == "7, seed 70"
+
+
+def test_grey_levels_of_every_kind_go_through_the_gif(open_page, address, tmp_path):
+    tab = open_page(address)
+    frames = np.random.default_rng(1).integers(0, 256, [2, 120, 120])
+    frames[1, :60] = 7
+    data = tab.evaluate(
+        "async (frames) => { const { gif } = await import('/page/gif.js');"
+        " return Array.from(gif(frames, 120, 120, 5)); }",
+        frames.reshape(2, -1).tolist(),
+    )
+    with Image.open(io.BytesIO(bytes(data))) as image:
+        for i, frame in enumerate(frames):
+            image.seek(i)
+            assert (np.asarray(image.convert("L")) == frame).all()
+
+
+# --- where an image is handed on to
+
+
+def test_a_button_says_what_it_did_elsewhere_and_does_not_jump(open_page, address):
+    tab = open_page(address, reduced_motion="reduce")
+    for button, told in (
+        ("#picked-from", "7, seed 0 is now the start of the walk in “Between two”."),
+        ("#picked-to", "7, seed 0 is now the end of the walk in “Between two”."),
+        ("#picked-directions", "7, seed 0 is now what the sliders change in “Directions”."),
+    ):
+        tab.locator(button).scroll_into_view_if_needed()
+        before = tab.evaluate("scrollY")
+        press(tab, button)
+        assert tab.locator("#picked-said").inner_text() == told
+        assert tab.evaluate("scrollY") == before
+    tab.locator("#picked-said a").click()
+    assert tab.evaluate("document.activeElement.id") == "directions"
+    assert (tab.input_value("#to-class"), tab.input_value("#directions-class")) == ("7", "7")
+
+
+# --- draw it yourself
+
+
+def scribble(tab) -> None:
+    """A stroke with the mouse, from the upper right to the lower left."""
+    tab.locator("#sketch-canvas").scroll_into_view_if_needed()
+    box = tab.locator("#sketch-canvas").bounding_box()
+    tab.mouse.move(box["x"] + 180, box["y"] + 60)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 100, box["y"] + 220, steps=5)
+    tab.mouse.up()
+    settle(tab)
+
+
+def test_a_drawing_leads_to_the_latent_whose_image_is_nearest(open_page, address):
+    tab = open_page(address)
+    assert not tab.locator("#sketch-result").is_visible()
+    scribble(tab)
+    own = pixels(tab, "#sketch-own").astype(float)
+    # As MNIST's digits are: 20 pixels high, the ink in the middle.
+    rows = np.flatnonzero(own.sum(1) > 100)
+    assert 18 <= rows[-1] - rows[0] + 1 <= 22
+    centre = (own.sum(0) @ np.arange(28), own.sum(1) @ np.arange(28)) / own.sum()
+    np.testing.assert_allclose(centre, [13.5, 13.5], atol=0.2)
+    words = tab.locator("#sketch-words").inner_text()
+    assert re.search(r"\d+ % of the ink of both .* Found in [\d.]+ s by \d+ requests", words)
+    # Nearer than every image of the sample that it started from.
+    shown = pixels(tab, "#sketch-found")
+    sample = tab.evaluate(
+        "async () => { const p = await import('/page/pictures.js');"
+        " const { predict } = await import('/page/api.js');"
+        " const seed = Array.from({ length: 256 }, (_, i) => i);"
+        " const inputs = { seed, label: seed.map((i) => i % 10) };"
+        " const { outputs } = await predict('v1/models/m', 'generate_png', inputs);"
+        " return outputs.map(p.fromPng); }"
+    )
+    distances = [np.square(decode(one) - own).mean() for one in sample]
+    assert np.square(shown - own).mean() < min(distances)
+
+    caption = tab.locator("#sketch-caption").inner_text()
+    press(tab, "#sketch-from")
+    assert "now the start of the walk" in tab.locator("#sketch-said").inner_text()
+    fill(tab, "#way", 0)
+    assert difference(pixels(tab, "#between-pictures img"), shown) <= 1
+    assert tab.locator("#from-note").is_visible()
+    press(tab, "#sketch-directions")
+    assert difference(pixels(tab, "#directions-picture"), shown) <= 1
+    assert caption == f"nearest, as {tab.input_value('#directions-class')}"
+    other = reopened(tab)
+    assert state(other) == state(tab)
+    assert (pixels(other, "#sketch-found") == shown).all()
+    # Another seed takes the drawing's place.
+    fill(tab, "#from-seed", 5)
+    assert not tab.locator("#from-note").is_visible()
+    tab.locator("#sketch-class").select_option("2")
+    settle(tab)
+    assert tab.locator("#sketch-caption").inner_text() == "nearest, as 2"
+    press(tab, "#sketch-clear")
+    assert not tab.locator("#sketch-result").is_visible()
+
+
+def test_a_digit_can_be_drawn_by_keyboard_and_by_finger(open_page, address):
+    tab = open_page(address, has_touch=True)
+    canvas = tab.locator("#sketch-canvas")
+    canvas.focus()
+    for key in ("ArrowUp", "Space", *["ArrowDown"] * 6):
+        tab.keyboard.press(key)
+    assert tab.locator("#sketch-pen").inner_text() == "The pen is down."
+    tab.keyboard.press("Space")
+    settle(tab)
+    by_keyboard = pixels(tab, "#sketch-own")
+    assert by_keyboard.sum(0).argmax() in (13, 14)
+    press(tab, "#sketch-clear")
+    canvas.tap()
+    settle(tab)
+    assert pixels(tab, "#sketch-own").any()
+    assert canvas.evaluate("e => getComputedStyle(e).touchAction") == "none"
+
+
+# --- directions with a meaning
+
+
+def test_a_measured_direction_changes_what_it_says_and_tells_by_how_much(open_page, address):
+    tab = open_page(address)
+    rows = tab.locator("#directions-measured-sliders .direction")
+    assert rows.count() + tab.locator("#directions-missing:not(:empty)").count() >= 1
+    for i in range(rows.count()):
+        says = rows.nth(i).locator(".says span").inner_text()
+        low, high = map(float, re.fullmatch(r"(-?[\d.]+)\D* to (-?[\d.]+)\D*", says).groups())
+        assert low < high, rows.nth(i).inner_text()
+    before = pixels(tab, "#directions-picture")
+    rows.first.locator("input").fill("3")
+    settle(tab)
+    assert (pixels(tab, "#directions-picture") != before).any()
+    assert state(reopened(tab)) == state(tab)
+    press(tab, "#directions-back")
+    assert (pixels(tab, "#directions-picture") == before).all()
+
+
+# What the page measures of a bar of three pixels that leans to the right by a quarter.
+MEASURE = """async () => {
+  const { measure, oddities } = await import("/page/ink.js");
+  const { regress, apart } = await import("/page/algebra.js");
+  const bar = (lean, width) => Array.from({ length: 784 }, (_, i) => {
+    const [x, y] = [i % 28 - 13.5, 13.5 - Math.floor(i / 28)];
+    return Math.abs(y) < 10 && Math.abs(x - lean * y) < width / 2 ? 255 : 0;
+  });
+  const real = Array.from({ length: 100 }, (_, i) => measure(bar(i / 1000, 3)));
+  const two = bar(0, 3).map((v, i) => (i % 28 < 3 && i < 84 ? 255 : v));
+  const random = (i) => Math.sin(12.9898 * (i + 1)) * 43758.5453 % 1;
+  const inputs = Array.from({ length: 200 }, (_, i) => [0, 1, 2].map((j) => random(3 * i + j)));
+  const fit = regress(inputs, inputs.map(([a, b]) => [2 * a + b, b, random(a)]), 1e-6);
+  return { leaning: measure(bar(0.25, 3)), thick: oddities(bar(0.05, 6), real),
+           usual: oddities(bar(0.05, 3), real), two: oddities(two, real),
+           none: oddities(Array(784).fill(0), real), fit, apart: apart(fit.rows.slice(0, 2)) };
+}"""
+
+
+def test_ink_is_measured_and_told_in_words(open_page, address):
+    found = open_page(address).evaluate(MEASURE)
+    assert found["leaning"]["slant"] == pytest.approx(14, abs=2)
+    assert found["leaning"]["stroke"] == pytest.approx(3, abs=0.6)
+    assert found["leaning"]["height"] == pytest.approx(20, abs=0.5)
+    assert found["thick"][0] == "its stroke is thicker than 100 of 100 real ones"
+    assert "it is in more pieces than 100 of 100 real ones" in found["two"]
+    assert found["usual"] == []
+    assert found["none"] == ["there is nothing on it"]
+    np.testing.assert_allclose(found["fit"]["rows"][:2], [[2, 1, 0], [0, 1, 0]], atol=1e-3)
+    assert found["fit"]["explained"][0] > 0.99 > 0.3 > found["fit"]["explained"][2]
+    np.testing.assert_allclose(found["apart"], [[0.5, 0, 0], [-0.5, 1, 0]], atol=1e-3)
+
+
+# --- real or fake
+
+
+def test_a_quiz_mixes_five_real_images_with_five_fakes_and_says_what_gave_them_away(
+    open_page, address
+):
+    tab = open_page(address)
+    known = {one.tobytes() for one in REAL}
+    images = [decode(source) for source in sources(tab, "#quiz img")]
+    is_real = [image.tobytes() in known for image in images]
+    assert sum(is_real) == 5
+    answer = tab.locator("#quiz-answer")
+    assert answer.is_disabled()
+    assert tab.locator("#quiz-left").inner_text() == "10 of 10 are still to be judged."
+    fields = tab.locator("#quiz-board fieldset")
+    for i in range(10):  # all right but the last
+        right = is_real[i] if i < 9 else not is_real[i]
+        fields.nth(i).locator(f"input[value={'r' if right else 'f'}]").check()
+    answer.click()
+    score = tab.locator("#quiz-score", has_text="average")
+    score.wait_for()
+    text = score.inner_text()
+    assert text.startswith("9 of 10 right. Guessing gives 5.")
+    games = int(re.search(r"over (\d+) game", text)[1])
+    for i, real in enumerate(is_real):
+        told = fields.nth(i).locator(".told").inner_text()
+        assert told.startswith(
+            f"{'Right' if i < 9 else 'Wrong'}, it is {'real' if real else 'fake'}"
+        )
+    assert fields.first.locator("input").first.is_disabled()
+
+    other = reopened(tab)
+    assert other.locator("#quiz-score").inner_text() == "9 of 10 right. Guessing gives 5."
+    press(tab, "#quiz-other")
+    assert tab.locator("#quiz-score").inner_text() == ""
+    with httpx.Client(base_url=address, trust_env=False) as http:  # a reload was no other game
+        more = http.post("page/quiz", json={"model": "m", "version": "7", "right": 0}).json()
+    assert more["games"] == games + 1
+
+
+def test_the_quiz_takes_scores_of_its_own_versions_alone(zoo):
+    good = {"model": "digits", "version": "1", "right": 7}
+    with httpx.Client(base_url=zoo, trust_env=False) as http:
+        assert http.post("page/quiz", json=good).json() == {"games": 1, "average": 7}
+        assert http.post("page/quiz", json=good | {"right": 2}).json() == {
+            "games": 2,
+            "average": 4.5,
+        }
+        for change in ({"right": 11}, {"right": -1}, {"right": True}, {"right": "7"}):
+            assert http.post("page/quiz", json=good | change).status_code == 400, change
+        for change in ({"model": "none"}, {"version": "01"}, {"version": 1}, {"version": "9" * 30}):
+            assert http.post("page/quiz", json=good | change).status_code == 404, change
+        for content, status in ((b"[]", 400), (b"{", 400), (b"\xff", 400), (b" " * 2000, 413)):
+            sent = http.post(
+                "page/quiz", content=content, headers={"Content-Type": "application/json"}
+            )
+            assert sent.status_code == status, content[:9]
+        assert http.post("page/quiz", data=good).status_code == 415
+        assert http.get("page/quiz").status_code == 405
+        named = {"model": "digits", "version": "1"}
+        sheet = Image.open(io.BytesIO(http.get("page/real.png", params=named).content))
+        assert (np.asarray(sheet) == tile(REAL, 10, scale=1)).all()
+        assert http.get("page/real.png").status_code == 404
+        assert http.get("page/real.png", params=named | {"model": "clothes"}).status_code == 404
 
 
 # --- what happens while it is open
@@ -613,15 +1001,25 @@ def test_models_versions_and_labels_can_be_switched(open_page, made, serve, tmp_
 # --- for everyone
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
-def test_it_fits_every_width_and_can_be_read_in_both_schemes(open_page, address, scheme, width):
+@pytest.mark.parametrize("width", [390, 768, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_every_width_and_axe_finds_nothing_in_both_schemes(
+    open_page, address, scheme, width
+):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     tab = open_page(address, color_scheme=scheme, viewport={"width": width, "height": 800})
     for name in SECTIONS:
         assert tab.locator(f"#{name} h2").is_visible()
+    for field in tab.locator("#quiz-board fieldset").all():
+        field.locator("input").first.check()
+    press(tab, "#quiz-answer")
+    scribble(tab)
+    fill(tab, "#draw-count", 99)  # so that a problem is told
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
-    for selector in ("body", "nav a", "label", "figcaption", "#facts .good dd", ".chips label"):
-        assert contrast(tab, selector) >= 4.5, selector
+    shown = "[...document.images].every((i) => i.naturalWidth > 0 || i.closest('[hidden]'))"
+    assert tab.evaluate(shown)
+    found = axe.Axe().run(tab).response["violations"]
+    assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == []
 
 
 def test_everything_has_a_name_and_can_be_reached_by_keyboard(open_page, address):
@@ -631,7 +1029,7 @@ def test_everything_has_a_name_and_can_be_reached_by_keyboard(open_page, address
         ".every((i) => i.labels.length || i.closest('[hidden]'))"
     )
     unnamed = tab.evaluate(
-        "[...document.images].filter((i) => !i.alt && !i.closest('.direction')).length"
+        "[...document.images].filter((i) => !i.alt && !i.closest('.direction, [hidden]')).length"
     )
     assert unnamed == 0  # those beside a slider only repeat what it is
     names = tab.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
@@ -641,10 +1039,11 @@ def test_everything_has_a_name_and_can_be_reached_by_keyboard(open_page, address
         "picked-to", "picked-directions", "picked-save", "from-class", "from-seed", "to-class",
         "to-seed", "between-other", "way", "directions-class", "directions-seed",
         "directions-strongest", "directions-back", "directions-next", "sheet-seed", "sheet-other",
-        "sheet-save",
+        "sheet-save", "sheet-svg", "draw-save", "link", "between-gif", "sketch-class",
+        "sketch-canvas", "sketch-clear", "quiz-seed", "quiz-other",
     }  # fmt: skip
     reached, chips = set(), set()
-    for _ in range(70):
+    for _ in range(110):
         tab.keyboard.press("Tab")
         name, chip = tab.evaluate(
             "[document.activeElement.id, document.activeElement.closest('.chips label')?.innerText]"

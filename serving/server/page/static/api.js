@@ -46,28 +46,26 @@ export function modelPath(model, { version, label } = {}) {
  * Runs a signature with its inputs by name.
  *
  * Returns the outputs (an array where the signature has one output) and, as `request`, what was
- * asked: `command` for a shell, `answer` for people.
+ * asked (as requests.js takes it) with `answer` for people.
  */
 export async function predict(path, signature, inputs) {
-  const body = JSON.stringify({ signature_name: signature, inputs });
+  const body = { signature_name: signature, inputs };
   const began = performance.now();
-  const options = { method: "POST", body, headers: { "Content-Type": "application/json" } };
+  const options = {
+    method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+  };
   const { document, bytes } = await call(`${path}:predict`, LONG, options);
   const milliseconds = performance.now() - began;
   const answer = `${size(bytes)} in ${Math.max(1, Math.round(milliseconds))} ms`;
-  return { outputs: document.outputs, request: { command: curl(`${path}:predict`, body), answer } };
+  return { outputs: document.outputs, request: { path: `${path}:predict`, body, answer } };
+}
+
+/** POST of JSON: the JSON of the answer. */
+export async function post(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return (await call(path, SHORT, { method: "POST", body: JSON.stringify(body), headers })).document;
 }
 
 function size(bytes) {
   return bytes < 10_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${Math.round(bytes / 1000)} kB`;
-}
-
-/** The command that sends the same request from a shell. */
-export function curl(path, body) {
-  const url = new URL(path, document.baseURI).href;
-  return body ? `curl -d ${quote(body)} \\\n  ${quote(url)}` : `curl ${quote(url)}`;
-}
-
-function quote(text) {
-  return /^[\w./:%-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,13 +1,18 @@
 // The page: which models and versions there are, which one is chosen, and what becomes of it.
 
-import { ServerError, curl, get, modelPath } from "./api.js";
-import {
-  Generator, betweenSection, directionsSection, drawSection, requestPlace, sheetSection,
-} from "./sections.js";
+import { address, changed, keep, lookAt, recall, viewed } from "./address.js";
+import { ServerError, get, modelPath } from "./api.js";
+import { betweenSection } from "./between.js";
+import { directionsSection } from "./directions.js";
+import { drawSection } from "./draw.js";
+import { Generator } from "./generator.js";
+import { quizSection } from "./quiz.js";
+import { sheetSection } from "./sheet.js";
+import { sketchSection } from "./sketch.js";
+import { copyWith, find, make, requestPlace } from "./wiring.js";
 
 const POLL = 2000; // milliseconds
 
-const find = (id) => document.getElementById(id);
 const [modelSwitch, versionSwitch] = [find("model"), find("version")];
 
 let models = []; // as page/models.json tells them
@@ -28,10 +33,13 @@ const page = {
 };
 const between = betweenSection(page);
 const directions = directionsSection(page);
+const hand = { toBetween: between.set, toChange: directions.set };
 const shows = [
-  drawSection(page, { onStart: between.start, onEnd: between.end, onWalk: directions.walk }),
+  drawSection(page, hand),
   between.show,
   directions.show,
+  sketchSection(page, hand),
+  quizSection(page),
   sheetSection(page),
 ];
 const showMetadataRequest = requestPlace(find("nothing").querySelector(".request-place"));
@@ -59,7 +67,12 @@ function say(text, kind = "") {
 
 /** Reads which models and versions there are, and shows the chosen one. */
 async function refresh() {
-  const before = { model: modelSwitch.value, choice: versionSwitch.value, version: shownVersion };
+  const isFirst = !models.length;
+  const before = {
+    model: isFirst ? recall("model") : modelSwitch.value,
+    choice: isFirst ? recall("version") ?? "" : versionSwitch.value,
+    version: shownVersion,
+  };
   models = (await get("page/models.json")).models;
   modelSwitch.replaceChildren(...models.map((one) => new Option(one.name)));
   if (models.some((one) => one.name === before.model)) modelSwitch.value = before.model;
@@ -73,10 +86,16 @@ async function refresh() {
     say(versionSwitch.value === before.choice
       ? `Version ${now} has taken the place of ${before.version}; everything was drawn again.`
       : `Version ${before.version} is served no longer; this is version ${now}.`);
+  } else if (isFirst && versionSwitch.value !== before.choice) {
+    say(`The link asks for version “${before.choice.replace(/^\w+:/, "")}”, which is not served; this is version ${now}.`, "bad");
+  } else if (isFirst && before.model && modelSwitch.value !== before.model) {
+    say(`The link asks for the model “${before.model}”, which is not served; this is “${modelSwitch.value}”.`, "bad");
   } else {
     say(isAway ? "The server answers again; everything was drawn again." : "", "good");
   }
   [stale, isAway] = [false, false];
+  if (!isArrived && find(viewed())?.matches("section:not([hidden])")) goTo(viewed());
+  isArrived = true;
 }
 
 function fillVersions(wanted) {
@@ -105,6 +124,7 @@ async function show() {
     const signatures = papers && await signaturesOf(path);
     const found = papers?.contract && new Generator(path, papers.contract, signatures);
     generator = found?.seeded.length || found?.decodes ? found : null;
+    if (generator && papers.real) generator.real = { model: modelSwitch.value, version: papers.version };
     find("nothing").hidden = Boolean(generator || !papers);
     if (!find("nothing").hidden) showNothing(path, signatures);
     for (const showSection of shows) showSection(generator);
@@ -128,14 +148,10 @@ function showNothing(path, signatures) {
     ...Object.entries(signatures)
       .filter(([name]) => !name.startsWith("__"))
       .map(([name, { inputs, outputs }]) => {
-        const item = document.createElement("li");
-        const code = document.createElement("code");
-        code.textContent = `${name}(${names(inputs)}) -> ${names(outputs)}`;
-        item.append(code);
-        return item;
+        return make("li", {}, make("code", {}, `${name}(${names(inputs)}) -> ${names(outputs)}`));
       }),
   );
-  showMetadataRequest({ command: curl(`${path}/metadata`) });
+  showMetadataRequest({ path: `${path}/metadata` });
 }
 
 function showFacts(papers) {
@@ -153,11 +169,7 @@ function showFacts(papers) {
   };
   find("facts").replaceChildren(
     ...Object.entries(facts || {}).filter(([, value]) => value).map(([name, value]) => {
-      const entry = document.createElement("div");
-      entry.append(
-        Object.assign(document.createElement("dt"), { textContent: name }),
-        Object.assign(document.createElement("dd"), { textContent: value }),
-      );
+      const entry = make("div", {}, make("dt", {}, name), make("dd", {}, value));
       if (name === "Blessing") entry.className = blessing.blessed && !blessing.forced ? "good" : "bad";
       return entry;
     }),
@@ -205,9 +217,32 @@ for (const element of [modelSwitch, versionSwitch]) {
       shownVersion = undefined;
     }
     say("");
+    changed();
     show().catch(page.lost);
   });
 }
+keep("model", () => (modelSwitch.selectedIndex > 0 ? modelSwitch.value : ""));
+keep("version", () => versionSwitch.value);
+find("link").addEventListener("click", () => {
+  find("link-text").textContent = address();
+  find("link-text").hidden = false; // what is hidden can't be selected
+  copyWith(find("link"), find("link-text"));
+});
+// Links within the page move in it and leave the rest of the address as it is.
+document.addEventListener("click", (event) => {
+  const target = event.target.closest?.('a[href^="#"]:not([download])')?.getAttribute("href").slice(1);
+  if (!target || !find(target)) return;
+  event.preventDefault();
+  if (find(target).matches("section")) lookAt(target);
+  goTo(target);
+});
+function goTo(id) {
+  const place = find(id);
+  place.tabIndex = -1;
+  place.focus({ preventScroll: true });
+  place.scrollIntoView();
+}
+let isArrived = false;
 // A tab that was asleep may have missed anything.
 document.addEventListener("visibilitychange", () => (stale = true));
 for (const form of document.querySelectorAll("form")) {

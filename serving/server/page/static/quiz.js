@@ -1,0 +1,155 @@
+// Real or fake? Ten images, five of them of the test split, and what gave the others away.
+
+import { post } from "./api.js";
+import { keep, lookAt, recall } from "./address.js";
+import { ANY } from "./generator.js";
+import { measure, oddities } from "./ink.js";
+import { fromLevels, levelsIn, levelsOf, picture } from "./pictures.js";
+import { find, listen, make, numbers, otherSeed, seedOf, worker } from "./wiring.js";
+
+const COUNT = 10;
+const COLUMNS = 10; // of the sheet of real images (components/evaluator), one row a class
+const SIDE = 28;
+const GAP = 2;
+
+export function quizSection(page) {
+  const section = find("quiz");
+  const seed = find("quiz-seed");
+  const board = find("quiz-board");
+  let said = (recall("quiz-said") ?? "").split(""); // "r" or "f" for each image, "" for none
+  let isShown = recall("quiz-shown") === "true"; // whether the answers are
+  let questions = [];
+  let real = { of: null, images: [] }; // of which version: [{label, levels}]
+
+  keep("quiz-said", () => (said.some((one) => one && one !== "-") ? numbers(0, COUNT).map((i) => said[i] || "-").join("") : ""));
+  keep("quiz-shown", () => (isShown ? "true" : ""));
+
+  const ask = worker(section, page, async (generator) => {
+    const of = `${generator.real.model}/${generator.real.version}`;
+    if (real.of !== of) {
+      if (real.of) [said, isShown] = [[], false]; // other images
+      real = { of, images: await realImages(generator) };
+    }
+    questions = await makeQuestions(generator, real.images, seedOf(seed));
+    board.replaceChildren(...questions.map(question));
+    find("quiz-score").replaceChildren();
+    if (isShown && answered()) answer({ isNew: false });
+    else isShown = false;
+    update();
+  });
+
+  function question({ address }, i) {
+    const choice = (value, text) => {
+      const radio = make("input", { type: "radio", name: `quiz-${i}`, value, checked: said[i] === value });
+      radio.addEventListener("change", () => {
+        said[i] = value;
+        lookAt(section.id);
+        update();
+      });
+      return make("label", {}, radio, ` ${text}`);
+    };
+    return make("fieldset", {}, make("legend", {}, `Image ${i + 1}`),
+      picture(address, `Image ${i + 1}, real or fake`), choice("r", "real"), choice("f", "fake"),
+      make("p", { className: "told" }));
+  }
+  const answered = () => numbers(0, COUNT).every((i) => said[i] === "r" || said[i] === "f");
+  function update() {
+    find("quiz-answer").disabled = isShown || !answered();
+    const left = numbers(0, COUNT).filter((i) => said[i] !== "r" && said[i] !== "f").length;
+    find("quiz-left").textContent = isShown || !left ? "" : `${left} of ${COUNT} are still to be judged.`;
+  }
+
+  function answer({ isNew }) {
+    isShown = true;
+    const known = real.images.map(({ levels }) => measure(levels)).filter(Boolean);
+    let right = 0;
+    [...board.children].forEach((field, i) => {
+      const { isReal, levels } = questions[i];
+      const hit = (said[i] === "r") === isReal;
+      right += hit;
+      field.classList.add(hit ? "good" : "bad");
+      for (const radio of field.querySelectorAll("input")) radio.disabled = true;
+      const odd = isReal ? [] : oddities(levels, known);
+      const why = isReal ? "" : odd.length ? `: ${odd.join("; ")}` : ": nothing that the page measures gives it away";
+      field.querySelector(".told").textContent = `${hit ? "Right" : "Wrong"}, it is ${isReal ? "real" : "fake"}${why}.`;
+    });
+    const score = `${right} of ${COUNT} right. Guessing gives 5.`;
+    find("quiz-score").textContent = score;
+    update();
+    if (isNew) tellAll(right, score);
+  }
+  /** The average of all who played on this server since it started. */
+  async function tellAll(right, score) {
+    try {
+      const { games, average } = await post("page/quiz", { ...page.generator().real, right });
+      const word = games === 1 ? "game" : "games";
+      find("quiz-score").textContent = `${score} The average on this server is ${average.toFixed(1)}, over ${games} ${word}.`;
+    } catch (error) {
+      page.lost(error);
+    }
+  }
+
+  find("quiz-answer").addEventListener("click", () => {
+    lookAt(section.id);
+    answer({ isNew: true });
+    find("quiz-score").focus();
+  });
+  const restart = () => {
+    [said, isShown] = [[], false];
+    ask();
+  };
+  listen([seed], "input", restart);
+  find("quiz-other").addEventListener("click", () => {
+    seed.value = otherSeed();
+    lookAt(section.id);
+    restart();
+  });
+
+  return (generator) => {
+    section.hidden = !(generator?.real && generator.seeded.length);
+    if (!section.hidden) ask();
+  };
+}
+
+/** The sheet that the version was pushed with, cut into its images. */
+async function realImages(generator) {
+  const { model, version } = generator.real;
+  const image = picture(`page/real.png?${new URLSearchParams({ model, version })}`, "");
+  await image.decode();
+  const canvas = make("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, 0, 0);
+  const classes = generator.contract.classes_present;
+  const rows = Math.floor((canvas.height - GAP) / (SIDE + GAP));
+  return numbers(0, rows * COLUMNS).map((i) => {
+    const [x, y] = [i % COLUMNS, Math.floor(i / COLUMNS)].map((place) => GAP + place * (SIDE + GAP));
+    const levels = levelsIn(context, x, y, SIDE, SIDE);
+    return { label: rows === classes.length ? classes[Math.floor(i / COLUMNS)] : ANY, levels };
+  });
+}
+
+/** Ten images in an order of the seed's own, half of them real; the classes of both are alike. */
+async function makeQuestions(generator, real, seed) {
+  const random = randomNumbers(seed);
+  const shuffled = (list) => list.map((one) => [random(), one]).sort(([a], [b]) => a - b).map(([, one]) => one);
+  const chosen = shuffled(real).slice(0, COUNT / 2);
+  const labels = shuffled(real).slice(0, COUNT / 2).map(({ label }) => (generator.conditional ? label : ANY));
+  const seeds = labels.map(() => Math.floor(random() * 2 ** 40));
+  const { addresses } = await generator.draw(generator.seeded[0], seeds, labels);
+  const fakes = await Promise.all(addresses.map(levelsOf));
+  return shuffled([
+    ...chosen.map(({ levels }) => ({ isReal: true, levels })),
+    ...fakes.map((levels) => ({ isReal: false, levels })),
+  ]).map((one) => ({ ...one, address: fromLevels(one.levels) }));
+}
+
+/** Numbers in [0, 1), the same for the same seed (mulberry32). */
+function randomNumbers(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let word = Math.imul(state ^ (state >>> 15), state | 1);
+    word ^= word + Math.imul(word ^ (word >>> 7), word | 61);
+    return ((word ^ (word >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
