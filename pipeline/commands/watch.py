@@ -4,7 +4,7 @@ import contextlib
 
 import click
 
-from pipeline.options import FAILED, Failure, workspace_option
+from pipeline.options import FAILED, Failure, check_tfx, workspace_option
 
 PORT = 8600
 
@@ -18,6 +18,7 @@ PORT = 8600
 )  # fmt: skip
 def watch(workspace, host, port) -> None:
     """Show a running or finished training on a live page: samples, losses, nodes, time left."""
+    check_tfx()
     from pipeline import watch as page
     from serving.server.listening import listen
 
