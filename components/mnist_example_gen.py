@@ -135,7 +135,7 @@ def serialized_examples(prepared_dir: str, split_slice: str) -> Iterator[bytes]:
 def describe(examples: types.Artifact, source: DataSource) -> None:
     """Puts what the examples are on the artifact and into its folder."""
     dataset_properties.write(examples, source)
-    examples.set_string_custom_property("fallback_reason", source.fallback_reason)
-    facts = {**source.to_dict(), "fallback_reason": source.fallback_reason}
+    examples.set_string_custom_property("note", source.note)
+    facts = {**source.to_dict(), "note": source.note}
     with tf.io.gfile.GFile(os.path.join(examples.uri, DATASET_FILE), "w") as file:
         file.write(json.dumps(facts, indent=2, sort_keys=True) + "\n")

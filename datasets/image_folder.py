@@ -32,6 +32,7 @@ _TEST_UNTIL, _EVAL_UNTIL = 1 / 7, 2 / 7  # of all images, where no split is give
 _EVAL_SHARE = 1 / 6  # of the train images, where train and test are given
 _READER = "1"  # raise it when the same files give other pixels
 _SHOWN = 6  # names in a message
+_LOOKED_AT = 200  # images that tell which settings are needed
 _PROGRESS = logging.getLogger("mnist_gan.progress")
 
 
@@ -74,13 +75,13 @@ class ImageFolder:
     notes: list[str]
 
 
-def open_folder(config: DataConfig) -> ImageFolder:
-    """Looks at the folder that `config.dataset` names and at the bytes of all its images.
+def open_folder(dataset: str) -> ImageFolder:
+    """Looks at the folder that "folder:PATH" names and at the bytes of all its images.
 
     Raises:
       DataError: it can't be used as a data set.
     """
-    name = config.dataset.removeprefix(FOLDER_PREFIX).strip()
+    name = dataset.removeprefix(FOLDER_PREFIX).strip()
     if not name:
         raise DataError("folder: names no folder: --dataset folder:PATH takes a folder of images")
     root = pathlib.Path(os.path.abspath(os.path.expanduser(name)))
@@ -108,6 +109,13 @@ def _open(root: pathlib.Path) -> ImageFolder:
             raise DataError(
                 f"{printable(part)} holds folders of classes and, beside them, "
                 f"{_listed(loose, root)}: each image has to be in the folder of its class"
+            )
+        deep = [path for path, name in zip(images, names, strict=True) if len(name) > 2]
+        if deep:
+            raise DataError(
+                f"{_listed(deep, root)} of {printable(root)} lie deeper than in a folder of a "
+                f"class: name the folder that holds the classes, such as folder:"
+                f"{printable(deep[0].parent.parent)}, or move them up"
             )
         if labelled or not loose:
             used = {name[0] for name in names}
@@ -137,8 +145,8 @@ def _open(root: pathlib.Path) -> ImageFolder:
     notes = []
     if others:
         notes.append(
-            f"{len(others):,} files of {printable(root)} are no images by their names and are left "
-            f"out: {_listed(others, root)}"
+            f"{len(others):,} files are no images by their names and are left out: "
+            f"{_listed(others, root)}"
         )
     return ImageFolder(root, files, class_names, _checksums(root, files, class_names), notes)
 
@@ -323,7 +331,7 @@ def _read(folder: ImageFolder, config: DataConfig) -> tuple[dict[str, list[_Exam
             facts = {"step": number, "total": len(folder.files), "of": "images read"}
             _PROGRESS.info("reading images", extra={"progress": facts})
     name = printable(folder.root)
-    notes = [f"{name}: {how}" for how in assumed]
+    notes = list(assumed)
     if unreadable:
         listed = "; ".join(f"{file}: {why}" for file, why in list(unreadable.items())[:_SHOWN])
         listed += f"; and {len(unreadable) - _SHOWN:,} more" if len(unreadable) > _SHOWN else ""
@@ -333,16 +341,50 @@ def _read(folder: ImageFolder, config: DataConfig) -> tuple[dict[str, list[_Exam
                 f"{count} in {name} can't be used: {listed}. Mend or remove them, or leave them "
                 "out with --set skip_unreadable=true"
             )
-        notes.append(f"{count} in {name} can't be used and are left out: {listed}")
+        notes.append(f"{count} can't be used and are left out: {listed}")
     if repeated:
         notes.append(
-            f"{repeated:,} images in {name} repeat another, pixel for pixel: {crossing:,} of "
+            f"{repeated:,} images repeat another, pixel for pixel: {crossing:,} of "
             f"them in another split, which makes FID too good, {contradicting:,} in another class"
         )
     if not all(splits.values()):
         sizes = ", ".join(f"{len(images):,} {split}" for split, images in splits.items())
         raise DataError(f"{name} holds too few images: {sizes}")
     return splits, notes
+
+
+def what_is_needed(folder: ImageFolder) -> dict[str, int | bool]:
+    """The fewest settings with which most of the images can be used.
+
+    Raises:
+      DataError: none of them can be used.
+    """
+    sample = folder.files[:: -(-len(folder.files) // _LOOKED_AT)]
+    choices: list[dict[str, int]] = [
+        {**size, **colour, **ground}
+        for ground in ({}, {"background": 255})
+        for colour in ({}, {"channels": 1})
+        for size in ({}, {"image_size": IMAGE_SHAPE[0]})
+    ]
+    choices.sort(key=len)
+    failed = [_unusable(sample, image_files.Conversion(**choice)) for choice in choices]
+    fewest = min(failed, key=len)
+    if len(fewest) == len(sample):
+        name, why = next(iter(fewest.items()))
+        raise DataError(f"none of the images can be used, such as {name}: {why}")
+    choice = choices[failed.index(fewest)]
+    left = _unusable(folder.files, image_files.Conversion(**choice))
+    return {**choice, "skip_unreadable": True} if left else {**choice}
+
+
+def _unusable(files: list[_File], conversion: image_files.Conversion) -> dict[str, str]:
+    found = {}
+    for file in files:
+        try:
+            image_files.read_image(file.path, conversion)
+        except image_files.ImageError as error:
+            found[printable(file.path.name)] = str(error)
+    return found
 
 
 def _drawn(share: float) -> str:

@@ -6,7 +6,7 @@ import logging
 import pathlib
 from collections.abc import Mapping
 
-from datasets import digits, image_folder, tfds_store
+from datasets import digits, image_files, image_folder, tfds_store
 from datasets.data_config import DataConfig
 from datasets.info import ORIGINALS, RECORDS, DatasetInfo
 from datasets.tfds_store import DataError
@@ -33,13 +33,13 @@ class DataSource(DatasetInfo):
       requested: what the user asked for, such as "auto".
       tfds_dir: folder in which TFDS keeps it.
       data_dir: folder with the original files that it was prepared from, if one was named.
-      fallback_reason: why this is not what was asked for; empty if it is.
+      note: what to know of it: why it is not what was asked for, what of it was left out.
     """
 
     requested: str
     tfds_dir: str
     data_dir: str | None = None
-    fallback_reason: str = ""
+    note: str = ""
 
     @property
     def prepared_dir(self) -> pathlib.Path:
@@ -95,7 +95,7 @@ def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
         except DataError as error:  # a host that answers, but not with MNIST
             reason = f"MNIST can't be had: {error}. The embedded digits stand in for it"
     _PROGRESS.warning("%s", reason)
-    return _resolve_named("digits", config, tfds_dir, fallback_reason=reason)
+    return _resolve_named("digits", config, tfds_dir, note=reason)
 
 
 def _resolve_folder(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
@@ -104,16 +104,16 @@ def _resolve_folder(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
             f"--dataset {config.dataset} names its folder itself: leave --data-dir "
             f"{config.data_dir} out"
         )
-    folder = image_folder.open_folder(config)
+    folder = image_folder.open_folder(config.dataset)
     builder, notes = image_folder.prepare(folder, config, tfds_dir)
     tfds_store.prepared_here(builder)
     for note in notes:
-        _PROGRESS.warning("%s", note)
-    return _found(builder, config, folder.checksums, str(folder.root))
+        _PROGRESS.warning("%s: %s", image_files.printable(folder.root), note)
+    return _found(builder, config, folder.checksums, str(folder.root), ". ".join(notes))
 
 
 def _resolve_named(
-    name: str, config: DataConfig, tfds_dir: pathlib.Path, fallback_reason: str = ""
+    name: str, config: DataConfig, tfds_dir: pathlib.Path, note: str = ""
 ) -> DataSource:
     builder = tfds_store.get_builder(name, tfds_dir)
     data_dir = root = None
@@ -137,7 +137,7 @@ def _resolve_named(
         config,
         checksums,
         None if data_dir is None else str(data_dir),
-        fallback_reason,
+        note,
     )
 
 
@@ -163,7 +163,7 @@ def _found(
         checksums_of=ORIGINALS if checksums else RECORDS,
         tfds_dir=str(builder.data_dir_root),
         data_dir=data_dir,
-        fallback_reason=reason,
+        note=reason,
     )
     return dataclasses.replace(found, fingerprint=found.content_digest())
 

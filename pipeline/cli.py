@@ -23,6 +23,7 @@ from common.files import disk_fault
 from common.workspace import WorkspaceError
 from pipeline.commands import lineage as lineage_commands
 from pipeline.commands.generate import generate
+from pipeline.commands.new import new
 from pipeline.commands.report import report
 from pipeline.commands.versions import versions
 from pipeline.commands.watch import watch
@@ -368,6 +369,7 @@ def _with_bounds(row: dict) -> str:
 
 main.add_command(generate)
 main.add_command(lineage_commands.lineage)
+main.add_command(new)
 main.add_command(report)
 main.add_command(versions)
 main.add_command(watch)

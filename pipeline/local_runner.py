@@ -140,7 +140,7 @@ def run(
         "preset": settings.preset,
         "settings": settings.model_dump_json(),
         "dataset": data.dataset,
-        "dataset_note": data.fallback_reason or "",
+        "dataset_note": data.note or "",
         "data": json.dumps(data.to_dict()),
         "versions": json.dumps(provenance.library_versions(), sort_keys=True),
         "nodes": json.dumps(nodes),

@@ -159,7 +159,7 @@ def test_auto_takes_the_original_files_then_what_is_prepared(mnist_source, mnist
 
 def test_auto_takes_prepared_mnist_without_files_and_network(mnist_source, no_network):
     found = source.resolve(DataConfig(), pathlib.Path(mnist_source.tfds_dir))
-    assert (found.dataset, found.fallback_reason) == ("mnist", "")
+    assert (found.dataset, found.note) == ("mnist", "")
     assert found.fingerprint == mnist_source.fingerprint
 
 
@@ -167,8 +167,8 @@ def test_auto_falls_back_to_digits_and_says_why(tmp_path, no_network, caplog):
     with caplog.at_level("WARNING", "mnist_gan.progress"):
         found = source.resolve(DataConfig(), tmp_path)
     assert (found.requested, found.dataset) == ("auto", "digits")
-    assert "MNIST is not at hand" in found.fallback_reason
-    assert found.fallback_reason in caplog.text
+    assert "MNIST is not at hand" in found.note
+    assert found.note in caplog.text
 
 
 def test_without_network_a_named_set_gives_one_message_at_once(tmp_path, no_network):
@@ -413,10 +413,10 @@ def test_two_runs_write_the_same_examples_in_the_same_places(generated, generate
 def test_the_reason_of_a_fallback_is_on_the_artifact(digits_source, tmp_path):
     examples = data_nodes.artifact(standard_artifacts.Examples, tmp_path)
     reason = "MNIST is not at hand"
-    mnist_example_gen.describe(examples, dataclasses.replace(digits_source, fallback_reason=reason))
-    assert examples.get_string_custom_property("fallback_reason") == reason
+    mnist_example_gen.describe(examples, dataclasses.replace(digits_source, note=reason))
+    assert examples.get_string_custom_property("note") == reason
     facts = json.loads((tmp_path / mnist_example_gen.DATASET_FILE).read_text())
-    assert facts["fallback_reason"] == reason
+    assert facts["note"] == reason
 
 
 def damage_flip(path: pathlib.Path) -> None:

@@ -103,7 +103,7 @@ def test_a_host_without_the_files_gives_one_message(host, tmp_path):
     with pytest.raises(DataError, match=r"could not prepare mnist.*HTTP code: 404"):
         download(tmp_path)
     found = download(tmp_path, "auto")
-    assert found.dataset == "digits" and "HTTP code: 404" in found.fallback_reason
+    assert found.dataset == "digits" and "HTTP code: 404" in found.note
 
 
 def test_a_proxy_from_the_environment_is_used(host, tmp_path, monkeypatch):

@@ -132,7 +132,9 @@ def test_images_in_two_given_splits_are_counted(digits, tmp_path, caplog):
     both = int((labels[500:600] < 3).sum())
     with caplog.at_level("WARNING", "mnist_gan.progress"):
         resolve(tmp_path / "set", tmp_path)
-    assert f"{both} images in" in caplog.text and f"{both} of them in another split" in caplog.text
+    assert (
+        f"{both} images repeat" in caplog.text and f"{both} of them in another split" in caplog.text
+    )
 
 
 def test_what_can_not_be_used_is_named_and_stops_unless_it_may_be_left_out(
@@ -153,6 +155,7 @@ def test_what_can_not_be_used_is_named_and_stops_unless_it_may_be_left_out(
     assert "image_size=28" in str(error.value)
     with caplog.at_level("WARNING", "mnist_gan.progress"):
         data = resolve(folder, tmp_path, skip_unreadable=True)
+        assert "5 of" in data.note and str(tmp_path) not in data.note
     assert "5 of" in caplog.text and "left out" in caplog.text
     assert not any(name.startswith("incomplete") for name in os.listdir(data.prepared_dir.parent))
 
@@ -200,6 +203,8 @@ def test_a_folder_that_can_be_understood_in_two_ways_is_refused(folder, name, me
         ("train/a/1.png test/b/1.png", "no train images of b"),
         ("train/a/1.png test/1.png", "some splits have folders of classes"),
         ("notes.txt", "holds no images"),
+        ("data/train/a/1.png data/test/a/1.png", "deeper than in a folder of a class"),
+        ("a/1.png a/more/2.png", "a/more/2.png of .* lie deeper"),
         ("a/1.png", "holds too few images"),
     ],
 )
