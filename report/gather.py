@@ -144,7 +144,7 @@ def verdict(subject: Subject, workspace: Workspace) -> dict:
     samples = None
     for kind in ("ModelEvaluation", "ModelBlessing"):
         try:
-            samples = image(subject.folder(kind) / "samples.png", "Generated: ten of each class.")
+            samples = image(subject.folder(kind) / "samples.png", "Generated, ten in a row.")
             break
         except (MissingError, OSError):
             continue
