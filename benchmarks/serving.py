@@ -13,10 +13,12 @@ results are printed as Markdown for benchmarks/README.md:
 3. A load of mixed requests from many clients while versions are pushed, labelled, rolled back and
    removed: every answer is compared with what the models give in process; the server's memory is
    read all the while, after a tenth of the requests that do not count.
-4. Mutated requests: JSON, protobuf messages, bytes on a socket.
+4. Mutated requests: JSON, protobuf messages, bytes on a socket. Nine of ten JSON and protobuf
+   ones go straight to what the entry points call, without sockets.
 
 `--model` takes an exported generator; without it a fresh one with the default's networks is made,
-which costs the same time.
+which costs the same time. `--tiny` takes the tests' generator for parts 3 and 4: what is asked of
+the server is the same, and a digit costs next to nothing.
 """
 
 import argparse
@@ -40,6 +42,10 @@ from serving.client import GeneratorClient, ServerError
 
 BATCHES = (1, 8, 64)
 MODEL = "digits"
+BATCHING = [
+    "--enable_batching",
+    f"--batching_parameters_file={pathlib.Path(process.__file__).with_name('config')}/batching.config",
+]
 _MEMORY_SECONDS = 2.0
 
 
@@ -214,6 +220,25 @@ def print_clients_of_one(
             f"| {way} | {protocol} | {rate:,.0f} | {middle * 1e3:.1f} | {high * 1e3:.1f} "
             f"| {cpu:.2f} | {np.median(ratios):.2f} |"
         )
+
+
+def graph_milliseconds(model: pathlib.Path, batches=(1, 8, 32, 64)) -> dict[int, float]:
+    """Processor time of the graph alone for each digit of a batch, without any server, ms."""
+    from serving.server.engine import Engine
+
+    engine = Engine(model)
+    signature = engine.signatures["generate"]
+    fetches, spent = [signature.outputs["image"].name], {}
+    for batch in batches:
+        rows = np.arange(batch, dtype=np.int64)
+        feeds = {signature.inputs[name].name: rows % 10 for name in ("seed", "label")}
+        times = 1 + 512 // batch
+        for turn in range(times + 3):
+            if turn == 3:  # the first ones warm up
+                begun = time.process_time()
+            engine.run(feeds, fetches)
+        spent[batch] = 1e3 * (time.process_time() - begun) / times / batch
+    return spent
 
 
 # Part 3.
@@ -401,9 +426,9 @@ def processor_seconds(server: process.Server) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory_mib(server: process.Server) -> float:
-    """Resident memory of the server's process, MiB."""
-    pages = int(pathlib.Path(f"/proc/{server.pid}/statm").read_text().split()[1])
+def memory_mib(pid: int) -> float:
+    """Resident memory of a process, MiB."""
+    pages = int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -458,50 +483,48 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each such turn")
     parser.add_argument("--requests", type=int, default=50_000, help="of the load; 0 for none")
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--batching", action="store_true", help="for latencies and load, too")
+    parser.add_argument("--batching", action="store_true", help="for the load, too")
     parser.add_argument("--mutations", type=int, default=10_000, help="0 for none")
+    parser.add_argument("--tiny", action="store_true", help="the tests' generator, for 3 and 4")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     from common.contract import GeneratorContract
+    from tests.serving.server import saved_models
 
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
-        first = options.model or fresh_generator(root / "first", 1)
-        second = fresh_generator(root / "second", 2)
-        latent_dim = GeneratorContract.load(first).latent_dim
-        if GeneratorContract.load(second).latent_dim != latent_dim:
-            parser.error("--model has other latents than the default's networks")
-        base_path = root / "models"
-        shutil.copytree(first, base_path / "1")
-        parameters = pathlib.Path(process.__file__).with_name("config") / "batching.config"
-        batching = ["--enable_batching", f"--batching_parameters_file={parameters}"]
-        with process.running(
-            base_path, model=MODEL, arguments=batching * options.batching
-        ) as server:
-            if options.rounds:
+        if options.tiny:
+            tiny = [saved_models.write_generator(root / f"tiny{i}", float(i)) for i in (1, 2)]
+        if options.rounds or options.turns or not options.tiny:
+            first = options.model or fresh_generator(root / "first", 1)
+        if options.rounds:
+            shutil.copytree(first, root / "latencies" / "1")
+            with process.running(root / "latencies", model=MODEL) as server:
                 print_latencies(latencies(server, first, options.rounds))
-            if options.requests:
-                _load_part(server, base_path, [first, second], latent_dim, options)
         if options.turns:
             _batching_part(first, root / "batching", options)
+        if options.requests:
+            models = tiny if options.tiny else [first, fresh_generator(root / "second", 2)]
+            latent_dim = saved_models.LATENT
+            if not options.tiny:
+                latent_dim = GeneratorContract.load(first).latent_dim
+                if GeneratorContract.load(models[1]).latent_dim != latent_dim:
+                    parser.error("--model has other latents than the default's networks")
+            base_path = root / "models"
+            shutil.copytree(models[0], base_path / "1")
+            arguments = BATCHING * options.batching
+            with process.running(base_path, model=MODEL, arguments=arguments) as server:
+                _load_part(server, base_path, models, latent_dim, options)
         if options.mutations:
             # Its answers are compared, so its versions must not move any more.
-            shutil.copytree(first, root / "still" / MODEL / "1")
-            arguments = ["--max_batch_rows=256", "--max_request_bytes=200000"]
-            with process.running(
-                root / "still" / MODEL, model=MODEL, arguments=arguments
-            ) as server:
-                _mutation_part(server, options.mutations)
+            shutil.copytree(tiny[0] if options.tiny else first, root / "still" / MODEL / "1")
+            _mutation_part(root / "still" / MODEL, options.mutations)
 
 
 def _batching_part(model: pathlib.Path, folder: pathlib.Path, options) -> None:
     shutil.copytree(model, folder / "1")
-    parameters = pathlib.Path(process.__file__).with_name("config") / "batching.config"
-    flags = {
-        "no batching": [],
-        "batching.config": ["--enable_batching", f"--batching_parameters_file={parameters}"],
-    }
+    flags = {"no batching": [], "batching.config": BATCHING}
     with contextlib.ExitStack() as stack:
         servers = {
             way: stack.enter_context(process.running(folder, model=MODEL, arguments=arguments))
@@ -509,6 +532,8 @@ def _batching_part(model: pathlib.Path, folder: pathlib.Path, options) -> None:
         }
         found = clients_of_one(servers, options.clients, options.turns, options.seconds)
     print_clients_of_one(found, options.clients, options.seconds)
+    for batch, spent in graph_milliseconds(model).items():
+        print(f"the graph alone, batches of {batch}: {spent:.2f} CPU ms for each digit")
 
 
 def _load_part(server, base_path, models, latent_dim, options) -> None:
@@ -516,11 +541,11 @@ def _load_part(server, base_path, models, latent_dim, options) -> None:
     urls = server.grpc_url, server.rest_url
     # A tenth first: the memory of a server that has been used and has changed versions.
     run_load(*urls, base_path, models, requests=options.requests // 10, **common)
-    memory, done = [memory_mib(server)], threading.Event()
+    memory, done = [memory_mib(server.pid)], threading.Event()
 
     def watch() -> None:
         while not done.wait(_MEMORY_SECONDS):
-            memory.append(memory_mib(server))
+            memory.append(memory_mib(server.pid))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -531,7 +556,7 @@ def _load_part(server, base_path, models, latent_dim, options) -> None:
     finally:
         done.set()
         watcher.join()
-    memory.append(memory_mib(server))
+    memory.append(memory_mib(server.pid))
     # Versions come and go, and with them tens of MiB: the middle of each quarter tells the trend.
     quarters = [np.median(part) for part in np.array_split(memory, 4) if len(part)]
     row = (
@@ -552,23 +577,34 @@ def _load_part(server, base_path, models, latent_dim, options) -> None:
         print(f"  {line}")
 
 
-def _mutation_part(server: process.Server, count: int) -> None:
+def _mutation_part(base_path: pathlib.Path, count: int) -> None:
     from tests.serving.server import fuzz
     from tests.serving.server.conftest import Running
 
-    running = Running(server.grpc_port, server.rest_port)
-    generator = random.Random(0)
-    fuzz.mutate_rest(running, generator, count // 20)
-    before = memory_mib(server)
-    begun = time.perf_counter()
-    fuzz.mutate_rest(running, generator, count // 2)
-    fuzz.mutate_grpc(running, generator, count * 4 // 10)
-    fuzz.mutate_http(running, generator, count // 10)
-    running.close()
+    arguments = ["--max_batch_rows=256", "--max_request_bytes=200000"]
+    generator, begun, memory = random.Random(0), time.perf_counter(), []
+    with process.running(base_path, model=MODEL, arguments=arguments) as server:
+        running = Running(server.grpc_port, server.rest_port)
+        sockets = fuzz.OverSockets(running)
+        for _ in range(2):  # the first half warms up
+            fuzz.mutate_rest(sockets, generator, count // 40)
+            fuzz.mutate_grpc(sockets, generator, count // 50)
+            fuzz.mutate_http(running, generator, count // 20)
+            memory.append(memory_mib(server.pid))
+        running.close()
+        complaints = server.log().count("Traceback")
+    direct = fuzz.InProcess(base_path, *arguments)
+    for _ in range(2):
+        fuzz.mutate_rest(direct, generator, count * 9 // 40)
+        fuzz.mutate_grpc(direct, generator, count * 9 // 50)
+        memory.append(memory_mib(os.getpid()))
+    direct.close()
     seconds = time.perf_counter() - begun
     print(
-        f"\n{count:,} mutated requests in {seconds:.0f} s: the server stayed up and right; "
-        f"memory {before:.0f} MiB before, {memory_mib(server):.0f} MiB after"
+        f"\n{count:,} mutated requests in {seconds:.0f} s: the server stayed up and right, "
+        f"{complaints} tracebacks in its log; memory after half and all of those over sockets "
+        f"{memory[0]:.0f} and {memory[1]:.0f} MiB, of those without {memory[2]:.0f} and "
+        f"{memory[3]:.0f} MiB"
     )
 
 

@@ -125,13 +125,13 @@ def half_open(server: process.Server, base_path: pathlib.Path) -> str:
 
 def idle_connections(server: process.Server, base_path: pathlib.Path) -> str:
     """1,000 connections that ask once, rest, and ask again."""
-    memory = memory_mib(server)
+    memory = memory_mib(server.pid)
     connections = [connect(server) for _ in range(IDLE)]
     for connection in connections:
         connection.sendall(b"GET /v1/models/digits HTTP/1.1\r\nHost: x\r\n\r\n")
         read_answer(connection)
     time.sleep(30)
-    grown = memory_mib(server) - memory
+    grown = memory_mib(server.pid) - memory
     lines = collections.Counter()
     for connection in connections:
         connection.sendall(b"GET /v1/models/digits HTTP/1.1\r\nHost: x\r\n\r\n")

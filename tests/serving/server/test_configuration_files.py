@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import kubernetes_validate
 import pytest
 import yaml
 from google.protobuf import text_format
@@ -130,7 +131,6 @@ def resources() -> dict[str, dict]:
 
 
 def test_kubernetes_resources_have_the_form_of_kubernetes_own_schemas():
-    kubernetes_validate = pytest.importorskip("kubernetes_validate")
     checked = 0
     for kind, document in resources().items():
         if document["apiVersion"].startswith("monitoring.coreos.com/"):

@@ -13,8 +13,17 @@ from tests.serving.server import fuzz
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
-@pytest.mark.parametrize(
-    ("mutate", "count"), [(fuzz.mutate_rest, 300), (fuzz.mutate_grpc, 300), (fuzz.mutate_http, 60)]
-)
-def test_broken_requests_get_errors_and_the_server_stays_right(limited, mutate, count):
-    mutate(limited, random.Random(1), count)
+@pytest.mark.parametrize("mutate", [fuzz.mutate_rest, fuzz.mutate_grpc])
+def test_broken_requests_get_errors_and_the_server_stays_right(limited, mutate):
+    mutate(fuzz.OverSockets(limited), random.Random(1), 100)
+
+
+def test_broken_http_gets_errors_and_the_server_stays_right(limited):
+    fuzz.mutate_http(limited, random.Random(1), 60)
+
+
+@pytest.mark.parametrize("mutate", [fuzz.mutate_rest, fuzz.mutate_grpc])
+def test_no_broken_request_is_a_surprise_to_what_answers_it(digits, mutate):
+    way = fuzz.InProcess(digits, "--max_batch_rows=64")
+    mutate(way, random.Random(2), 1000)
+    way.close()
