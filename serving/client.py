@@ -104,12 +104,8 @@ class GeneratorClient:
         """
         if version is not None and label is not None:
             raise ValueError("give a version or a label, not both")
-        scheme = _scheme(url)
-        target = _Target(model, version, label, timeout)
-        if scheme in ("http", "https"):
-            self._transport = _Rest(url, target)
-        else:
-            self._transport = _Grpc(url, target)
+        kind = _Rest if _scheme(url) in ("http", "https") else _Grpc
+        self._transport: _Rest | _Grpc = kind(url, model, version, label, timeout)
         self.url = url
         self._retries = retries
         self._backoff = backoff
@@ -205,11 +201,18 @@ class GeneratorClient:
 
     def signatures(self) -> dict[str, Signature]:
         """The model's signatures by name."""
-        return self._try(self._transport.signatures)
+        return _signatures(self._try(self._transport.metadata))
 
     def versions(self) -> list[ServedVersion]:
         """The model's versions and their states, newest first."""
-        return self._try(self._transport.versions)
+        return [
+            ServedVersion(
+                int(known.get("version", 0)),  # protobuf leaves zeros out
+                known.get("state", "UNKNOWN"),
+                known.get("status", {}).get("error_message", ""),
+            )
+            for known in self._try(self._transport.status).get("model_version_status", [])
+        ]
 
     def _try(self, call: Callable):
         for attempt in range(self._retries + 1):
@@ -244,107 +247,98 @@ def _scheme(url: str) -> str:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Target:
-    model: str
-    version: int | None
-    label: str | None
-    timeout: float
+def _signatures(document: dict) -> dict[str, Signature]:
+    """Signatures from protobuf's JSON of a SignatureDefMap, with default values or without."""
+
+    def specs(infos: dict) -> dict[str, TensorSpec]:
+        found = {}
+        for alias, info in infos.items():
+            # Left out where nothing is known of it, as for a composite tensor.
+            shape = info.get("tensor_shape", {"unknown_rank": True})
+            kind = info.get("dtype", "DT_INVALID")
+            sizes = tuple(int(dim.get("size", 0)) for dim in shape.get("dim", []))
+            found[alias] = TensorSpec(kind, None if shape.get("unknown_rank") else sizes)
+        return found
+
+    return {
+        name: Signature(specs(signature.get("inputs", {})), specs(signature.get("outputs", {})))
+        for name, signature in document["signature_def"].items()
+    }
 
 
 class _Rest:
-    def __init__(self, url: str, target: _Target):
+    def __init__(
+        self, url: str, model: str, version: int | None, label: str | None, timeout: float
+    ):
         import httpx
 
         self._httpx = httpx
-        self._client = httpx.Client(timeout=target.timeout, trust_env=False)
+        self._client = httpx.Client(timeout=timeout, trust_env=False)
         quote = urllib.parse.quote
-        self._path = f"{url.rstrip('/')}/v1/models/{quote(target.model, safe='')}"
-        if target.version is not None:
-            self._path += f"/versions/{target.version}"
-        elif target.label is not None:
-            self._path += f"/labels/{quote(target.label, safe='')}"
-        self._signatures: dict[str, Signature] | None = None
+        self._path = f"{url.rstrip('/')}/v1/models/{quote(model, safe='')}"
+        if version is not None:
+            self._path += f"/versions/{version}"
+        elif label is not None:
+            self._path += f"/labels/{quote(label, safe='')}"
+        self._signatures: dict[str, Signature] = {}
 
     def close(self) -> None:
         self._client.close()
 
     def predict(self, inputs: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-        body = {
-            "signature_name": name,
-            "inputs": {alias: _to_json(array) for alias, array in inputs.items()},
-        }
-        answer = self._call("POST", ":predict", _dump(body, inputs))["outputs"]
+        columns = {alias: _to_json(array) for alias, array in inputs.items()}
+        body = _dump({"signature_name": name, "inputs": columns}, inputs)
+        answer = self._call("POST", ":predict", body)["outputs"]
         # JSON has no types, the signature has. A new version of a model keeps its signatures.
-        if self._signatures is None or name not in self._signatures:
-            self._signatures = self.signatures()
+        if name not in self._signatures:
+            self._signatures = _signatures(self.metadata())
         outputs = self._signatures[name].outputs
         # A single output comes without its name.
         values = answer if len(outputs) > 1 else {next(iter(outputs)): answer}
         return {alias: _from_json(value, outputs[alias].dtype) for alias, value in values.items()}
 
-    def signatures(self) -> dict[str, Signature]:
-        answer = self._call("GET", "/metadata")["metadata"]["signature_def"]["signature_def"]
+    def metadata(self) -> dict:
+        return self._call("GET", "/metadata")["metadata"]["signature_def"]
 
-        def specs(infos: dict) -> dict[str, TensorSpec]:
-            found = {}
-            for alias, info in infos.items():
-                # Left out where nothing is known of it, as for a composite tensor.
-                shape = info.get("tensor_shape", {"unknown_rank": True})
-                sizes = None
-                if not shape["unknown_rank"]:
-                    sizes = tuple(int(dim["size"]) for dim in shape["dim"])
-                found[alias] = TensorSpec(info["dtype"], sizes)
-            return found
-
-        return {
-            name: Signature(specs(signature["inputs"]), specs(signature["outputs"]))
-            for name, signature in answer.items()
-        }
-
-    def versions(self) -> list[ServedVersion]:
-        return [
-            ServedVersion(int(v["version"]), v["state"], v["status"]["error_message"])
-            for v in self._call("GET", "")["model_version_status"]
-        ]
+    def status(self) -> dict:
+        return self._call("GET", "")
 
     def _call(self, method: str, suffix: str, body: bytes | None = None) -> dict:
         try:
             response = self._client.request(method, self._path + suffix, content=body)
         except self._httpx.TimeoutException:
-            raise ServerError(
-                Code.DEADLINE_EXCEEDED, f"no answer from {self._path} in time"
-            ) from None
+            message = f"no answer from {self._path} in time"
+            raise ServerError(Code.DEADLINE_EXCEEDED, message) from None
         except (self._httpx.HTTPError, self._httpx.InvalidURL) as error:
             raise ServerError(Code.UNAVAILABLE, f"{self._path}: {error}") from None
-        try:
+        document: object = None
+        with contextlib.suppress(ValueError):
             document = _load(response.content)
-        except ValueError:
-            document = None
-        if response.is_success and isinstance(document, dict):
+        if not isinstance(document, dict):
+            document = {}
+        elif response.is_success:
             return document
-        message = document.get("error") if isinstance(document, dict) else None
         codes = {status: code for code, status in reversed(HTTP_STATUS.items())}
         code = codes.get(response.status_code, Code.UNKNOWN)
-        raise ServerError(code, message or f"{self._path} answered {response.status_code}")
+        message = document.get("error") or f"{self._path} answered {response.status_code}"
+        raise ServerError(code, message)
 
 
 class _Grpc:
-    def __init__(self, url: str, target: _Target):
+    def __init__(
+        self, url: str, model: str, version: int | None, label: str | None, timeout: float
+    ):
         import grpc
-        from tensorflow_serving.apis import (
-            get_model_metadata_pb2,
-            get_model_status_pb2,
-            model_service_pb2_grpc,
-            predict_pb2,
-            prediction_service_pb2_grpc,
-        )
+        from tensorflow_serving import apis
+        from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
         from serving.server import tensors
 
-        self._grpc, self._tensors, self._target = grpc, tensors, target
-        self._metadata_pb2, self._status_pb2 = get_model_metadata_pb2, get_model_status_pb2
-        self._predict_pb2 = predict_pb2
+        self._error, self._apis, self._tensors = grpc.RpcError, apis, tensors
+        self._timeout = timeout
+        self._spec = apis.model_pb2.ModelSpec(name=model, version_label=label)
+        if version is not None:
+            self._spec.version.value = version
         # gRPC's limit of 4 MB on what a client receives is 1,300 digits.
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         address = url if url.startswith("unix:") else urllib.parse.urlsplit(url).netloc
@@ -356,58 +350,38 @@ class _Grpc:
         self._channel.close()
 
     def predict(self, inputs: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-        request = self._predict_pb2.PredictRequest()
-        self._aim(request.model_spec)
+        request = self._apis.predict_pb2.PredictRequest(model_spec=self._spec)
         request.model_spec.signature_name = name
         for alias, array in inputs.items():
             self._tensors.to_proto(array, request.inputs[alias])
         response = self._call(self._prediction.Predict, request)
         return {a: self._tensors.to_array(proto) for a, proto in response.outputs.items()}
 
-    def signatures(self) -> dict[str, Signature]:
-        from tensorflow.core.framework import types_pb2
-
-        request = self._metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
-        self._aim(request.model_spec)
+    def metadata(self) -> dict:
+        messages = self._apis.get_model_metadata_pb2
+        request = messages.GetModelMetadataRequest(
+            model_spec=self._spec, metadata_field=["signature_def"]
+        )
         response = self._call(self._prediction.GetModelMetadata, request)
-        answer = self._metadata_pb2.SignatureDefMap()
+        answer = messages.SignatureDefMap()
         response.metadata["signature_def"].Unpack(answer)
+        return _document(answer)
 
-        def specs(infos) -> dict[str, TensorSpec]:
-            found = {}
-            for alias, info in infos.items():
-                shape = info.tensor_shape
-                sizes = None if shape.unknown_rank else tuple(dim.size for dim in shape.dim)
-                found[alias] = TensorSpec(types_pb2.DataType.Name(info.dtype), sizes)
-            return found
+    def status(self) -> dict:
+        request = self._apis.get_model_status_pb2.GetModelStatusRequest(model_spec=self._spec)
+        return _document(self._call(self._models.GetModelStatus, request))
 
-        return {
-            name: Signature(specs(signature.inputs), specs(signature.outputs))
-            for name, signature in answer.signature_def.items()
-        }
-
-    def versions(self) -> list[ServedVersion]:
-        request = self._status_pb2.GetModelStatusRequest()
-        self._aim(request.model_spec)
-        response = self._call(self._models.GetModelStatus, request)
-        states = self._status_pb2.ModelVersionStatus.State
-        return [
-            ServedVersion(v.version, states.Name(v.state), v.status.error_message)
-            for v in response.model_version_status
-        ]
-
-    def _aim(self, spec) -> None:
-        spec.name = self._target.model
-        if self._target.version is not None:
-            spec.version.value = self._target.version
-        elif self._target.label is not None:
-            spec.version_label = self._target.label
-
-    def _call(self, method, request):
+    def _call(self, method: Callable, request: object):
         try:
-            return method(request, timeout=self._target.timeout)
-        except self._grpc.RpcError as error:
+            return method(request, timeout=self._timeout)
+        except self._error as error:
             raise ServerError(Code(error.code().value[0]), error.details()) from None
+
+
+def _document(message) -> dict:
+    from google.protobuf import json_format
+
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
 def decode_png(pngs: Sequence[bytes]) -> np.ndarray:
@@ -428,8 +402,8 @@ def decode_png(pngs: Sequence[bytes]) -> np.ndarray:
 
 
 def _seeds_and_labels(seeds: Iterable[int], labels: Iterable[int] | int) -> dict[str, np.ndarray]:
-    seeds = np.asarray(list(seeds), np.int64)
-    return {"seed": seeds, "label": np.broadcast_to(np.asarray(labels, np.int64), seeds.shape)}
+    numbers = np.asarray(list(seeds), np.int64)
+    return {"seed": numbers, "label": np.broadcast_to(np.asarray(labels, np.int64), numbers.shape)}
 
 
 def _to_json(array: np.ndarray) -> object:
@@ -437,13 +411,14 @@ def _to_json(array: np.ndarray) -> object:
         return np.ascontiguousarray(array)  # orjson writes it
     if array.dtype.kind not in "OSU":
         return array.tolist()
+    return _each(
+        lambda v: {"b64": base64.b64encode(v).decode()} if isinstance(v, bytes) else v,
+        array.tolist(),
+    )
 
-    def convert(value: object) -> object:
-        if isinstance(value, list):
-            return [convert(item) for item in value]
-        return {"b64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
-    return convert(array.tolist())
+def _each(convert: Callable, value: object) -> object:
+    return [_each(convert, v) for v in value] if isinstance(value, list) else convert(value)
 
 
 def _dump(document: dict, inputs: Mapping[str, np.ndarray]) -> bytes:
@@ -463,24 +438,21 @@ def _load(content: bytes) -> object:
 
 
 def _from_json(value: object, dtype: str) -> np.ndarray:
-    if dtype != "DT_STRING":
-        # Flat first: NumPy takes three times as long for nested lists.
-        shape = []
-        while isinstance(value, list):
-            shape.append(len(value))
-            if not value or not isinstance(value[0], list):
-                break
-            value = list(itertools.chain.from_iterable(value))
-        # The lengths so far are those of all lists of a level together.
-        sizes = [n // max(1, before) for before, n in zip([1, *shape], shape, strict=False)]
-        return np.array(value, _numpy_type(dtype)).reshape(sizes)
-
-    def convert(item: object) -> object:
-        if isinstance(item, list):
-            return [convert(part) for part in item]
-        return base64.b64decode(item["b64"]) if isinstance(item, dict) else item.encode()
-
-    return np.array(convert(value), object)
+    if dtype == "DT_STRING":
+        decoded = _each(
+            lambda v: base64.b64decode(v["b64"]) if isinstance(v, dict) else v.encode(), value
+        )
+        return np.array(decoded, object)
+    # Flat first: NumPy takes three times as long for nested lists.
+    shape: list[int] = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if not value or not isinstance(value[0], list):
+            break
+        value = list(itertools.chain.from_iterable(value))
+    # The lengths so far are those of all lists of a level together.
+    sizes = [n // max(1, before) for before, n in zip([1, *shape], shape, strict=False)]
+    return np.array(value, _numpy_type(dtype)).reshape(sizes)
 
 
 def _numpy_type(dtype: str) -> np.dtype:

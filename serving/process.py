@@ -76,18 +76,12 @@ def find_tf_serving(named: str = "") -> str:
 
 
 class Server:
-    """A server's process and the addresses of its two APIs.
-
-    Attributes:
-      pid: of the server itself.
-      grpc_port, rest_port: where it listens.
-      grpc_url, rest_url: the same, as `serving.client.GeneratorClient` takes them.
-      model: the name under which it serves.
-    """
+    """A server's process (`pid` is the server's own) and the addresses of its two APIs."""
 
     def __init__(
         self, guard: subprocess.Popen, ports: Sequence[int], model: str, log: pathlib.Path
     ):
+        assert guard.stdout
         self._guard = guard
         self._log = log
         first_line = guard.stdout.readline().strip()
@@ -146,21 +140,17 @@ def running(
     arguments: Sequence[str] = (),
     seconds: float = 120.0,
 ) -> Iterator[Server]:
-    """Serves the versions in a folder for the length of a `with` block.
+    """Serves the versions in a folder under the name `model` for the length of a `with` block.
 
     Args:
       base_path: folder of numbered versions.
-      model: the name to serve under.
       program: TF Serving's, as `find_tf_serving` gives it; "" is the local server, run by this
         Python.
       arguments: more flags, in TF Serving's names.
       seconds: how long it may take to load a version.
 
-    Yields:
-      The server, with a version available.
-
     Raises:
-      StartError: it did not come to that.
+      StartError: no version came to be available.
     """
     for attempt in range(_TRIES):
         with _started(base_path, model, program, arguments) as server:
@@ -202,6 +192,4 @@ def _started(
             # The group, not the guard alone; and with force, for there is nothing to save.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(guard.pid, signal.SIGKILL)
-            guard.wait()
-            guard.stdin.close()
-            guard.stdout.close()
+            guard.communicate()

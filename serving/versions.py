@@ -17,6 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from common.contract import ASSETS_EXTRA, METADATA_FILE
 from common.files import file_digests, file_sizes
@@ -294,31 +295,26 @@ def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[di
                 "current": version is served[-1] if served else False,
                 "rolled_back": version.is_rolled_back,
                 "labels": sorted(name for name, n in labels.items() if n == version.number),
-                "pushed_at": _text(version.metadata.get("pushed_at")),
-                "dataset": _text(papers["data"].get("dataset")),
-                "preset": _text(version.metadata.get("preset")),
-                "fid": _number(papers["metrics"].get("fid")),
-                "relative_fid": _number(papers["metrics"].get("relative_fid")),
-                "blessed": _truth(papers["blessing"].get("blessed")),
-                "forced": _truth(papers["blessing"].get("forced")),
-                "run": _text(papers["mlmd"].get("pipeline_run_id")),
-                "digest": _text(papers["model"].get("digest")),
+                "pushed_at": _told(version.metadata.get("pushed_at"), str),
+                "dataset": _told(papers["data"].get("dataset"), str),
+                "preset": _told(version.metadata.get("preset"), str),
+                "fid": _told(papers["metrics"].get("fid"), int | float),
+                "relative_fid": _told(papers["metrics"].get("relative_fid"), int | float),
+                "blessed": _told(papers["blessing"].get("blessed"), bool),
+                "forced": _told(papers["blessing"].get("forced"), bool),
+                "run": _told(papers["mlmd"].get("pipeline_run_id"), str),
+                "digest": _told(papers["model"].get("digest"), str),
                 "path": str(version.path),
             }
         )
     return sorted(rows, key=lambda row: row["version"], reverse=True)
 
 
-def _text(value: object) -> str | None:
-    return plain(value) if isinstance(value, str) else None
-
-
-def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) else None
-
-
-def _truth(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
+def _told(value: object, kind: Any) -> object:
+    """What papers say, as far as it is of the kind that it should be."""
+    if not isinstance(value, kind):
+        return None
+    return plain(value) if isinstance(value, str) else value
 
 
 def _explain(error: OSError, base: pathlib.Path, model_dir: str | os.PathLike) -> str:
@@ -343,12 +339,11 @@ def _remove_leftovers(base: pathlib.Path) -> None:
 
 
 def _is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
+    with contextlib.suppress(PermissionError, OverflowError):
+        try:
+            os.kill(process_id, 0)
+        except ProcessLookupError:
+            return False
     return True
 
 

@@ -66,14 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def build(version: versions.Version, out: pathlib.Path) -> pathlib.Path:
-    """Builds the program for a pushed version.
-
-    Args:
-      version: a version that this project pushed.
-      out: where the program goes; its folder is made.
-
-    Returns:
-      `out`.
+    """Builds the program for a version that this project pushed, at `out`; returns `out`.
 
     Raises:
       ContractError: the version holds no generator of this project.
@@ -261,7 +254,7 @@ def runtime_archive(tensorflow: pathlib.Path) -> pathlib.Path:
 
 def _tensorflow_folder() -> pathlib.Path:
     distribution = metadata.distribution("tensorflow")
-    folder = pathlib.Path(distribution.locate_file("tensorflow"))
+    folder = pathlib.Path(str(distribution.locate_file("tensorflow")))
     if not (folder / "xla_aot_runtime_src/tensorflow/compiler/tf2xla").is_dir():
         raise BuildError(
             f"TensorFlow {distribution.version} brings the sources of its ahead-of-time runtime in "

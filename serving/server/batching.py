@@ -15,20 +15,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from serving.server import text_protos
-from serving.server.errors import (
-    Code,
-    ServingError,
-    failed_precondition,
-    invalid_argument,
-)
+from serving.server.errors import Code, ServingError, failed_precondition, invalid_argument
 
 log = logging.getLogger(__name__)
 
 
+MAX_THREADS = 1024
 # Computes tensors: arrays by tensor name, names of what to compute, seconds -> one array for each.
 Compute = Callable[[Mapping[str, np.ndarray], Sequence[str], float | None], list[np.ndarray]]
 
@@ -68,6 +65,8 @@ class Parameters:
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise ValueError(f"{name} must be at least {bound}; was {getattr(self, name)}")
+        if self.num_batch_threads > MAX_THREADS:
+            raise ValueError(f"num_batch_threads must be at most {MAX_THREADS}")
         sizes = self.allowed_batch_sizes
         if any(a >= b for a, b in zip((0, *sizes), sizes, strict=False)):
             raise ValueError("allowed_batch_sizes entries must be monotonically increasing")
@@ -120,7 +119,7 @@ class _Task:
         self.rows = rows
         self.born = time.monotonic()
         self.deadline = None if timeout is None else self.born + timeout
-        self._values: list[np.ndarray] | ServingError | None = None
+        self._values: Any = None
         self._done = threading.Lock()
         self._done.acquire()
 
@@ -129,19 +128,20 @@ class _Task:
         self._done.release()
 
     def wait(self) -> list[np.ndarray]:
+        """What `finish` was given; raises it where it is an error."""
         self._done.acquire()
         if isinstance(self._values, ServingError):
             raise ServingError(self._values.code, self._values.message)
         return self._values
 
 
+@dataclasses.dataclass(eq=False)
 class _Batch:
-    def __init__(self, compute: Compute, fetches: Sequence[str]):
-        self.compute = compute
-        self.fetches = fetches
-        self.tasks: list[_Task] = []
-        self.rows = 0
-        self.is_closed = False
+    compute: Compute
+    fetches: Sequence[str]
+    tasks: list[_Task] = dataclasses.field(default_factory=list)
+    rows: int = 0
+    is_closed: bool = False
 
 
 class BatchScheduler:
@@ -172,12 +172,7 @@ class BatchScheduler:
 
         Args:
           compute: what is called with the rows of several requests.
-          feeds: arrays by tensor name, all with the same first dimension.
-          fetches: names of the tensors to compute.
-          timeout: seconds, None for no limit.
-
-        Returns:
-          One array for each of `fetches`.
+          feeds, fetches, timeout: as `Engine.run` takes them; feeds with equal first dimensions.
 
         Raises:
           ServingError: INVALID_ARGUMENT for arrays that make no batch; UNAVAILABLE where the queue
@@ -311,25 +306,20 @@ class BatchScheduler:
                 task.finish(ServingError(Code.RESOURCE_EXHAUSTED, message))
             else:
                 tasks.append(task)
-        if not tasks:
-            return
+        if tasks:
+            self._answer(batch, tasks)
+
+    def _answer(self, batch: _Batch, tasks: list[_Task]) -> None:
         try:
-            answers = self._compute(batch, tasks)
+            answers: list[Any] = self._compute(batch, tasks)
         except Exception as error:
             if len(tasks) > 1:
                 for task in tasks:
-                    self._compute_alone(batch, task)
+                    self._answer(batch, [task])
                 return
             answers = [_as_serving_error(error)]
         for task, answer in zip(tasks, answers, strict=True):
             task.finish(answer)
-
-    def _compute_alone(self, batch: _Batch, task: _Task) -> None:
-        try:
-            (answer,) = self._compute(batch, [task])
-        except Exception as error:
-            answer = _as_serving_error(error)
-        task.finish(answer)
 
     def _compute(self, batch: _Batch, tasks: list[_Task]) -> list[list[np.ndarray]]:
         rows = sum(task.rows for task in tasks)
@@ -339,8 +329,10 @@ class BatchScheduler:
             parts = [task.feeds[name] for task in tasks]
             parts += [first[:1]] * padding
             feeds[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        deadlines = [task.deadline for task in tasks]
-        timeout = None if None in deadlines else max(deadlines) - time.monotonic()
+        deadlines = [task.deadline for task in tasks if task.deadline is not None]
+        timeout = None
+        if len(deadlines) == len(tasks):
+            timeout = max(deadlines) - time.monotonic()
         outputs = batch.compute(feeds, batch.fetches, timeout)
         for output in outputs:
             if not output.ndim:

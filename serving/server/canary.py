@@ -82,11 +82,13 @@ def read(base_path: str | os.PathLike) -> Canary | None:
         raise ValueError(f"{path} does not describe a canary: {error}") from None
 
 
+@dataclasses.dataclass
 class _Counts:
-    def __init__(self):
-        self.requests = 0
-        self.errors = 0
-        self.seconds: collections.deque[float] = collections.deque(maxlen=_REMEMBERED)
+    requests: int = 0
+    errors: int = 0
+    seconds: collections.deque[float] = dataclasses.field(
+        default_factory=lambda: collections.deque(maxlen=_REMEMBERED)
+    )
 
 
 class Router:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import gc
 import logging
 import os
 import pathlib
@@ -17,60 +16,26 @@ from serving.server.engine import Engine
 from serving.server.errors import Code, ServingError, invalid_argument
 from serving.server.flags import Flags
 from serving.server.metrics import Metrics
-from serving.server.versions_manager import VersionsManager
+from serving.server.versions_manager import Servable, VersionsManager
 
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
 class Call:
-    """A call while it is answered; what becomes known on the way is filled in.
+    """A call while it is answered: its model, and its name among TF Serving's latencies.
 
-    Attributes:
-      model: the model that was asked for.
-      api: what TF Serving calls the call among its latencies.
+    What becomes known on the way is filled in.
     """
 
     model: str = ""
     api: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Handle:
-    """A model's version while a request uses it."""
-
-    name: str
-    version: int
-    engine: Engine
-
-
-class _ServedModel:
-    """A loaded version and its entry among the metrics."""
-
-    def __init__(self, engine: Engine, metrics: Metrics, labels: tuple[str, str, str] | None):
-        self.engine = engine
-        self._metrics = metrics
-        self._labels = labels
-        if labels:
-            metrics.mlmd_map.set(labels, 1)
-
-    def close(self) -> None:
-        if self._labels:
-            self._metrics.mlmd_map.remove(self._labels)
-        self.engine.close()
-        # A graph is full of cycles; its memory would wait for the next full collection.
-        self.engine = None
-        gc.collect()
-
-
 class Core:
-    """The served models.
+    """The served models, and what has been counted of them.
 
-    Attributes:
-      flags: how the server was started.
-      metrics: what has been counted.
-      manager: the versions.
-      canaries: by model, what shares its requests between two versions.
+    `canaries` holds, by model, what shares its requests between two versions.
     """
 
     def __init__(self, flags: Flags, *, allow_any_new_label: bool = False):
@@ -110,17 +75,13 @@ class Core:
         if self._scheduler is not None:
             self._scheduler.stop()
 
-    def _load(self, name: str, version: int, path: str) -> _ServedModel:
-        flags = self.flags
+    def _load(self, name: str, version: int, path: str) -> Engine:
+        flags, sessions = self.flags, self.flags.tensorflow_session_parallelism
         engine = Engine(
             path,
             tags=flags.saved_model_tags.split(","),
-            intra_op_threads=(
-                flags.tensorflow_intra_op_parallelism or flags.tensorflow_session_parallelism
-            ),
-            inter_op_threads=(
-                flags.tensorflow_inter_op_parallelism or flags.tensorflow_session_parallelism
-            ),
+            intra_op_threads=flags.tensorflow_intra_op_parallelism or sessions,
+            inter_op_threads=flags.tensorflow_inter_op_parallelism or sessions,
             max_rows=flags.max_batch_rows,
             scheduler=self._scheduler,
         )
@@ -130,11 +91,11 @@ class Core:
         except BaseException:
             engine.close()
             raise
-        labels = None
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            uuid = pathlib.Path(path, UUID_FILE).read_text().strip()
-            labels = (name, str(version), uuid)
-        return _ServedModel(engine, self.metrics, labels)
+            labels = name, str(version), pathlib.Path(path, UUID_FILE).read_text().strip()
+            self.metrics.mlmd_map.set(labels, 1)
+            engine.on_close = lambda: self.metrics.mlmd_map.remove(labels)
+        return engine
 
     def _warm_up(self, engine: Engine, path: str) -> None:
         started, status = time.monotonic(), "OK"
@@ -152,7 +113,7 @@ class Core:
                 self.metrics.model_warmup_latency.add((base_path, status), elapsed)
 
     @contextlib.contextmanager
-    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Handle]:
+    def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
         """Holds the version that a request names.
 
         Raises:
@@ -168,13 +129,13 @@ class Core:
         with self.manager.acquire(spec.name, version, label) as servable:
             started, failed = time.monotonic(), True
             try:
-                yield Handle(servable.name, servable.version, servable.loaded.engine)
+                yield servable
                 failed = False
             finally:
                 if router and servable.version == chosen:
                     router.record(chosen, failed, time.monotonic() - started)
 
-    def timed(self, handle: Handle, compute, api: str = "Predict"):
+    def timed(self, handle: Servable, compute, api: str = "Predict"):
         """Runs `compute()` and records how long it took, under TF Serving's name for that."""
         started = time.monotonic()
         result = compute()
@@ -191,11 +152,8 @@ class Core:
     def measured(self, call: Call, entrypoint: str, counted: bool = True) -> Iterator[None]:
         """Makes every failure a ServingError; counts the call, and its latency if it succeeds.
 
-        Args:
-          call: what is asked for. A model that is not served is counted under no name, so that
-            strangers can't fill the memory with names.
-          entrypoint: GRPC or REST.
-          counted: false for the calls that TF Serving does not count.
+        A model that is not served is counted under no name, so that strangers can't fill the memory
+        with names; a call that TF Serving does not count (`counted` false), not at all.
         """
         started, code = time.monotonic(), Code.OK
         try:
@@ -218,17 +176,15 @@ class Core:
                     elapsed = (time.monotonic() - started) * 1e6
                     self.metrics.request_latency.add((name, call.api, entrypoint), elapsed)
 
-    def classify(self, spec: model_pb2.ModelSpec, examples, timeout: float | None):
-        """`inference.classify` on the version that `spec` names; returns handle and result."""
-        return self._on_examples(inference.classify, "Classify", spec, examples, timeout)
-
-    def regress(self, spec: model_pb2.ModelSpec, examples, timeout: float | None):
-        """`inference.regress` on the version that `spec` names; returns handle and result."""
-        return self._on_examples(inference.regress, "Regress", spec, examples, timeout)
-
-    def _on_examples(self, work, api: str, spec: model_pb2.ModelSpec, examples, timeout):
+    def on_examples(self, method: str, spec: model_pb2.ModelSpec, examples, timeout: float | None):
+        """`inference.on_examples` on the version that `spec` names; returns handle and result."""
+        api = "Classify" if method == inference.CLASSIFY else "Regress"
         with self.use(spec) as handle:
-            result = self.timed(handle, lambda: work(handle.engine, spec, examples, timeout), api)
+            result = self.timed(
+                handle,
+                lambda: inference.on_examples(handle.loaded, method, spec, examples, timeout),
+                api,
+            )
             self.count_examples(handle.name, inference.example_count(examples))
             return handle, result
 
@@ -239,18 +195,16 @@ class Core:
         with self.use(spec) as handle:
             used = model_pb2.ModelSpec(name=handle.name)
             used.version.value = handle.version
-            signatures = handle.engine.signatures
+            signatures = handle.loaded.signatures
             return used, get_model_metadata_pb2.SignatureDefMap(signature_def=signatures)
 
     def status(self, spec: model_pb2.ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
         """The states of the versions that `spec` names."""
         response = get_model_status_pb2.GetModelStatusResponse()
-        for status in self.manager.status(spec.name, *_choice(spec)):
-            entry = response.model_version_status.add(
-                version=status.version, state=int(status.state)
-            )
-            entry.status.error_code = int(status.error.code) if status.error else 0
-            entry.status.error_message = status.error.message if status.error else ""
+        for known in self.manager.status(spec.name, *_choice(spec)):
+            entry = response.model_version_status.add(version=known.version, state=known.state)
+            entry.status.error_code = known.error.code if known.error else 0
+            entry.status.error_message = known.error.message if known.error else ""
         return response
 
     def check_rows(self, rows: int) -> None:

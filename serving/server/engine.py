@@ -6,13 +6,14 @@ codes are then the same, and TensorFlow 1 models are served too.
 """
 
 import contextlib
+import copy
+import gc
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from serving.server.batching import BatchScheduler
@@ -27,6 +28,7 @@ class Engine:
     Attributes:
       signatures: its SignatureDefs by name; the loader's own entry is among them, as in TF
         Serving.
+      on_close: called when it is closed.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class Engine:
             raise not_found(
                 f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}"
             )
+        self.on_close: Callable[[], object] = lambda: None
+        self._handles: dict[str, object] = {}
         self._max_rows = max_rows
         self._scheduler = scheduler
         self._graph = tf.Graph()
@@ -71,13 +75,11 @@ class Engine:
             with _as_serving_errors(), self._graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(self._session, list(tags), str(path))
             self._graph.finalize()
-            self.signatures = {
-                name: _copy(signature) for name, signature in meta_graph.signature_def.items()
-            }
+            # A part would keep the whole MetaGraphDef alive, graph and all.
+            self.signatures = {n: copy.deepcopy(s) for n, s in meta_graph.signature_def.items()}
         except BaseException:
             self.close()
             raise
-        self._handles: dict[str, object] = {}
 
     def run(
         self,
@@ -92,9 +94,6 @@ class Engine:
           fetches: names of the tensors to compute.
           timeout: seconds, None for no limit. Operations that run are not interrupted; no
             further ones start.
-
-        Returns:
-          One array for each of `fetches`.
 
         Raises:
           ServingError: what TensorFlow says, with its code; DEADLINE_EXCEEDED after `timeout`.
@@ -133,8 +132,12 @@ class Engine:
                 pywrap_tf_session.TF_DeleteBuffer(buffer)
 
     def close(self) -> None:
-        """Gives back the session's memory."""
+        """Gives back the memory; it can't be asked any more."""
+        self.on_close()
         self._session.close()
+        # A graph is full of cycles; its memory would wait for the next full collection.
+        del self._session, self._graph, self._handles
+        gc.collect()
 
     def _handle(self, name: str) -> object:
         handle = self._handles.get(name)
@@ -145,13 +148,6 @@ class Engine:
                 raise invalid_argument(f"Tensor {name} is not in the graph: {error}") from None
             self._handles[name] = handle
         return handle
-
-
-def _copy(signature: meta_graph_pb2.SignatureDef) -> meta_graph_pb2.SignatureDef:
-    # A part keeps the whole MetaGraphDef alive, graph and all.
-    copy = meta_graph_pb2.SignatureDef()
-    copy.CopyFrom(signature)
-    return copy
 
 
 @contextlib.contextmanager
@@ -165,9 +161,7 @@ def _as_serving_errors() -> Iterator[None]:
     except OSError as error:
         raise not_found(str(error)) from None
     except RuntimeError as error:
-        code = (
-            Code.NOT_FOUND if "MetaGraphDef associated with tags" in str(error) else Code.INTERNAL
-        )
-        raise ServingError(code, str(error)) from None
+        unknown = "MetaGraphDef associated with tags" in str(error)
+        raise ServingError(Code.NOT_FOUND if unknown else Code.INTERNAL, str(error)) from None
     except (TypeError, ValueError, UnicodeError) as error:
         raise invalid_argument(str(error)) from None

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from serving.server import text_protos
 
 DEFAULT_REST_PORT = 8501
-MAX_INT32 = 2**31 - 1
+MAX_INT32, MAX_INT64 = 2**31 - 1, 2**63 - 1
 
 
 class FlagError(ValueError):
@@ -114,19 +114,14 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0")
 def parse(argv: list[str], default_base_path: str | os.PathLike | None = None) -> Flags:
     """Reads a command line in the forms `--flag=value`, `--flag value` and `--flag` (booleans).
 
-    Args:
-      argv: the arguments, without the program's name.
-      default_base_path: served under its folder's name, with REST on port 8501, where the
-        command line names neither `--model_base_path` nor `--model_config_file`.
-
-    Returns:
-      The flags, checked.
+    `default_base_path` is served under its folder's name, with REST on port 8501, where the command
+    line names neither `--model_base_path` nor `--model_config_file`.
 
     Raises:
       FlagError: an unknown or refused flag, or a value that does not fit.
     """
     fields = {field.name: field for field in dataclasses.fields(Flags)}
-    values: dict[str, object] = {}
+    values: dict[str, typing.Any] = {}
     for name, text in _pairs(argv, {n for n, field in fields.items() if field.type is bool}):
         if name in REFUSED:
             if text not in _FALSE:
@@ -156,7 +151,7 @@ def grpc_options(flags: Flags) -> list[tuple[str, int | str]]:
     options = []
     for argument in filter(None, flags.grpc_channel_arguments.split(",")):
         key, _, value = argument.partition("=")
-        options.append((key, int(value) if re.fullmatch(r"-?\d+", value) else value))
+        options.append((key, int(value) if re.fullmatch(r"-?[0-9]{1,9}", value) else value))
     return options
 
 
@@ -173,7 +168,10 @@ def prometheus_path(flags: Flags) -> str | None:
     except (OSError, ValueError) as error:
         raise FlagError(f"--monitoring_config_file can't be read: {error}") from None
     prometheus = config.prometheus_config
-    return (prometheus.path or "/monitoring/prometheus/metrics") if prometheus.enable else None
+    path = prometheus.path or "/monitoring/prometheus/metrics"
+    if not re.fullmatch(r"/[^\s?#{}]*", path) or path.lower().startswith("/v1/"):
+        raise FlagError(f"--monitoring_config_file: {path!r} is no path for metrics, such as /m")
+    return path if prometheus.enable else None
 
 
 def usage() -> str:
@@ -205,14 +203,16 @@ def _pairs(argv: list[str], booleans: set[str]) -> Iterator[tuple[str, str]]:
         yield name, text.lower() if name in booleans or name in REFUSED else text
 
 
-def _convert(name: str, text: str, kind: type) -> object:
+def _convert(name: str, text: str, kind: object) -> object:
     if kind is bool:
         if text not in _TRUE + _FALSE:
             raise FlagError(f"--{name} takes true or false, not '{text}'")
         return text in _TRUE
     if kind is int:
-        if not re.fullmatch(r"[+-]?\d+", text):
-            raise FlagError(f"--{name} takes a whole number, not '{text}'")
+        if not re.fullmatch(r"[+-]?[0-9]+", text):
+            raise FlagError(f"--{name} takes a whole number, not '{text[:40]}'")
+        if len(text) > 18 or abs(int(text)) > (MAX_INT64 if "micros" in name else MAX_INT32):
+            raise FlagError(f"--{name} takes no number as large as {text[:40]}")
         return int(text)
     return text
 
@@ -221,24 +221,17 @@ def _check(flags: Flags) -> None:
     if not flags.model_base_path and not flags.model_config_file:
         raise FlagError("nothing to serve: give --model_base_path or --model_config_file")
     for name in ("port", "rest_api_port"):
-        if not 0 <= getattr(flags, name) <= 65535:
-            raise FlagError(f"--{name} takes a port from 0 to 65535, not {getattr(flags, name)}")
+        if not 0 <= (port := getattr(flags, name)) <= 65535:
+            raise FlagError(f"--{name} takes a port from 0 to 65535, not {port}")
     if flags.port and flags.port == flags.rest_api_port:
         raise FlagError("--rest_api_port must differ from --port: gRPC and REST can't share one")
     if not (flags.port or flags.rest_api_port or flags.grpc_socket_path):
         raise FlagError("--port, --rest_api_port and --grpc_socket_path are all off")
     if not 1 <= flags.max_request_bytes <= MAX_INT32:
         raise FlagError(f"--max_request_bytes takes 1 to {MAX_INT32}")
-    least_zero = (
-        *("rest_api_num_threads", "rest_api_timeout_in_ms", "grpc_max_threads", "max_batch_rows"),
-        *("num_load_threads", "max_num_load_retries", "num_request_iterations_for_warmup"),
-        *("model_config_file_poll_wait_seconds", "file_system_poll_wait_seconds"),
-        *("tensorflow_session_parallelism", "tensorflow_intra_op_parallelism"),
-        *("tensorflow_inter_op_parallelism", "shutdown_grace_seconds"),
-    )
-    for name in least_zero:
-        if getattr(flags, name) < 0:
-            raise FlagError(f"--{name} takes 0 or more, not {getattr(flags, name)}")
+    for name, value in vars(flags).items():
+        if type(value) is int and value < 0 and name != "load_retry_interval_micros":
+            raise FlagError(f"--{name} takes 0 or more, not {value}")
     if flags.batching_parameters_file and not flags.enable_batching:
         raise FlagError("--batching_parameters_file needs --enable_batching")
     if (

@@ -19,9 +19,10 @@ from tensorflow_serving.apis import (
 
 from serving.server import flags as flags_module
 from serving.server import inference, tensors
-from serving.server.core import Call, Core, Handle
+from serving.server.core import Call, Core
 from serving.server.engine import DEFAULT_SIGNATURE
 from serving.server.errors import Code, ServingError, invalid_argument
+from serving.server.versions_manager import Servable
 
 SERVICES = (
     "",
@@ -51,7 +52,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
                 outputs = self._core.timed(
                     handle,
                     lambda: inference.predict_request(
-                        handle.engine, request, self._core.flags.max_request_bytes, timeout
+                        handle.loaded, request, self._core.flags.max_request_bytes, timeout
                     ),
                 )
             response = predict_pb2.PredictResponse()
@@ -65,18 +66,20 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Classify(self, request, context):
         """Classes and scores of tf.train.Examples."""
-        with self._answered(context, request, "Classify") as timeout:
-            handle, result = self._core.classify(request.model_spec, request.input, timeout)
-            response = classification_pb2.ClassificationResponse(result=result)
-            _fill_spec(response, handle, request.model_spec.signature_name)
-            return response
+        response = classification_pb2.ClassificationResponse()
+        return self._on_examples(inference.CLASSIFY, request, context, "Classify", response)
 
     def Regress(self, request, context):
         """One number for each tf.train.Example."""
-        with self._answered(context, request, "Regress") as timeout:
-            handle, result = self._core.regress(request.model_spec, request.input, timeout)
-            response = regression_pb2.RegressionResponse(result=result)
-            _fill_spec(response, handle, request.model_spec.signature_name)
+        response = regression_pb2.RegressionResponse()
+        return self._on_examples(inference.REGRESS, request, context, "Regress", response)
+
+    def _on_examples(self, method: str, request, context, api: str, response):
+        with self._answered(context, request, api) as timeout:
+            spec = request.model_spec
+            handle, result = self._core.on_examples(method, spec, request.input, timeout)
+            response.result.CopyFrom(result)
+            _fill_spec(response, handle, spec.signature_name)
             return response
 
     def MultiInference(self, request, context):
@@ -85,7 +88,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
             with self._core.use(spec) as handle:
                 response = inference.multi_inference(
-                    handle.engine, request, handle.version, timeout
+                    handle.loaded, request, handle.version, timeout
                 )
             count = inference.example_count(request.input)
             self._core.count_examples(handle.name, count)
@@ -110,10 +113,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     def _answered(self, context, request, api: str = "") -> Iterator[float | None]:
         """Turns errors into the call's status; gives the seconds that the caller still waits.
 
-        Args:
-          context: the call's.
-          request: any of the service's.
-          api: TF Serving's name for the call; "" for those that it does not count.
+        `api` is TF Serving's name for the call, "" for those that it does not count.
         """
         has_spec = "model_spec" in request.DESCRIPTOR.fields_by_name
         call = Call(request.model_spec.name if has_spec else "", api)
@@ -177,7 +177,7 @@ def _seconds_left(context) -> float | None:
     return None if remaining is None or remaining > _LONGEST_WAIT else remaining
 
 
-def _fill_spec(response, handle: Handle, signature_name: str) -> None:
+def _fill_spec(response, handle: Servable, signature_name: str) -> None:
     response.model_spec.name = handle.name
     response.model_spec.signature_name = signature_name or DEFAULT_SIGNATURE
     response.model_spec.version.value = handle.version

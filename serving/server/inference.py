@@ -7,10 +7,11 @@ its default of not checking the method names of signatures.
 import logging
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -35,8 +36,8 @@ from serving.server.errors import (
 log = logging.getLogger(__name__)
 
 MAX_WARMUP_RECORDS = 1000
-CLASSIFY_METHOD = "tensorflow/serving/classify"
-REGRESS_METHOD = "tensorflow/serving/regress"
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
 
 
 # Predict.
@@ -49,11 +50,9 @@ def predict(
     output_filter: Sequence[str] = (),
     timeout: float | None = None,
 ) -> dict[str, np.ndarray]:
-    """Runs a signature.
+    """Runs a signature; "" is `serving_default`.
 
     Args:
-      engine: the model.
-      signature_name: "" for `serving_default`.
       inputs: arrays by the signature's aliases; those that have a default may be left out.
       output_filter: aliases of the outputs to compute; all of them where it is empty.
       timeout: seconds, None for no limit.
@@ -123,30 +122,25 @@ def _to_array(alias: str, proto, max_bytes: int | None = None) -> np.ndarray:
 # Classify, Regress, MultiInference: serialised tf.train.Examples in, a fixed form out.
 
 
-def classify(
+def on_examples(
     engine: Engine,
+    method: str,
     spec: model_pb2.ModelSpec,
     examples: input_pb2.Input,
     timeout: float | None = None,
-) -> classification_pb2.ClassificationResult:
-    """Runs a signature with an input `inputs` and outputs `classes`, `scores` or both."""
-    signature = _signature(engine, spec, "No signature was found with the name: ")
-    source, fetches = _classify_tensors(signature)
-    outputs, count = _run_on_examples(engine, examples, [source], fetches, timeout)
-    return _classification_result(signature, outputs, count)
+) -> classification_pb2.ClassificationResult | regression_pb2.RegressionResult:
+    """Runs a signature on tf.train.Examples.
 
-
-def regress(
-    engine: Engine,
-    spec: model_pb2.ModelSpec,
-    examples: input_pb2.Input,
-    timeout: float | None = None,
-) -> regression_pb2.RegressionResult:
-    """Runs a signature with an input `inputs` and an output `outputs`."""
+    Args:
+      method: CLASSIFY takes a signature with an input `inputs` and outputs `classes`, `scores` or
+        both, REGRESS one with an output `outputs`.
+      spec: names the signature.
+    """
+    tensors_of, result_of = _METHODS[method]
     signature = _signature(engine, spec, "No signature was found with the name: ")
-    source, fetches = _regress_tensors(signature)
+    source, fetches = tensors_of(signature)
     outputs, count = _run_on_examples(engine, examples, [source], fetches, timeout)
-    return _regression_result(signature, outputs, count)
+    return result_of(signature, outputs, count)
 
 
 def multi_inference(
@@ -156,7 +150,8 @@ def multi_inference(
     timeout: float | None = None,
 ) -> inference_pb2.MultiInferenceResponse:
     """Runs several classify and regress signatures on the same examples, in one run."""
-    plans, sources, fetches, seen = [], set(), set(), set()
+    plans: dict[str, tuple] = {}
+    sources, fetches = set(), set()
     for task in request.tasks:
         if not task.model_spec.name:
             raise invalid_argument("Found ModelSpec with an empty model name.")
@@ -165,37 +160,30 @@ def multi_inference(
                 "All ModelSpecs in a MultiInferenceRequest must access the same model name."
             )
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
-        if name in seen:
+        if name in plans:
             raise invalid_argument(f"Duplicate evaluation of signature: {name}")
-        seen.add(name)
         signature = _signature(
             engine, task.model_spec, "Requested signature not found in model graph: "
         )
-        if task.method_name == CLASSIFY_METHOD:
-            source, names = _classify_tensors(signature)
-        elif task.method_name == REGRESS_METHOD:
-            source, names = _regress_tensors(signature)
-        else:
-            raise ServingError(
-                Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}"
-            )
-        plans.append((task, name, signature))
+        if task.method_name not in _METHODS:
+            message = f"Unsupported signature method_name: {task.method_name}"
+            raise ServingError(Code.UNIMPLEMENTED, message)
+        source, names = _METHODS[task.method_name][0](signature)
+        plans[name] = task, signature
         sources.add(source)
         fetches.update(names)
     response = inference_pb2.MultiInferenceResponse()
     outputs, count = _run_on_examples(
         engine, request.input, sorted(sources), sorted(fetches), timeout
     )
-    for task, name, signature in plans:
+    for name, (task, signature) in plans.items():
         result = response.results.add()
         result.model_spec.name = task.model_spec.name
         result.model_spec.signature_name = name
         result.model_spec.version.value = version
-        if task.method_name == CLASSIFY_METHOD:
-            answer = _classification_result(signature, outputs, count)
-            result.classification_result.CopyFrom(answer)
-        else:
-            result.regression_result.CopyFrom(_regression_result(signature, outputs, count))
+        answer = _METHODS[task.method_name][1](signature, outputs, count)
+        field = "classification" if task.method_name == CLASSIFY else "regression"
+        getattr(result, f"{field}_result").CopyFrom(answer)
     return response
 
 
@@ -327,22 +315,21 @@ def _regression_result(
     return result
 
 
+# For each method: input and outputs of a signature, and the result that they make.
+_METHODS: dict[str, tuple[Callable, Callable]] = {
+    CLASSIFY: (_classify_tensors, _classification_result),
+    REGRESS: (_regress_tensors, _regression_result),
+}
+
+
 # Warm-up.
 
 
 def replay_warmup(engine: Engine, model_dir: str, iterations: int = 1) -> int:
-    """Replays the requests that lie beside a model; the first that fails fails the load.
-
-    Args:
-      engine: the model, loaded.
-      model_dir: its folder.
-      iterations: how often each request is replayed.
-
-    Returns:
-      How many records there were; 0 where there is no such file.
+    """Replays the requests that lie beside a model; returns how many records there were.
 
     Raises:
-      ServingError: a record can't be read or its request fails.
+      ServingError: a record can't be read or its request fails, which fails the load.
     """
     path = pathlib.Path(model_dir, WARMUP_FILE)
     if not path.is_file():
@@ -378,9 +365,9 @@ def _replay(engine: Engine, entry: prediction_log_pb2.PredictionLog) -> None:
     if kind == "predict_log":
         predict_request(engine, request)
     elif kind == "classify_log":
-        classify(engine, request.model_spec, request.input)
+        on_examples(engine, CLASSIFY, request.model_spec, request.input)
     elif kind == "regress_log":
-        regress(engine, request.model_spec, request.input)
+        on_examples(engine, REGRESS, request.model_spec, request.input)
     elif kind == "multi_inference_log":
         multi_inference(engine, request, 0)
     else:
@@ -389,8 +376,6 @@ def _replay(engine: Engine, entry: prediction_log_pb2.PredictionLog) -> None:
 
 def dtype_name(array: np.ndarray) -> str:
     """An array's type as TensorFlow's messages name it: DT_FLOAT."""
-    from tensorflow.core.framework import types_pb2
-
     return types_pb2.DataType.Name(tf.as_dtype(array.dtype).as_datatype_enum)
 
 

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import orjson
@@ -24,7 +25,7 @@ from serving.server.errors import Code, ServingError, invalid_argument
 
 # Longest piece of a request that an error repeats.
 _QUOTED = 500
-_INTEGERS = {
+_INTEGERS: dict[np.dtype, np.iinfo] = {
     # JSON integers of these types go through a 32-bit field and are then cast, in TF Serving too.
     **{np.dtype(t): np.iinfo(np.int32) for t in (np.int8, np.uint8, np.int16, np.int32)},
     np.dtype(np.int64): np.iinfo(np.int64),
@@ -65,7 +66,7 @@ def parse(body: bytes) -> dict:
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     if not text.strip(" \t\r\n"):
         raise invalid_argument("JSON Parse error: The document is empty")
-    hooks = {"parse_float": _number, "parse_int": _number} if _LARGE.search(body) else {}
+    hooks: Any = {"parse_float": _number, "parse_int": _number} if _LARGE.search(body) else {}
     try:
         try:
             document = json.loads(text, object_pairs_hook=_first_of_each, **hooks)
@@ -116,14 +117,7 @@ def signature_name(document: dict) -> str:
 def predict_inputs(
     document: dict, infos: Mapping[str, meta_graph_pb2.TensorInfo]
 ) -> tuple[dict[str, np.ndarray], bool]:
-    """The arrays of a predict request.
-
-    Args:
-      document: from `parse`.
-      infos: the signature's inputs.
-
-    Returns:
-      Arrays by alias, and whether the request is in row form (`instances`).
+    """The arrays of a predict request by alias, and whether it is in row form (`instances`).
 
     Raises:
       ServingError: INVALID_ARGUMENT; UNIMPLEMENTED in column form for a type that JSON has no
@@ -235,7 +229,7 @@ def _raise_for_row(column: list, alias: str | None, dtype: int) -> None:
 
 
 def _from_columns(
-    value: object, infos: Mapping[str, meta_graph_pb2.TensorInfo]
+    value: Any, infos: Mapping[str, meta_graph_pb2.TensorInfo]
 ) -> dict[str, np.ndarray]:
     if not _is_object(value):
         if len(infos) > 1:
@@ -257,7 +251,7 @@ def _dense(value: object, dtype: int) -> np.ndarray:
     while isinstance(probe, list):
         shape.append(len(probe))
         probe = probe[0] if probe else None
-    flat = [value]
+    flat: list[Any] = [value]
     for level, size in enumerate(shape):
         for item in flat:
             if not isinstance(item, list):
@@ -439,26 +433,19 @@ def columns(outputs: Mapping[str, np.ndarray]) -> bytes:
     return b'{"outputs":' + answer + b"}"
 
 
-def classifications(result: classification_pb2.ClassificationResult) -> bytes:
-    """The answer of `:classify`: pairs of label and score."""
-    return dump(
-        {
-            "results": [
-                [
-                    [c.label, s]
-                    for c, s in zip(
-                        row.classes, _floats32([c.score for c in row.classes]), strict=True
-                    )
-                ]
-                for row in result.classifications
-            ]
-        }
-    )
-
-
-def regressions(result: regression_pb2.RegressionResult) -> bytes:
-    """The answer of `:regress`."""
-    return dump({"results": _floats32([r.value for r in result.regressions])})
+def results(
+    of: classification_pb2.ClassificationResult | regression_pb2.RegressionResult,
+) -> bytes:
+    """The answer of `:classify`, pairs of label and score, or of `:regress`."""
+    if isinstance(of, regression_pb2.RegressionResult):
+        return dump({"results": _floats32([r.value for r in of.regressions])})
+    rows = [row.classes for row in of.classifications]
+    scores = [_floats32([c.score for c in row]) for row in rows]
+    pairs = [
+        [[c.label, score] for c, score in zip(row, row_scores, strict=True)]
+        for row, row_scores in zip(rows, scores, strict=True)
+    ]
+    return dump({"results": pairs})
 
 
 def dump(document: object, indent: int | None = None) -> bytes:
@@ -488,7 +475,7 @@ def _array(name: str, array: np.ndarray) -> bytes:
     return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _strings(name: str, value: object) -> object:
+def _strings(name: str, value: Any) -> object:
     if isinstance(value, list):
         return [_strings(name, item) for item in value]
     if name.endswith("_bytes"):

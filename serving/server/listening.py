@@ -6,15 +6,11 @@ import socket
 
 
 def listen(host: str, port: int, flag: str) -> socket.socket:
-    """A socket that is bound and does not listen yet.
-
-    Args:
-      host: an address of this machine.
-      port: 0 lets the system choose.
-      flag: the flag that chose the port, for the message.
+    """A socket that is bound and does not listen yet; port 0 lets the system choose.
 
     Raises:
-      OSError: with one clear sentence, the port is taken or the address is not this machine's.
+      OSError: with one clear sentence that names `flag`, the port is taken or the address is
+        not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's algorithm off only where the protocol is named; left on it holds every

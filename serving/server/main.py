@@ -40,8 +40,7 @@ def main(
       argv: the arguments, without the program's name, in TF Serving's flag names.
       default_base_path: what is served where the arguments name no model: under its folder's
         name, with REST on 8501, labels from the `models.config` in it.
-      check_default: called with it where it is to be served, after the flags were found right; may
-        raise.
+      check_default: called with it before it is served; may raise.
 
     Returns:
       The exit code where nothing was served: 0 for help, 1 for a port that is taken, 2 for wrong
@@ -61,9 +60,9 @@ def main(
         print(f"mnist-gan local server: {_version('mnist-gan')} (not TF Serving)")
         print(f"TensorFlow Library: {_version('tensorflow')}")
         return 0
-    by_default = default_base_path is not None and flags.model_base_path == str(default_base_path)
+    by_default = bool(default_base_path) and flags.model_base_path == str(default_base_path)
     if by_default:
-        check_default(default_base_path)
+        check_default(pathlib.Path(flags.model_base_path))
     _set_up_logging()
     stop, listener = threading.Event(), None
     for number in (signal.SIGTERM, signal.SIGINT):

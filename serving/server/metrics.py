@@ -73,14 +73,14 @@ class Metric:
             if self._kind != "histogram":
                 lines.append(f"{shown}{{{labels}}} {cell[0]:.15g}")
                 continue
-            count = 0
+            count = 0.0
             for bound, in_bucket in zip([*self._bounds, None], cell[:-1], strict=True):
                 count += in_bucket
                 le = "+Inf" if bound is None else f"{bound:.6g}"
                 limits = ",".join([*pairs, f'le="{le}"'])
-                lines.append(f"{shown}_bucket{{{limits}}} {count}")
+                lines.append(f"{shown}_bucket{{{limits}}} {count:.15g}")
             lines.append(f"{shown}_sum{{{labels}}} {cell[-1]:.15g}")
-            lines.append(f"{shown}_count{{{labels}}} {count}")
+            lines.append(f"{shown}_count{{{labels}}} {count:.15g}")
         return lines
 
 

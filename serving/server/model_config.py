@@ -54,10 +54,19 @@ def read(path: str | os.PathLike) -> model_server_config_pb2.ModelServerConfig:
 
 def labels(base_path: str | os.PathLike) -> dict[str, int]:
     """The labels of the model under a base path and the versions that they point at."""
+    config, _ = _labels_file(base_path, "")
+    return dict(config.model_config_list.config[0].version_labels)
+
+
+def _labels_file(
+    base_path: str | os.PathLike, name: str
+) -> tuple[model_server_config_pb2.ModelServerConfig, pathlib.Path]:
+    """The list among a base path's versions, a fresh one where there is none, and its path."""
     path = pathlib.Path(base_path, FILE_NAME)
-    if not path.is_file():
-        return {}
-    return dict(read(path).model_config_list.config[0].version_labels)
+    config = read(path) if path.is_file() else single_model(name, f"{IMAGE_FOLDER}/{name}")
+    if len(config.model_config_list.config) != 1:
+        raise invalid_argument(f"{path} does not list one model: remove it to start anew")
+    return config, path
 
 
 def set_label(
@@ -68,8 +77,7 @@ def set_label(
     A label can name a version that is loaded, so from the first label on all versions are.
 
     Args:
-      base_path: the model's base path.
-      name: the model's name.
+      base_path: the base path of the model `name`.
       label: for instance `stable`.
       version: one that exists under the base path; None removes the label.
 
@@ -82,8 +90,7 @@ def set_label(
     """
     if not re.fullmatch(r"[^/:\s]+", label):
         raise invalid_argument(f"{label!r} is no label: no spaces, colons or slashes")
-    path = pathlib.Path(base_path, FILE_NAME)
-    config = read(path) if path.is_file() else single_model(name, f"{IMAGE_FOLDER}/{name}")
+    config, path = _labels_file(base_path, name)
     model = config.model_config_list.config[0]
     if version is None:
         if label not in model.version_labels:

@@ -11,6 +11,7 @@ import threading
 import urllib.parse
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import uvicorn
 from google.protobuf import json_format, message
@@ -67,7 +68,6 @@ def make_app(
     """The application, in ASGI.
 
     Args:
-      core: the models.
       threads: requests worked on at once.
       prometheus_path: where the metrics are, None for nowhere.
       extra_routes: more pages; none may begin with /v1/.
@@ -104,7 +104,8 @@ def make_app(
     routes = list(extra_routes)
     if prometheus_path is not None:
         routes.append(Route(prometheus_path, metrics, methods=["GET"]))
-    pages = Starlette(routes=routes, exception_handlers={404: elsewhere, 405: elsewhere})
+    handlers: Any = dict.fromkeys((404, 405), elsewhere)
+    pages = Starlette(routes=routes, exception_handlers=handlers)
 
     async def answer(scope, receive, send) -> None:
         if not scope["path"].startswith("/"):
@@ -122,10 +123,7 @@ def make_app(
 
 
 def handle(core: Core, method: str, path: str, body: bytes) -> bytes:
-    """Answers one request to the API; runs in a thread of its own.
-
-    Returns:
-      The JSON of the answer.
+    """Answers one request to the API with JSON; runs in a thread of its own.
 
     Raises:
       ServingError: with the code and message of the error body.
@@ -151,13 +149,16 @@ def handle(core: Core, method: str, path: str, body: bytes) -> bytes:
         if method == "GET":
             if not spec.name:
                 raise invalid_argument("Missing model name in request.")
-            return _metadata(core, spec) if verb else _status(core, spec)
-        calls = {"predict": _predict, "classify": _classify, "regress": _regress}
-        if verb not in calls:  # the pattern ignores case, the verbs do not
+            if verb:
+                return _metadata(core, spec)
+            return json_tensors.dump(_document(core.status(spec)), indent=1)
+        if verb != verb.lower():  # the pattern ignores case, the verbs do not
             raise invalid_argument(f"Malformed request: {method} {path}")
         call.api = verb
         timeout = core.flags.rest_api_timeout_in_ms / 1000 or None
-        return calls[verb](core, spec, body, timeout)
+        if verb == "predict":
+            return _predict(core, spec, body, timeout)
+        return _on_examples(core, verb, spec, body, timeout)
 
 
 def _predict(core: Core, spec: model_pb2.ModelSpec, body: bytes, timeout: float | None) -> bytes:
@@ -165,43 +166,31 @@ def _predict(core: Core, spec: model_pb2.ModelSpec, body: bytes, timeout: float 
     signature_name = json_tensors.signature_name(document)
     with core.use(spec) as handle:
         name = signature_name or DEFAULT_SIGNATURE
-        if name not in handle.engine.signatures:
+        if name not in handle.loaded.signatures:
             raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
-        infos = handle.engine.signatures[name].inputs
+        infos = handle.loaded.signatures[name].inputs
         instances = document.get("instances")
         if isinstance(instances, list):
             core.check_rows(len(instances))
         inputs, row_form = json_tensors.predict_inputs(document, infos)
         outputs = core.timed(
             handle,
-            lambda: inference.predict(handle.engine, name, inputs, timeout=timeout),
+            lambda: inference.predict(handle.loaded, name, inputs, timeout=timeout),
         )
     return json_tensors.predictions(outputs) if row_form else json_tensors.columns(outputs)
 
 
-def _classify(core: Core, spec: model_pb2.ModelSpec, body: bytes, timeout: float | None) -> bytes:
-    spec, examples = _examples(spec, body)
-    _, result = core.classify(spec, examples, timeout)
-    return json_tensors.classifications(result)
-
-
-def _regress(core: Core, spec: model_pb2.ModelSpec, body: bytes, timeout: float | None) -> bytes:
-    spec, examples = _examples(spec, body)
-    _, result = core.regress(spec, examples, timeout)
-    return json_tensors.regressions(result)
-
-
-def _examples(spec: model_pb2.ModelSpec, body: bytes):
+def _on_examples(
+    core: Core, verb: str, spec: model_pb2.ModelSpec, body: bytes, timeout: float | None
+) -> bytes:
     document = json_tensors.parse(body)
     try:
         spec.signature_name = json_tensors.signature_name(document)
     except UnicodeEncodeError:
         raise invalid_argument("'signature_name' is not UTF-8") from None
-    return spec, json_tensors.examples_input(document)
-
-
-def _status(core: Core, spec: model_pb2.ModelSpec) -> bytes:
-    return json_tensors.dump(_document(core.status(spec)), indent=1)
+    examples = json_tensors.examples_input(document)
+    method = f"tensorflow/serving/{verb}"
+    return json_tensors.results(core.on_examples(method, spec, examples, timeout)[1])
 
 
 def _metadata(core: Core, spec: model_pb2.ModelSpec) -> bytes:
@@ -257,6 +246,7 @@ class RestServer:
                 app,
                 log_config=None,
                 access_log=False,
+                ws="none",
                 lifespan="off",
                 server_header=False,
                 timeout_graceful_shutdown=grace_seconds,

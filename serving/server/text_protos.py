@@ -66,11 +66,7 @@ _POOL = _pool()
 
 
 def read(path: str | os.PathLike, name: str) -> message.Message:
-    """The text file `path` as the message `name`.
-
-    Args:
-      path: the file.
-      name: BatchingParameters or MonitoringConfig.
+    """The text file `path` as the message `name`: BatchingParameters or MonitoringConfig.
 
     Raises:
       OSError: the file can't be read.

@@ -8,6 +8,7 @@ passed in.
 
 import collections
 import contextlib
+import copy
 import dataclasses
 import enum
 import logging
@@ -17,7 +18,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any
 
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -38,13 +39,6 @@ MAX_VERSION = 2**63 - 1
 REMEMBERED_VERSIONS = 100
 
 
-class Loaded(Protocol):
-    """What a version is to this module: something that can be closed."""
-
-    def close(self) -> None:
-        """Gives back the memory."""
-
-
 class State(enum.IntEnum):
     """`tensorflow.serving.ModelVersionStatus.State`."""
 
@@ -60,12 +54,8 @@ class Servable:
     """One version of one model, from the first sight of its folder to its end.
 
     Attributes:
-      name: the model's name.
-      version: its number.
-      path: its folder.
-      state: where it stands; requests are answered in AVAILABLE only.
       error: why it ended, where it failed to load.
-      loaded: what answers requests, while it is AVAILABLE or UNLOADING.
+      loaded: what answers requests, while it is AVAILABLE or UNLOADING; has a method `close`.
       in_flight: requests that use it at this moment.
       wanted: whether the version policy asks for it.
     """
@@ -75,29 +65,20 @@ class Servable:
     path: str
     state: State = State.START
     error: ServingError | None = None
-    loaded: Loaded | None = None
+    loaded: Any = None
     in_flight: int = 0
     wanted: bool = True
 
 
-@dataclasses.dataclass(frozen=True)
-class VersionStatus:
-    """A line of GetModelStatus: version, state and the error that ended it."""
-
-    version: int
-    state: State
-    error: ServingError | None
-
-
+@dataclasses.dataclass(eq=False)
 class _Model:
     """A configured model: its settings, the versions asked for, the versions known."""
 
-    def __init__(self, name: str):
-        self.name = name
-        self.config: model_server_config_pb2.ModelConfig | None = None  # None: being removed
-        self.aspired: dict[int, str] = {}
-        self.servables: dict[int, Servable] = {}
-        self.complaint = ""  # the last one logged, so that polling does not repeat it
+    name: str
+    config: model_server_config_pb2.ModelConfig | None = None  # None: being removed
+    aspired: dict[int, str] = dataclasses.field(default_factory=dict)
+    servables: dict[int, Servable] = dataclasses.field(default_factory=dict)
+    complaint: str = ""  # the last one logged, so that polling does not repeat it
 
     def available(self) -> list[Servable]:
         return [s for s in self.servables.values() if s.state is State.AVAILABLE]
@@ -111,7 +92,7 @@ class VersionsManager:
 
     def __init__(
         self,
-        load: Callable[[str, int, str], Loaded],
+        load: Callable[[str, int, str], Any],
         *,
         poll_seconds: float = 1.0,
         max_load_retries: int = 5,
@@ -207,10 +188,7 @@ class VersionsManager:
     ) -> Iterator[Servable]:
         """Holds a version for the length of a `with` block; it is not unloaded meanwhile.
 
-        Args:
-          name: the model's name.
-          version: its number; None takes the newest that is available.
-          label: a label instead of a number.
+        Without a number and a label it is the newest that is available.
 
         Raises:
           ServingError: no such model, version or label.
@@ -218,10 +196,8 @@ class VersionsManager:
         if not name:
             raise invalid_argument("ModelSpec has no name specified.")
         with self._changed:
-            if label is not None:
-                version = self._labelled(name, label)
-            model = self._models.get(name)
-            available = {s.version: s for s in model.available()} if model else {}
+            version, servables = self._asked_for(name, version, label)
+            available = {s.version: s for s in servables if s.state is State.AVAILABLE}
             servable = available.get(max(available, default=0) if version is None else version)
             if servable is None:
                 wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
@@ -237,8 +213,8 @@ class VersionsManager:
 
     def status(
         self, name: str, version: int | None = None, label: str | None = None
-    ) -> list[VersionStatus]:
-        """The states of a model's versions, newest first, those that have ended included.
+    ) -> list[Servable]:
+        """Copies of a model's versions, newest first, those that have ended included.
 
         Raises:
           ServingError: no such model, version or label.
@@ -246,26 +222,23 @@ class VersionsManager:
         if not name:
             raise invalid_argument("Missing model name in request.")
         with self._changed:
-            if label is not None:
-                version = self._labelled(name, label)
-            model = self._models.get(name)
-            servables = dict(model.servables) if model else {}
-            if version is not None:
-                if version not in servables:
-                    raise not_found(f"Could not find version {version} of model {name}")
-                servables = {version: servables[version]}
-            if not servables:
-                raise not_found(f"Could not find any versions of model {name}")
-            return [
-                VersionStatus(s.version, s.state, s.error)
-                for _, s in sorted(servables.items(), reverse=True)
-            ]
+            version, servables = self._asked_for(name, version, label)
+            found = [s for s in servables if version in (None, s.version)]
+            if not found:
+                what = "any versions" if version is None else f"version {version}"
+                raise not_found(f"Could not find {what} of model {name}")
+            return [dataclasses.replace(s) for s in sorted(found, key=lambda s: -s.version)]
 
-    def _labelled(self, name: str, label: str) -> int:
-        version = self._labels.get(name, {}).get(label)
-        if version is None:
-            raise invalid_argument(f"Unrecognized servable version label: {label}")
-        return version
+    def _asked_for(
+        self, name: str, version: int | None, label: str | None
+    ) -> tuple[int | None, list[Servable]]:
+        """The version that is asked for, and all that the model has (lock held)."""
+        if label is not None:
+            version = self._labels.get(name, {}).get(label)
+            if version is None:
+                raise invalid_argument(f"Unrecognized servable version label: {label}")
+        model = self._models.get(name)
+        return version, list(model.servables.values()) if model else []
 
     def names(self) -> list[str]:
         """The configured models."""
@@ -293,31 +266,26 @@ class VersionsManager:
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while True:
-                models = {name: self._models[name] for name in names if name in self._models}
-                waiting = {n: m for n, m in models.items() if not m.available()}
+                models = [m for name, m in self._models.items() if name in names]
+                waiting = [m for m in models if not m.available()]
                 if not waiting:
                     return
-                broken = [
-                    s
-                    for m in waiting.values()
+                causes = [
+                    f"version {s.version} of {s.name}: {s.error}"
+                    for m in waiting
                     if m.aspired and len(m.failed()) == len(m.aspired)
                     for s in m.failed()
                 ]
-                if broken:
-                    causes = "; ".join(
-                        f"version {s.version} of {s.name}: {s.error}" for s in broken
-                    )
-                    raise ServingError(
-                        Code.UNKNOWN, f"Some models did not become available: {causes}"
-                    )
+                if causes:
+                    message = f"Some models did not become available: {'; '.join(causes)}"
+                    raise ServingError(Code.UNKNOWN, message)
                 if self._stopping:
                     raise ServingError(Code.CANCELLED, "the server is stopping")
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
-                    raise ServingError(
-                        Code.DEADLINE_EXCEEDED,
-                        f"Some models did not become available in time: {', '.join(waiting)}",
-                    )
+                    late = ", ".join(m.name for m in waiting)
+                    message = f"Some models did not become available in time: {late}"
+                    raise ServingError(Code.DEADLINE_EXCEEDED, message)
                 self._changed.wait(left)
 
     def stop(self, grace_seconds: float = 30.0) -> None:
@@ -328,13 +296,9 @@ class VersionsManager:
                 model.config, model.aspired = None, {}
                 self._reconcile(model)
             self._changed.notify_all()
+            servables = [s for m in self._models.values() for s in m.servables.values()]
             self._changed.wait_for(
-                lambda: all(
-                    s.state is State.END
-                    for m in self._models.values()
-                    for s in m.servables.values()
-                ),
-                grace_seconds,
+                lambda: all(s.state is State.END for s in servables), grace_seconds
             )
         self._thread.join(grace_seconds)
 
@@ -435,7 +399,7 @@ class VersionsManager:
         newest = max(self._waiting, key=lambda waiting: waiting.version)
         return self._free_slots > 0 and servable.version == newest.version
 
-    def _try_to_load(self, servable: Servable) -> tuple[Loaded | None, ServingError | None]:
+    def _try_to_load(self, servable: Servable) -> tuple[Any, ServingError | None]:
         try:
             return self._load(servable.name, servable.version, servable.path), None
         except ServingError as error:
@@ -470,11 +434,7 @@ def _validated(
             "Cannot transition to requested config. It is only legal to transition "
             "from one ModelConfigList to another."
         )
-    models = []
-    for given in config.model_config_list.config:
-        model = model_server_config_pb2.ModelConfig()
-        model.CopyFrom(given)
-        models.append(model)
+    models = copy.deepcopy(list(config.model_config_list.config))
     counts = collections.Counter(model.name for model in models)
     for model in models:
         if not model.name:
@@ -548,7 +508,7 @@ def _aspired_versions(config: model_server_config_pb2.ModelConfig) -> dict[int, 
     """What the policy asks for among what is there, or None where the base path is unreadable."""
     try:
         folders = version_folders(config.base_path)
-    except OSError:
+    except (OSError, ValueError):  # a path may hold a NUL
         return None
     policy = config.model_version_policy
     choice = policy.WhichOneof("policy_choice")

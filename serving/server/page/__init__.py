@@ -113,24 +113,20 @@ def _sender(path: pathlib.Path, headers: Mapping[str, str] = _FRESH) -> Callable
 
 
 def _versions(manager: VersionsManager, name: str) -> list[dict]:
-    found = []
     try:
-        statuses = manager.status(name)
+        known = manager.status(name)
     except ServingError:  # no version was ever seen
-        return found
-    for status in statuses:
-        if status.state is not State.AVAILABLE:
-            continue
-        try:
-            with manager.acquire(name, status.version) as servable:
-                path = pathlib.Path(servable.path)
-                papers = {"contract": GENERATOR_FILE, "metadata": METADATA_FILE}
-                read = {key: _read(path / file) for key, file in papers.items()}
-                read["real"] = (path / REAL_FILE).is_file()
-        except ServingError:  # it was unloaded a moment ago
-            continue
-        found.append({"version": str(status.version), **read})
-    return found
+        return []
+    papers = {"contract": GENERATOR_FILE, "metadata": METADATA_FILE}
+    return [
+        {
+            "version": str(servable.version),
+            **{key: _read(pathlib.Path(servable.path, file)) for key, file in papers.items()},
+            "real": pathlib.Path(servable.path, REAL_FILE).is_file(),
+        }
+        for servable in known
+        if servable.state is State.AVAILABLE
+    ]
 
 
 def _folder(manager: VersionsManager, named: Mapping) -> pathlib.Path | None:
@@ -158,6 +154,10 @@ def _read(path: pathlib.Path) -> dict | None:
     try:
         # Python writes NaN into JSON (an FID that could not be had); a browser can't read it.
         document = json.loads(path.read_text(), parse_constant=lambda _: None)
-    except (OSError, ValueError):  # any SavedModel is served, with papers or without
+    except (
+        OSError,
+        RecursionError,
+        ValueError,
+    ):  # any SavedModel is served, with papers or without
         return None
     return document if isinstance(document, dict) else None

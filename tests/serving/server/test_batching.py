@@ -219,6 +219,7 @@ def test_the_file_of_parameters_is_tf_servings(tmp_path):
     [
         ("nonsense", "Error parsing text-format tensorflow.serving.BatchingParameters"),
         ("max_batch_size { value: 0 }", "max_batch_size must be at least 1; was 0"),
+        ("num_batch_threads { value: 100000 }", "num_batch_threads must be at most 1024"),
         ("allowed_batch_sizes: 8", "Last entry in allowed_batch_sizes must match max_batch_size"),
         ("allowed_batch_sizes: 8 allowed_batch_sizes: 8", "monotonically increasing"),
         ("pad_variable_length_inputs: true", "not implemented"),
@@ -243,7 +244,7 @@ def test_a_server_that_batches_gives_each_request_its_digit(start, digits, base_
     running = start(base_path, "--enable_batching", f"--batching_parameters_file={file}")
     sizes = []
     (served,) = running.server.core.manager._models["digits"].servables.values()
-    engine = served.loaded.engine
+    engine = served.loaded
     inner = engine._compute
     engine._compute = lambda feeds, *rest: (
         sizes.append(len(next(iter(feeds.values())))) or inner(feeds, *rest)

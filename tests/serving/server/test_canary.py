@@ -97,7 +97,7 @@ def test_a_server_shares_its_requests_and_stops_a_canary_that_fails(start, digit
         return round(image[0][0][0] * 100 / 8)
 
     eventually(lambda: {version() for _ in range(20)} == {1, 2})
-    canary_model = running.server.core.manager._models["digits"].servables[2].loaded.engine
+    canary_model = running.server.core.manager._models["digits"].servables[2].loaded
 
     def broken(*arguments):
         raise RuntimeError("out of order")

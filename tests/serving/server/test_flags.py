@@ -109,6 +109,9 @@ def test_every_flag_of_tf_serving_is_there_or_refused():
         (["--batching_parameters_file=b", *MODEL], "needs --enable_batching"),
         (["--max_batch_rows=-1", *MODEL], "0 or more"),
         (["--max_request_bytes=0", *MODEL], "--max_request_bytes"),
+        ([f"--grpc_max_threads={'9' * 5000}", *MODEL], "no number as large"),
+        (["--rest_api_timeout_in_ms=2147483648", *MODEL], "no number as large"),
+        (["--port=٣", *MODEL], "a whole number"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wrong(arguments, words, capsys):
@@ -137,6 +140,14 @@ def test_a_monitoring_configuration_turns_the_metrics_on(tmp_path, text, path):
     file = tmp_path / "monitoring.config"
     file.write_text(text)
     assert flags.prometheus_path(flags.parse([f"--monitoring_config_file={file}", *MODEL])) == path
+
+
+@pytest.mark.parametrize("path", ["metrics", "/a b", "/{x}", "/v1/models/m"])
+def test_metrics_on_a_path_that_is_none_or_that_models_have_are_refused(tmp_path, path):
+    file = tmp_path / "monitoring.config"
+    file.write_text(f'prometheus_config {{ enable: true, path: "{path}" }}')
+    with pytest.raises(flags.FlagError, match="no path for metrics"):
+        flags.prometheus_path(flags.parse([f"--monitoring_config_file={file}", *MODEL]))
 
 
 @pytest.mark.parametrize("text", ["nonsense", "prometheus_config { enabled: true }", "a { }"])

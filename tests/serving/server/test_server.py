@@ -126,6 +126,17 @@ def test_a_label_needs_a_version_that_is_there(digits):
         model_config.set_label(digits, "digits", "stable", None)
 
 
+@pytest.mark.parametrize("text", ["", "model_config_list { }"])
+def test_a_file_of_labels_without_a_model_is_told(digits, base_path, text):
+    (base_path / model_config.FILE_NAME).write_text(text)
+    for ask in (
+        lambda: model_config.labels(base_path),
+        lambda: model_config.set_label(base_path, "digits", "stable", 1),
+    ):
+        with pytest.raises(ServingError, match="does not list one model"):
+            ask()
+
+
 def test_a_changed_configuration_file_is_taken_over(start, digits, base_path, tmp_path):
     push(digits, base_path, 2)
     file = tmp_path / "models.config"
@@ -250,15 +261,45 @@ def test_a_gzipped_request_is_understood(limited):
     assert "gzip" in bad.json()["error"]
 
 
-def test_a_proxy_may_send_the_whole_uri(limited):
-    with socket.create_connection(("127.0.0.1", limited.rest_port), 10) as connection:
-        connection.sendall(
-            b"GET http://somewhere.else/v1/models/digits HTTP/1.1\r\nHost: somewhere.else\r\n"
-            b"Connection: close\r\n\r\n"
-        )
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+def over_a_socket(running, sent: bytes) -> bytes:
+    """What the server says until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", running.rest_port), 10) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        (b"http://somewhere.else/v1/models/digits", b""),  # by way of a proxy
+        (b"/v1/models/%64igits?x=1", b""),
+        # To something that it does not speak.
+        (b"/v1/models/digits", b"Upgrade: websocket\r\nSec-WebSocket-Key: eA==\r\n"),
+        (b"/v1/models/digits", b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"),
+    ],
+)
+def test_an_odd_request_for_the_status_is_answered(limited, target, headers):
+    connection = b"Connection: close" + b", Upgrade" * bool(headers)
+    answer = over_a_socket(
+        limited,
+        b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n" + headers + connection + b"\r\n\r\n",
+    )
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"AVAILABLE" in answer
+
+
+def test_a_request_may_come_in_chunks_and_wait_for_leave_to_go_on(limited):
+    body = json.dumps(SEVEN).encode()
+    answer = over_a_socket(
+        limited,
+        b"POST /v1/models/digits:predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+        + b"0\r\n\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 100 ")
+    assert b"\r\n\r\nHTTP/1.1 200 " in answer
+    assert b'"predictions"' in answer
 
 
 def test_a_connection_may_rest_as_long_as_tf_servings():

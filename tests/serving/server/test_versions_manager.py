@@ -223,6 +223,16 @@ def test_a_base_path_that_is_gone_for_a_moment_changes_nothing(make_manager, bas
     assert answering(manager) == 3
 
 
+def test_a_base_path_that_can_be_none_hurts_no_other_model(make_manager, base_path):
+    manager = make_manager(Loader())
+    both = config(base_path)
+    both.MergeFrom(config("/nowhere\\000", name="odd"))
+    manager.apply(both)
+    manager.wait_until_available({"m"}, 5)
+    (base_path / "4").mkdir()
+    eventually(lambda: available(manager) == {4})
+
+
 def test_a_base_path_without_versions_unloads_all(make_manager, base_path):
     manager = make_manager(Loader())
     serve(manager, config(base_path))
