@@ -20,6 +20,8 @@ MNIST_FILES = (
 # Quiet C++ logging; TFDS must not look for a cloud that is not there.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("NO_GCE_CHECK", "true")
+# Tables are as wide as a test says, whatever terminal the tests are called from.
+os.environ.pop("COLUMNS", None)
 
 
 # As the tests were called; each test itself runs without it (`no_surrounding_workspace`).
