@@ -8,6 +8,8 @@ The pages are drawn by Chromium, which must be on PATH.
 import argparse
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 from PIL import Image
@@ -16,6 +18,7 @@ from common.workspace import DEFAULT, Workspace
 from lineage.store import open_store
 
 WIDTH, HEIGHT = 1280, 1000  # of the window that pages are drawn in, pixels
+DRAWN_THREE = "UNiKrSmbceoitsk1Uy"  # strokes, as an address of the playground has them
 
 
 def artifacts(workspace: Workspace) -> dict[str, pathlib.Path]:
@@ -45,6 +48,7 @@ def photograph(url: str, path: pathlib.Path, ready: str) -> None:
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         page.goto(url)
         page.locator(ready).first.wait_for()
+        page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
         page.wait_for_timeout(500)
         page.screenshot(path=str(path))
         browser.close()
@@ -67,6 +71,14 @@ def main() -> None:
     photograph(workspace.report.as_uri(), options.out / "report.png", "#verdict h1")
     with process.running(workspace.serving) as server:
         photograph(f"{server.rest_url}/", options.out / "playground.png", "#draw img")
+        drawing = f"{server.rest_url}/#sketch?sketch={DRAWN_THREE}"
+        photograph(drawing, options.out / "playground_sketch.png", "#sketch-found")
+    command = [sys.executable, "-m", "pipeline", "watch", "--port", "0"]
+    command += ["--workspace", str(workspace.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        address = watching.stdout.readline().split()[0]
+        photograph(address, options.out / "watch.png", "#samples")
+        watching.terminate()
 
 
 if __name__ == "__main__":

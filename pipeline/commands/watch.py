@@ -1,7 +1,5 @@
 """`mnist-gan watch`: a live page of a training. Imports what it needs when it runs."""
 
-import contextlib
-
 import click
 
 from pipeline.options import FAILED, Failure, check_tfx, workspace_option
@@ -31,7 +29,7 @@ def watch(workspace, host, port) -> None:
         listener = listen(host, port, "--port")
     except OSError as error:
         raise Failure(str(error), FAILED) from None
-    with listener, contextlib.suppress(KeyboardInterrupt):
+    with listener:
         number = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"http://{shown}:{number}/ shows {workspace.root}; Ctrl-C ends it")

@@ -10,6 +10,7 @@ that was killed stays on it. Imports neither TensorFlow nor TFX.
 """
 
 import pathlib
+import signal
 import socket
 from collections.abc import Callable
 
@@ -68,6 +69,9 @@ def serve(workspace: Workspace, listener: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=1,
     )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn ends by either, and then raises it again.
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listener])
 
 

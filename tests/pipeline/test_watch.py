@@ -117,7 +117,7 @@ def address(workspace):
         yield process.stdout.readline().split()[0]
     finally:
         process.terminate()
-        process.wait(20)
+        assert process.wait(20) == 0
         process.stdout.close()
 
 
