@@ -70,7 +70,12 @@ def main() -> None:
 
 @main.command()
 @workspace_option
-@click.option("--preset", default="standard", show_default=True, help="smoke, standard or quality.")
+@click.option(
+    "--preset",
+    default="standard",
+    show_default=True,
+    help="smoke, standard or quality; collapse is a failure to study.",
+)
 @click.option("--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH.")
 @click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
 @click.option("--from", "from_node", metavar="NODE", help="Re-run NODE and everything downstream.")

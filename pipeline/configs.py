@@ -19,6 +19,16 @@ from judge import judge_config
 from trainer import training_config
 
 PRESETS = ("smoke", "standard", "quality")
+LESSONS: dict[str, dict[str, str]] = {
+    # GANs that fail, for a class: what each changes of `smoke`, judged as `standard` is.
+    # A slow discriminator never catches a hasty generator: one image per class.
+    "collapse": {
+        "learning_rate": "0.005",
+        "discriminator_rate_ratio": "0.05",
+        "r1_weight": "0",
+        "strictness": "standard",
+    },
+}
 
 
 class SettingsError(ValueError):
@@ -47,7 +57,7 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
     """Composes the settings of a run.
 
     Args:
-      preset: "smoke", "standard" or "quality".
+      preset: one of PRESETS, or of LESSONS.
       overrides: field name to value, the value as a person types it: JSON where it is JSON
         ("3", "0.5", "true", "[1, 2]", "null"), else the string itself.
 
@@ -55,22 +65,26 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
       SettingsError: unknown preset, unknown field (with the nearest name) or a value that the
         field does not take (with what it does take).
     """
-    if preset not in PRESETS:
-        raise SettingsError(f"there is no preset {preset!r}{_nearest(preset, PRESETS)}")
-    model = _value((overrides or {}).get("model", training_config.DEFAULT_MODEL))
+    if preset not in (*PRESETS, *LESSONS):
+        raise SettingsError(
+            f"there is no preset {preset!r}{_nearest(preset, (*PRESETS, *LESSONS))}"
+        )
+    base = "smoke" if preset in LESSONS else preset
+    overrides = {**LESSONS.get(preset, {}), **(overrides or {})}
+    model = _value(overrides.get("model", training_config.DEFAULT_MODEL))
     values: dict[str, dict] = {
         "data": {},
-        "training": {"model": model, **training_config.preset(preset, model)},
-        "judge": dict(judge_config.PRESETS[preset]),
+        "training": {"model": model, **training_config.preset(base, model)},
+        "judge": dict(judge_config.PRESETS[base]),
         "validation": {},
     }
-    dataset = str(_value((overrides or {}).get("dataset", "auto")))
+    dataset = str(_value(overrides.get("dataset", "auto")))
     if problem := names.misspelt(dataset):
         raise SettingsError(problem)
     values["data"]["data_dir"] = data_config.default_data_dir(dataset)
     top: dict[str, object] = {"preset": preset}
     home = {name: section for section in _SECTIONS for name in _fields(section)}
-    for name, text in (overrides or {}).items():
+    for name, text in overrides.items():
         if name == "seed":
             top["seed"] = _value(text)
         elif name in home:

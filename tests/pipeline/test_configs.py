@@ -21,6 +21,16 @@ def test_presets_differ_in_length_and_thresholds():
     assert found[0] is None and found[1] > found[2]
 
 
+@pytest.mark.parametrize("lesson", configs.LESSONS)
+def test_a_gan_that_fails_for_a_class_is_as_short_as_smoke_and_judged_as_standard(lesson):
+    settings, smoke = configs.load(lesson), configs.load("smoke")
+    assert settings.preset == lesson
+    assert settings.training.steps == smoke.training.steps
+    assert settings.training != smoke.training
+    assert settings.judge.for_data("mnist").max_relative_fid is not None
+    assert configs.load(lesson, {"r1_weight": "0.3"}).training.r1_weight == 0.3
+
+
 def test_every_setting_that_is_listed_can_be_set():
     for row in configs.describe(configs.load("smoke")):
         if row["name"] not in ("data_dir",):
