@@ -1,13 +1,12 @@
 """Each metric beside the libraries that people know, on the same features, in one process.
 
-    python -m benchmarks.metrics [--count 10000] [--dim 128] [--features FILE.npz] [--json]
+    python -m benchmarks.metrics [--count 10000] [--data-dir DIR] [--features FILE.npz]
 
 The libraries are those themselves, their functions from features on, and no formulas rewritten
 (but for the textbook's, with SciPy's root). They are the extra `compare`, for this
 comparison alone; one that is not installed is named and left out. They may live in an environment
 without TensorFlow: `--save-features FILE.npz` in one with TensorFlow keeps the features of real
-digits for `--features FILE.npz` in the other. Without either the features are made up: rectified
-and correlated, as a classifier's are.
+digits for `--features FILE.npz` in the other.
 
 Each time is the best of `--repeat`, in seconds. "differs" is the relative difference of the values.
 """
@@ -15,7 +14,7 @@ Each time is the best of `--repeat`, in seconds. "differs" is the relative diffe
 import argparse
 import contextlib
 import importlib
-import json
+import math
 import os
 import resource
 import sys
@@ -28,20 +27,6 @@ from datasets.data_config import default_data_dir
 from metrics import kernel, manifold
 from metrics.distances import nearest
 from metrics.frechet import frechet_distance, frechet_distance_from_features
-
-
-def made_up(count: int, dim: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Two clouds of rectified, correlated features a little apart."""
-    random = np.random.default_rng(seed)
-    mixing = random.normal(size=(dim // 2, dim)) / np.sqrt(dim / 2)
-    offset = random.normal(size=dim) * 0.5
-
-    def cloud(scale: float) -> np.ndarray:
-        hidden = random.normal(size=(count, dim // 2)) * scale
-        noise = 0.1 * random.normal(size=(count, dim))
-        return np.maximum(hidden @ mixing + offset + noise, 0).astype(np.float32)
-
-    return {"real": cloud(1.0), "fake": cloud(1.05)}
 
 
 def of_digits(count: int, data_dir: str) -> dict[str, np.ndarray]:
@@ -59,14 +44,14 @@ def of_digits(count: int, data_dir: str) -> dict[str, np.ndarray]:
 
 
 class Table:
-    """Runs functions, keeps their values and times, and prints them as they come."""
+    """Runs functions, and prints their values and times as they come."""
 
-    def __init__(self, repeat: int, quiet: bool):
-        self.repeat, self.quiet, self.rows = repeat, quiet, []
+    def __init__(self, repeat: int):
+        self.repeat, self.ours = repeat, {}  # by metric
 
     def run(self, metric: str, function: Callable[[], float | tuple]) -> None:
         """Times our own `function`; what comes after it under the same name is compared with it."""
-        self._time({"metric": metric, "who": "ours", "module": None}, lambda module: function())
+        self._time(metric, "ours", None, lambda module: function())
 
     def beside(
         self, metric: str, who: str, module: str, function: Callable, *, same: bool = True
@@ -80,51 +65,34 @@ class Table:
           function: module -> values.
           same: whether it is meant to give our values.
         """
-        self._time({"metric": metric, "who": who, "module": module}, function, same)
+        self._time(metric, who, module, function, same)
 
-    def _time(self, row: dict, function: Callable, same: bool = True) -> None:
-        row |= {"value": None, "seconds": None, "differs": None, "same": same}
+    def _time(self, metric: str, who: str, module: str | None, function, same=True) -> None:
         try:
             # Before its time is taken: importing torch takes seconds.
-            module = importlib.import_module(row["module"]) if row["module"] else None
-            seconds = []
-            for _ in range(self.repeat):
-                started = time.perf_counter()
-                # Some print as they go; stdout is for the table.
-                with contextlib.redirect_stdout(sys.stderr):
-                    value = function(module)
-                seconds.append(time.perf_counter() - started)
-            row["value"] = np.atleast_1d(np.asarray(value, np.float64)).tolist()
-            row["seconds"] = min(seconds)
-            ours = next((r for r in self.rows if r["metric"] == row["metric"]), row)
-            pairs = zip(ours["value"], row["value"], strict=False)
-            row["differs"] = max(abs(a - b) / max(abs(a), 1e-300) for a, b in pairs)
-            row["times"] = row["seconds"] / ours["seconds"]
+            imported = importlib.import_module(module) if module else None
         except ImportError as error:
-            row["note"] = f"not installed: {error.name}"
-        self.rows.append(row)
-        if not self.quiet:
-            print(self.line(row), flush=True)
-
-    HEAD = (
-        "| metric | who | value | s | s over ours | differs |\n"
-        "| --- | --- | --- | ---: | ---: | ---: |"
-    )
-
-    @staticmethod
-    def line(row: dict) -> str:
-        """A line of a table."""
-        if "note" in row:
-            return f"| {row['metric']} | {row['who']} | {row['note']} | | | |"
-        values = ", ".join(f"{value:.6g}" for value in row["value"])
+            print(f"| {metric} | {who} | not installed: {error.name} | | | |", flush=True)
+            return
+        seconds = math.inf
+        for _ in range(self.repeat):
+            started = time.perf_counter()
+            # Some print as they go; stdout is for the table.
+            with contextlib.redirect_stdout(sys.stderr):
+                value = function(imported)
+            seconds = min(seconds, time.perf_counter() - started)
+        values = np.atleast_1d(np.asarray(value, np.float64)).tolist()
         times = differs = ""
-        if row["module"]:
-            times = f"{row['times']:.1f}"
-            differs = f"{row['differs']:.0e}" if row["same"] else "(other rows)"
-        return (
-            f"| {row['metric']} | {row['who']} | {values} | {row['seconds']:.3f} | {times} "
-            f"| {differs} |"
-        )
+        if module:
+            our_values, our_seconds = self.ours[metric]
+            pairs = zip(our_values, values, strict=False)
+            gap = max(abs(a - b) / max(abs(a), 1e-300) for a, b in pairs)
+            times = f"{seconds / our_seconds:.1f}"
+            differs = f"{gap:.0e}" if same else "(other rows)"
+        else:
+            self.ours[metric] = values, seconds
+        told = ", ".join(f"{value:.6g}" for value in values)
+        print(f"| {metric} | {who} | {told} | {seconds:.3f} | {times} | {differs} |", flush=True)
 
 
 def compare(data: dict[str, np.ndarray], table: Table) -> None:
@@ -234,35 +202,28 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m benchmarks.metrics", description=__doc__.split("\n\n")[0]
     )
     parser.add_argument("--count", type=int, default=10_000, help="images on either side")
-    parser.add_argument("--dim", type=int, default=128, help="width of made-up features")
     parser.add_argument("--data-dir", default=default_data_dir("mnist"))
     parser.add_argument("--features", help="an .npz that --save-features wrote")
     parser.add_argument("--save-features", help="keep the features of digits, compare nothing")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
 
     if options.features:
-        data, source = dict(np.load(options.features)), options.features
+        data = dict(np.load(options.features))
     elif options.data_dir:
-        data, source = of_digits(options.count, options.data_dir), "real digits, pinned classifier"
+        data = of_digits(options.count, options.data_dir)
     else:
-        data, source = made_up(options.count, options.dim), "made up"
+        parser.error("give --data-dir, the folder of the original MNIST files, or --features")
     if options.save_features:
         np.savez(options.save_features, **data)
         return
-    table = Table(options.repeat, quiet=options.json)
-    if not options.json:
-        fakes, reals = len(data["fake"]), len(data["real"])
-        counts = f"{fakes:,} fakes, {reals:,} reals, {data['real'].shape[1]} wide"
-        print(f"features: {source} ({counts}); {os.cpu_count()} cores\n")
-        print(Table.HEAD)
-    compare(data, table)
+    fakes, reals, width = len(data["fake"]), *data["real"].shape
+    print(f"{fakes:,} fakes, {reals:,} reals, {width} wide; {os.cpu_count()} cores\n")
+    print("| metric | who | value | s | s over ours | differs |")
+    print("| --- | --- | --- | ---: | ---: | ---: |")
+    compare(data, Table(options.repeat))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    if options.json:
-        print(json.dumps({"features": source, "rows": table.rows, "peak_gib": peak}, indent=2))
-    else:
-        print(f"\nhighest memory of the process: {peak:.2f} GiB")
+    print(f"\nhighest memory of the process: {peak:.2f} GiB")
 
 
 if __name__ == "__main__":
