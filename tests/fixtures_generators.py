@@ -84,30 +84,36 @@ def export(
         str(folder),
         signatures={"serving_default": module.serve, "generate": module.generate},
     )
-    classes = int(labels.max()) + 1
-    GeneratorContract(
+    training = {
+        "config": {"steps": 1},
+        "preset": "standard",
+        "seed": 3,
+        "source_hash": "abc",
+        "versions": {"python": "3"},
+        "data": {"dataset": "mnist"},
+    }
+    facts = {"model": "replay", "training": training, **contract}
+    contract_of(LATENT, int(labels.max()) + 1, **facts).write(folder)
+    return folder
+
+
+def contract_of(latent_dim: int, num_classes: int, **changes: object) -> GeneratorContract:
+    """The contract of a conditional generator; `changes` overrides fields of it."""
+    return GeneratorContract(
         **{
-            "model": "replay",
-            "latent_dim": LATENT,
+            "model": "cdcgan",
+            "latent_dim": latent_dim,
             "latent_distribution": "normal",
             "image_shape": (28, 28, 1),
             "value_range": (-1.0, 1.0),
-            "num_classes": classes,
-            "class_names": tuple(map(str, range(classes))),
-            "classes_present": tuple(range(classes)),
+            "num_classes": num_classes,
+            "class_names": tuple(map(str, range(num_classes))),
+            "classes_present": tuple(range(num_classes)),
             "conditional": True,
-            "training": {
-                "config": {"steps": 1},
-                "preset": "standard",
-                "seed": 3,
-                "source_hash": "abc",
-                "versions": {"python": "3"},
-                "data": {"dataset": "mnist"},
-            },
-            **contract,
+            "training": {},
+            **changes,
         }
-    ).write(folder)
-    return folder
+    )
 
 
 def noise(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """GeneratorValidator through `Do`: who is blessed, and what is told of who is not."""
 
 import contextlib
+import functools
 import json
 import pathlib
 import sys
@@ -14,7 +15,7 @@ import tensorflow as tf
 from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
-from common.contract import GENERATOR_FILE, WARMUP_FILE, GeneratorContract
+from common.contract import GENERATOR_FILE, WARMUP_FILE
 from components import server_checks as checks
 from components.generator_validator import GeneratorValidator
 from serving import process
@@ -22,6 +23,7 @@ from serving.server import flags
 from serving.server.errors import ServingError
 from serving.server.listening import free_ports
 from serving.server.model_server import ModelServer
+from tests.fixtures_generators import contract_of
 from tests.serving.stand_ins import LIAR, program
 from trainer.export import ExportedGenerator, export_generator, write_warmup_requests
 
@@ -47,22 +49,7 @@ class Painter:
         return self.spoil(tf.reshape(tf.cast(images, tf.float32), [-1, 28, 28, 1]))
 
 
-def contract(**changes) -> GeneratorContract:
-    return GeneratorContract(
-        **{
-            "model": "painter",
-            "latent_dim": LATENT,
-            "latent_distribution": "normal",
-            "image_shape": (28, 28, 1),
-            "value_range": (-1.0, 1.0),
-            "num_classes": CLASSES,
-            "class_names": tuple("abcd"),
-            "classes_present": (0, 1, 3),
-            "conditional": True,
-            "training": {},
-            **changes,
-        }
-    )
+contract = functools.partial(contract_of, LATENT, CLASSES, classes_present=(0, 1, 3))
 
 
 def nan_weights() -> Painter:

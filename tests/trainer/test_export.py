@@ -8,6 +8,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from common.contract import WARMUP_FILE, GeneratorContract
 from common.files import file_digests
 from common.images import to_uint8
+from tests.fixtures_generators import contract_of
 from tests.trainer.conftest import TINY_OF
 from trainer.export import export_generator
 from trainer.models import float32_generator
@@ -23,18 +24,8 @@ EPSILON = 1 / 512
 def exported(tiny_run, tiny_config, tmp_path_factory):
     """(signatures, contract, Keras generator, folder)."""
     generator = tiny_run[0].generator
-    contract = GeneratorContract(
-        model="cdcgan",
-        latent_dim=tiny_config.latent_dim,
-        latent_distribution="normal",
-        image_shape=(28, 28, 1),
-        value_range=(-1.0, 1.0),
-        num_classes=4,
-        class_names=tuple("abcd"),
-        classes_present=PRESENT,
-        conditional=True,
-        training={"seed": 7},
-    )
+    changes = {"classes_present": PRESENT, "training": {"seed": 7}}
+    contract = contract_of(tiny_config.latent_dim, 4, **changes)
     folder = tmp_path_factory.mktemp("exported")
     export_generator(generator, contract, folder)
     return tf.saved_model.load(str(folder)).signatures, contract, generator, folder
@@ -46,17 +37,12 @@ def unconditional(tmp_path_factory):
     config = make_config(**TINY_OF["dcgan"])
     architecture = LOOPS["dcgan"].architecture
     generator = float32_generator(config, 4, architecture)
-    contract = GeneratorContract(
-        model="dcgan",
-        latent_dim=config.latent_dim,
+    contract = contract_of(
+        config.latent_dim,
+        4,
         latent_distribution=architecture.latent_distribution,
-        image_shape=(28, 28, 1),
-        value_range=(-1.0, 1.0),
-        num_classes=4,
-        class_names=tuple("abcd"),
         classes_present=PRESENT,
         conditional=architecture.conditional,
-        training={},
     )
     folder = tmp_path_factory.mktemp("unconditional")
     export_generator(generator, contract, folder)
