@@ -227,10 +227,7 @@ def _trial(workspace):
     Raises:
       Failure: there is none.
     """
-    try:
-        found = canary.read(workspace.serving)
-    except ValueError as error:
-        raise Failure(str(error)) from None
+    found = _changed(lambda: canary.read(workspace.serving))
     if found is None:
         raise Failure("there is no canary: mnist-gan versions canary VERSION starts one")
     return found
@@ -284,10 +281,7 @@ def _state(workspace) -> dict:
 
 
 def _canary(workspace) -> dict | None:
-    try:
-        found = canary.read(workspace.serving)
-    except ValueError as error:
-        raise Failure(str(error)) from None
+    found = _changed(lambda: canary.read(workspace.serving))
     return None if found is None else dataclasses.asdict(found)
 
 
