@@ -37,14 +37,12 @@ class Painter:
         chance = np.random.default_rng(seed)
         self.dense = keras.Variable(scale * chance.normal(size=[LATENT + CLASSES, 784]) / 4)
         self.weights = [self.dense]
+        self.inputs = ("latent", "label")
         self.spoil = spoil
 
     def __call__(self, inputs, training: bool) -> tf.Tensor:
-        latent, *label = inputs  # an unconditional network gets no labels
-        classes = (
-            tf.one_hot(label[0], CLASSES) if label else tf.zeros([tf.shape(latent)[0], CLASSES])
-        )
-        features = tf.concat([latent, classes], axis=1)
+        latent, label = inputs
+        features = tf.concat([latent, tf.one_hot(label, CLASSES)], axis=1)
         images = tf.tanh(tf.cast(features, self.dense.dtype) @ self.dense.value)
         return self.spoil(tf.reshape(tf.cast(images, tf.float32), [-1, 28, 28, 1]))
 

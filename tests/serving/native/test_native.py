@@ -84,6 +84,7 @@ class Deaf:
 
     def __init__(self, network):
         self._network, self.weights = network, network.weights
+        self.inputs = network.inputs[:1]
 
     def __call__(self, inputs, training):
         return self._network([inputs[0], 0 * keras.ops.cast(inputs[0][:, 0], "int64")])
