@@ -33,6 +33,7 @@ from serving import versions
 
 FEWEST_IMAGES = 100
 MOST_IMAGES = 1_000_000  # 784 MB
+_SHAPES = (IMAGE_SHAPE, IMAGE_SHAPE[:2])  # of one image
 
 
 class EvaluateError(ValueError):
@@ -85,7 +86,7 @@ def open_target(
     """
     try:
         if path.suffix.lower() == ".npz" and path.is_file():
-            return _open_npz(path, len(class_names), value_range)
+            return _told_ink(_open_npz(path, len(class_names), value_range))
         if not path.is_dir():
             raise EvaluateError(
                 f"{printable(path)} is neither a folder nor an .npz file: it takes a SavedModel, a "
@@ -97,10 +98,25 @@ def open_target(
         newest = versions.latest(path)
         if newest is not None and (newest.path / "saved_model.pb").is_file():
             return _open_saved_model(newest.path, value_range)
-        return _open_images(path, class_names, value_range, conversion)
+        return _told_ink(_open_images(path, class_names, value_range, conversion))
     except OSError as error:
         name = printable(error.filename or path)
         raise EvaluateError(f"{name} can't be read: {error.strerror or error}") from None
+
+
+def _told_ink(target: Target) -> Target:
+    """Says that white is ink where black may have been meant."""
+    if target.images is not None and np.median(target.images[:1000]) >= 128:
+        target.assumed.append(
+            "white is ink, although most pixels are bright: invert images with black ink"
+        )
+    return target
+
+
+def _listed(names: list[str]) -> str:
+    """The first few of some names, and how many more there are."""
+    also = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + also
 
 
 # ---------------------------------------------------------------------------------------------
@@ -118,9 +134,13 @@ def _open_images(
     images, labels, names = [], [], []
     unreadable: dict[str, str] = {}
     assumed: dict[str, None] = {}
-    files, _ = list_files(path)
+    files, left_out = list_files(path)
+    others = [printable(file.relative_to(path)) for file in left_out]
     if not files:
-        raise EvaluateError(f"{printable(path)} holds neither a SavedModel nor images")
+        first = f"; the first of its files is {others[0]}" if others else ""
+        raise EvaluateError(f"{printable(path)} holds neither a SavedModel nor images{first}")
+    if others:
+        assumed[f"no image by its name, left out: {_listed(others)}"] = None
     for file in files:
         name = printable(file.relative_to(path).as_posix())
         try:
@@ -143,6 +163,8 @@ def _open_images(
                 kept.append(row)
         images, labels = [images[row] for row in kept], [labels[row] for row in kept]
         assumed["the classes are the names of the folders"] = None
+    elif any("/" in name for name in names):
+        assumed["the images have no classes: no folder is called after one or its number"] = None
     _check_count(path, len(images), unreadable)
     return Target(
         "images",
@@ -179,11 +201,17 @@ def _open_npz(path: pathlib.Path, num_classes: int, value_range: Range | None) -
         raise EvaluateError(f"{name} can't be read as an .npz of images: {error}") from error
     if not headers:
         raise EvaluateError(f"{name} holds no array")
-    names = ("images", "x", "samples", "arr_0", *headers)
-    key = next(name for name in names if name in headers)
+    pictures = [k for k, (shape, _) in headers.items() if shape[1:] in _SHAPES]
+    usual = [k for k in ("images", "x", "samples", "arr_0") if k in headers]
+    if not usual and len(pictures) > 1:
+        raise EvaluateError(
+            f"{name} holds several arrays of images: {_listed(pictures)}; it takes one, or one "
+            "called 'images'"
+        )
+    key = (usual or pictures or list(headers))[0]
     label_key = next((k for k in ("labels", "label", "y", "arr_1") if k in headers), None)
     shape, dtype = headers[key]
-    if shape[1:] not in (IMAGE_SHAPE, IMAGE_SHAPE[:2]):
+    if shape[1:] not in _SHAPES:
         raise EvaluateError(
             f"{name}: the array {key!r} has shape {list(shape)}; "
             "it takes [N, 28, 28] or [N, 28, 28, 1]"
@@ -218,12 +246,14 @@ def _open_npz(path: pathlib.Path, num_classes: int, value_range: Range | None) -
             )
     except ValueError as error:
         raise EvaluateError(f"{name}: {error}") from None
+    others = [k for k in headers if k not in (key, label_key)]
     return Target(
         "npz",
         name,
         images=images.reshape(-1, *IMAGE_SHAPE),
         labels=labels,
         conditional=labels is not None,
+        assumed=[f"arrays that are left out: {_listed(others)}"] if others else [],
     )
 
 

@@ -69,6 +69,56 @@ def test_names_that_are_not_utf8_are_told_all_the_same(folder, digit):
     name.encode()
 
 
+def test_files_that_are_no_images_by_their_names_are_named_and_hidden_ones_are_not(folder):
+    (folder / "3" / "digit.jp2").write_bytes(b"")
+    (folder / ".DS_Store").write_bytes(b"")
+    (sentence,) = (s for s in targets.open_target(folder, NAMES).assumed if "left out" in s)
+    assert sentence.endswith("left out: 3/digit.jp2")
+
+
+def test_folders_that_are_called_after_no_class_are_said_to_give_none(folder):
+    for name in NAMES:
+        (folder / name).rename(folder / f"digit_{name}")
+    target = targets.open_target(folder, NAMES)
+    assert not target.conditional and any("no classes" in s for s in target.assumed)
+
+
+def test_black_ink_on_white_is_taken_as_it_is_and_said(tmp_path, digits):
+    np.savez(tmp_path / "a.npz", images=255 - digits[0][:150])
+    target = targets.open_target(tmp_path / "a.npz", NAMES)
+    assert any("white is ink" in sentence for sentence in target.assumed)
+
+
+def test_an_npz_of_several_arrays_is_asked_which_and_says_what_it_leaves_out(tmp_path, digits):
+    images = digits[0][:150]
+    np.savez(tmp_path / "a.npz", x_train=images, x_test=images)
+    with pytest.raises(targets.EvaluateError, match=r"x_train, x_test; it takes one"):
+        targets.open_target(tmp_path / "a.npz", NAMES)
+    np.savez(tmp_path / "a.npz", latents=np.zeros((150, 3)), fakes=images)
+    target = targets.open_target(tmp_path / "a.npz", NAMES)
+    np.testing.assert_array_equal(target.images, images)
+    assert target.assumed == ["arrays that are left out: latents"]
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        ({}, "holds no array"),
+        ({"images": np.zeros((0, 28, 28), np.uint8)}, "0 usable images"),
+        ({"images": np.zeros((150, 784), np.uint8)}, r"shape \[150, 784\]"),
+        ({"images": np.zeros((150, 28, 28), bool)}, "holds bool"),
+        ({"images": np.zeros((150, 28, 28), np.uint8), "labels": np.zeros(150)}, "integers"),
+        ({"images": np.zeros((150, 28, 28), np.uint8), "labels": np.full(150, 10)}, r"0\.\.9"),
+        ({"images": np.zeros((150, 28, 28), np.uint8), "y": np.zeros(149, int)}, r"takes \[150\]"),
+        ({"images": np.array([None] * 150)}, r"shape \[150\]"),
+    ],
+)
+def test_an_npz_that_is_no_set_of_images_gives_one_message(tmp_path, arrays, message):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(targets.EvaluateError, match=message):
+        targets.open_target(tmp_path / "a.npz", NAMES)
+
+
 def test_floats_in_an_npz_take_a_range(tmp_path, digits):
     floats = digits[0][:150].astype(np.float32) / 127.5 - 1.0
     np.savez(tmp_path / "a.npz", images=floats)
