@@ -33,14 +33,12 @@ class Folds:
       size: images in a fold.
       parts: in how many parts of `size` the fakes are cut.
       pairs: FID of each pair of folds, over several partitions.
-      population: how many folds the real images would fill.
     """
 
     stats: tuple[FeatureStats, ...]
     size: int
     parts: int
     pairs: np.ndarray
-    population: float
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of it as arrays, for a cache; `of_arrays` is the inverse."""
@@ -48,13 +46,13 @@ class Folds:
             "counts": np.array([stats.n for stats in self.stats]),
             "means": np.stack([stats.mean for stats in self.stats]),
             "covs": np.stack([stats.cov for stats in self.stats]),
-            "numbers": np.array([self.size, self.parts, self.population]),
+            "numbers": np.array([self.size, self.parts]),
             "pairs": self.pairs,
         }
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Folds":
-        size, parts, population = arrays["numbers"].tolist()
+        size, parts = arrays["numbers"].tolist()
         return cls(
             tuple(
                 FeatureStats(int(n), mean, cov)
@@ -62,16 +60,20 @@ class Folds:
                     arrays["counts"], arrays["means"], arrays["covs"], strict=True
                 )
             ),
-            int(size),
-            int(parts),
+            size,
+            parts,
             arrays["pairs"],
-            population,
         )
 
     @property
     def fid(self) -> float:
         """FID_real: the mean over the pairs."""
         return float(self.pairs.mean())
+
+    @property
+    def partitions(self) -> int:
+        """Over how many partitions the pairs are."""
+        return 2 * len(self.pairs) // (len(self.stats) * (len(self.stats) - 1))
 
     @property
     def spread(self) -> float:
@@ -160,13 +162,7 @@ def real_folds(
         pairs += [frechet_distance_between(a, b) for a, b in itertools.combinations(folds, 2)]
         if len(pairs) >= PAIRS:
             break
-    return Folds(
-        stats=stats,
-        size=stats[0].n,
-        parts=parts,
-        pairs=np.array(pairs),
-        population=len(labels) / stats[0].n,
-    )
+    return Folds(stats=stats, size=stats[0].n, parts=parts, pairs=np.array(pairs))
 
 
 def relative_fid(
@@ -177,11 +173,15 @@ def relative_fid(
     The interval is about other fakes of the same generator and other real images of the same kind.
     To first order FID moves with each fake x by 2 d.(x - m) + (x - m)'(I - T)(x - m) over n, d the
     difference of the means and T the optimal transport map between the two Gaussians; the variance
-    is taken within classes, because the fakes' classes are fixed. The same holds for each fold.
+    is taken within classes, because the fakes' classes are fixed. The folds' own images count as
+    the fakes do, as far as both are alike.
+
     Near FID_real this first order counts the noise of the estimate itself twice (for a normal z of
-    variance v, z^2 varies by 2 v^2 about zero, where 4 z^2 v is 4 v^2 on average); what is too much
-    is known from the folds' own spread, and taken off. The spread of FID_real itself is added, and
-    the interval is symmetric on a logarithmic scale.
+    variance v, z^2 varies by 2 v^2 about zero, where 4 z^2 v is 4 v^2 on average). The spread of
+    FID_real says how large that noise is; it is taken off, but never more than half. Of the
+    K folds' noise a share c = (K - 1) / 2K is in numerator and denominator alike and falls out of
+    the ratio; for the rest of the ratio the noise of the denominator is added. The interval is
+    symmetric on a logarithmic scale.
 
     Args:
       features: [n, D] of the fakes, finite.
@@ -200,16 +200,19 @@ def relative_fid(
         stats = FeatureStats.of(part)
         values.append([frechet_distance_between(stats, fold) for fold in folds.stats])
         variances.append(_within(_influence(part, stats, folds.stats), classes))
-    count = len(folds.stats)
-    noise = (2 + 6 / count) / 8 * folds.spread**2
-    # A fold's own images move FID as much as the fakes do, as far as both are alike.
-    first_order = float(np.mean(variances)) * (1 + 1 / count)
-    variance = max(first_order - noise, noise) / folds.parts
-    fid, real = float(np.mean(values)), folds.fid
-    real_error = folds.spread / max(1.0, folds.population - 1) ** 0.5
-    error = (variance / fid**2 + (real_error / real) ** 2) ** 0.5 if min(fid, real) > 0 else 0.0
-    factor = np.exp(NormalDist().inv_cdf((1 + level) / 2) * error)
-    value = fid / real if real > 0 else float("nan")
+    fid, real, count = float(np.mean(values)), folds.fid, len(folds.stats)
+    if real <= 0 or fid <= 0:
+        value = fid / real if real > 0 else float("nan")
+        return RelativeFid(value, value, value, fid, real)
+    value, common = fid / real, (count - 1) / (2 * count)
+    share = 1 / folds.parts + 1 / count
+    variance = _without_noise(
+        float(np.mean(variances)) * share, folds.spread**2 / 4 * share * (1 + 1 / count)
+    )
+    # One partition's mean over its pairs varies by this, that of several by as much less.
+    of_one, several = folds.spread**2 / (count - 1), 1 / folds.partitions
+    variance += of_one * (common**2 * (1 - several) + (value - common) ** 2 * several)
+    factor = np.exp(NormalDist().inv_cdf((1 + level) / 2) * variance**0.5 / fid)
     return RelativeFid(value, float(value / factor), float(value * factor), fid, real)
 
 
@@ -224,7 +227,7 @@ def paired_difference(
     """FID of one generator minus FID of another, and its interval, from the same latents.
 
     Row i of both is drawn from the same latent and class, so what the luck of the draw does to
-    both falls out; so do the folds, which both are held against.
+    both falls out. The interval is about other latents and other real images.
 
     Args:
       features, others: [n, D] of the two generators' fakes.
@@ -233,7 +236,7 @@ def paired_difference(
     Returns:
       the difference, below 0 where the first is better, and the ends of its interval.
     """
-    values, variances = [], []
+    values, variances, unlike = [], [], []
     for rows in deal(labels, folds.parts):
         sides = [np.asarray(side, np.float64)[rows] for side in (features, others)]
         stats = [FeatureStats.of(side) for side in sides]
@@ -249,10 +252,24 @@ def paired_difference(
         influence = [
             _influence(side, found, folds.stats) for side, found in zip(sides, stats, strict=True)
         ]
-        variances.append(_within(influence[0] - influence[1], np.asarray(labels)[rows]))
-    error = (float(np.mean(variances)) / folds.parts) ** 0.5 * NormalDist().inv_cdf((1 + level) / 2)
+        classes = np.asarray(labels)[rows]
+        variances.append(_within(influence[0] - influence[1], classes))
+        one, other = (_centred(side, classes) for side in sides)
+        both = np.square(one).sum() + np.square(other).sum()
+        unlike.append(min(1.0, np.square(one - other).sum() / both) if both > 0 else 0.0)
+    # As in `relative_fid`; each side has noise, as far as the other does not share it.
+    count, apart = len(folds.stats), float(np.mean(unlike))
+    share = 1 / folds.parts + 1 / count
+    noise = folds.spread**2 / 2 * share * (1 + 1 / count) * apart * (2 - apart)
+    variance = _without_noise(float(np.mean(variances)) * share, noise)
+    error = variance**0.5 * NormalDist().inv_cdf((1 + level) / 2)
     value = float(np.mean(values))
     return value, value - error, value + error
+
+
+def _without_noise(first_order: float, noise: float) -> float:
+    """A variance of first order without the noise that it counts twice: at most half of it."""
+    return max(first_order - noise, first_order / 2)
 
 
 def _influence(
@@ -268,6 +285,14 @@ def _influence(
         bend += (np.eye(fakes.dim) - inverse @ middle @ inverse) / len(folds)
     centred = rows - fakes.mean
     return 2.0 * centred @ shift + np.einsum("ij,ij->i", centred @ bend, centred)
+
+
+def _centred(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Rows less the mean of their class."""
+    rows = rows.copy()
+    for label in np.unique(labels):
+        rows[labels == label] -= rows[labels == label].mean(axis=0)
+    return rows
 
 
 def _within(influence: np.ndarray, labels: np.ndarray) -> float:

@@ -52,11 +52,21 @@ def test_numerator_and_denominator_are_at_the_same_number_of_images():
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.1, 0.3])
-def test_the_interval_holds_the_mean_about_19_times_in_20(shift):
-    found = [judged(seed, shift) for seed in range(120)]
-    truth = np.mean([f.fid for f in found]) / np.mean([f.fid_real for f in found])
-    covered = np.mean([f.low <= truth <= f.high for f in found])
-    assert 0.88 <= covered <= 1.0
+def test_the_intervals_hold_the_mean_about_19_times_in_20_and_are_no_wider_than_that(shift):
+    draws = []
+    for seed in range(120):
+        random = np.random.default_rng(seed)
+        train, labels = population(random, 1000)
+        folds = relative.real_folds(train, labels, 200, COUNTS)
+        (fakes, asked), (others, _) = population(random, 200, shift), population(random, 200, 0.1)
+        alone = relative.relative_fid(fakes, asked, folds)
+        pair = relative.paired_difference(fakes, others, asked, folds)
+        draws.append([(alone.value, alone.low, alone.high), pair])
+    value, low, high = np.moveaxis(np.array(draws), -1, 0)
+    held = np.mean((low <= value.mean(axis=0)) & (value.mean(axis=0) <= high), axis=0)
+    assert (held >= 0.88).all()
+    deviations = (high - low).mean(axis=0) / 2 / value.std(axis=0)
+    assert (deviations > 1.6).all() and (deviations < 2.4).all()
 
 
 def test_a_paired_difference_is_narrower_than_one_of_strangers_and_zero_with_itself():
