@@ -56,7 +56,7 @@ class Measured:
     ) -> None:
         self.fakes, self.real, self.conditional = fakes, reference, conditional
         self.confidence, self.cas = confidence, cas
-        self.features, self.probabilities = extractors.see(fakes.images)
+        self._extractors = extractors
         # What is compared all with all.
         self.images = fakes.images[: reference_lib.SAMPLE]
 
@@ -75,6 +75,19 @@ class Measured:
             if real is not None:
                 found[f"real_{metric.key}"] = real
         return found
+
+    @functools.cached_property
+    def seen(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """What `Extractors.see` gives of the fakes."""
+        return self._extractors.see(self.fakes.images)
+
+    @property
+    def features(self) -> dict[str, np.ndarray]:
+        return self.seen[0]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        return self.seen[1]
 
     def of_real(self, key: str) -> float | None:
         return self.real.accuracy if key == "accuracy" else self.real.figures.get(key)
@@ -198,7 +211,7 @@ class Measured:
     @functools.cached_property
     def nearest(self) -> neighbours.Neighbours:
         """The nearest train images of the first fakes."""
-        count = reference_lib.MEMORY_SAMPLE
+        count = reference_lib.MEMORY_FAKES
         images = self.images[:count]
         return neighbours.neighbours(
             {name: rows[:count] for name, rows in self.features.items()},
@@ -357,7 +370,7 @@ class Measured:
     def pixel_mse(self) -> float | None:
         if not self.conditional:
             return None
-        count = reference_lib.MEMORY_SAMPLE
+        count = reference_lib.MEMORY_FAKES
         return pixels.mse_to_nearest(
             self.images[:count],
             self.fakes.asked[:count],

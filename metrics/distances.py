@@ -64,7 +64,7 @@ def nearest(queries: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nda
     for name, values, least in (("queries", queries, 0), ("points", points, 1)):
         checks.features(name, values, at_least=least)
     checks.same_width("queries", queries, "points", points)
-    middle = points.mean(axis=0, dtype=np.float64)
+    middle = points.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     # |q - p|^2 - |q|^2 as one product: (q, 1) (-2 p, |p|^2).
     def extended(values: np.ndarray, factor: float, last: np.ndarray | float) -> np.ndarray:

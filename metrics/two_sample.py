@@ -16,7 +16,7 @@ import numpy as np
 from common.images import check_images
 from metrics import checks
 
-EPOCHS = 10
+EPOCHS = 5
 FEWEST_STEPS = 250  # few images are seen more often, else the network has no time to learn
 BATCH = 128
 RATE = 3e-3
@@ -63,7 +63,8 @@ def two_sample(
 ) -> TwoSample:
     """Trains a classifier on a random half of each side and asks it about the other half.
 
-    The same arguments give the same result, to the last bit, on one machine with as many threads.
+    The same arguments give the same result, to the last bit, on one machine with as many threads;
+    another number of threads rounds otherwise, and training makes that another classifier.
     The intervals are about which images are held out, for the classifier as it was trained.
 
     Args:

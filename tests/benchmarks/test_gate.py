@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from benchmarks import gate
-from metrics.relative import RelativeFid
 
 
 @pytest.mark.parametrize("kind", gate.KINDS, ids=lambda kind: kind.name)
@@ -27,5 +26,5 @@ def test_a_rate_is_told_with_its_exact_interval():
 
 
 def test_coverage_counts_the_intervals_that_hold_the_mean():
-    draws = [{"one": RelativeFid(v, v - 0.15, v + 0.15, v, 1.0)} for v in (1.0, 1.1, 1.2, 1.5)]
-    assert gate.coverage(draws)["one"].startswith("mean 1.200, held in 2 of 4")
+    draws = np.array([(v, v - 0.15, v + 0.15) for v in (1.0, 1.1, 1.2, 1.5)])
+    assert gate.coverage(draws).startswith("| 1.2 | 2 of 4 (6.8 to 93.2 %) | 0.69")
