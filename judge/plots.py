@@ -17,6 +17,7 @@ from common.images import IMAGE_SHAPE, check_images, tile
 
 # Nothing for paper and a middle grey for ink: legible on light pages and on dark ones.
 _EDGE = 10  # pixels right of a sheet and below it
+_SCALE = 2  # how many pixels a pixel becomes
 _PAPER, _INK, _GRID = (255, 255, 255, 0), (118, 118, 118, 255), "#dddddd"
 _REAL, _FAKE = "#4c6a92", "#d1702f"
 _COLORS = (_REAL, _FAKE, "#6a8f3f", "#8a5a96")
@@ -29,7 +30,6 @@ def digit_grid(
     *,
     row_names: Sequence[str] = (),
     title: str = "",
-    scale: int = 2,
 ) -> None:
     """A sheet of digits, with a name at the left of each row and a title, where given.
 
@@ -39,12 +39,11 @@ def digit_grid(
       columns: how many in a row.
       row_names: one name per row, or none.
       title: one line above.
-      scale: how many pixels a pixel becomes.
 
     Raises:
       ValueError: wrong dtype or shape, or another number of names than of rows.
     """
-    sheet = tile(images, columns, scale=scale)
+    sheet = tile(images, columns, scale=_SCALE)
     rows = -(-len(images) // columns)
     if row_names and len(row_names) != rows:
         raise ValueError(f"row_names must be {rows}, one per row, got {len(row_names)}")
@@ -52,8 +51,8 @@ def digit_grid(
 
 
 def first_column(path: str | os.PathLike) -> list[Image.Image]:
-    """The first image of each row of a `digit_grid` of ten columns at scale 2, grey, 56x56."""
-    side = 2 * IMAGE_SHAPE[0]
+    """The first image of each row of a `digit_grid` of ten columns, grey, 56x56."""
+    side = _SCALE * IMAGE_SHAPE[0]
     pitch = side + 2  # the gap of `tile`
     with Image.open(path) as sheet:
         left, bottom = sheet.width - _EDGE - 10 * pitch, sheet.height - _EDGE
@@ -64,14 +63,7 @@ def first_column(path: str | os.PathLike) -> list[Image.Image]:
 
 
 def real_above_fake(
-    path: str | os.PathLike,
-    real: np.ndarray,
-    fake: np.ndarray,
-    *,
-    columns: int,
-    class_names: Sequence[str] = (),
-    title: str = "",
-    scale: int = 2,
+    path: str | os.PathLike, real: np.ndarray, fake: np.ndarray, *, columns: int
 ) -> None:
     """Two sheets of digits, the real ones above the generated ones.
 
@@ -79,20 +71,15 @@ def real_above_fake(
       path: the PNG to write.
       real, fake: uint8 [N, 28, 28, 1], N >= 1; in the same order of classes.
       columns: how many in a row; one class per column if the images are in that order.
-      class_names: names above the columns, or none.
-      title: one line above.
-      scale: how many pixels a pixel becomes.
 
     Raises:
-      ValueError: wrong dtypes or shapes, or another number of names than of columns.
+      ValueError: wrong dtypes or shapes.
     """
-    if class_names and len(class_names) != columns:
-        raise ValueError(f"class_names must be {columns}, one per column, got {len(class_names)}")
     sheets = [
-        ("real", tile(real, columns, scale=scale)),
-        ("generated", tile(fake, columns, scale=scale)),
+        ("real", tile(real, columns, scale=_SCALE)),
+        ("generated", tile(fake, columns, scale=_SCALE)),
     ]
-    _labelled(sheets, title, (), class_names).save_to(path)
+    _labelled(sheets, "", ()).save_to(path)
 
 
 def pairs(
@@ -101,11 +88,9 @@ def pairs(
     lower: np.ndarray,
     values: Sequence[float],
     *,
-    names: tuple[str, str] = ("generated", "nearest in training"),
     title: str = "",
     note: str = "",
     columns: int = 10,
-    scale: int = 2,
 ) -> None:
     """Pairs of digits one above the other, each with a number below: a fake and its neighbour.
 
@@ -113,11 +98,9 @@ def pairs(
       path: the PNG to write.
       upper, lower: uint8 [N, 28, 28, 1], N >= 1.
       values: N numbers, such as distances.
-      names: what the upper and the lower image of a pair are.
       title: one line above.
       note: what the numbers are to be read by; goes below the title.
       columns: pairs in a row.
-      scale: how many pixels a pixel becomes.
 
     Raises:
       ValueError: wrong dtypes or shapes, or different counts.
@@ -133,54 +116,42 @@ def pairs(
     for start in range(0, len(upper), columns):
         part = slice(start, start + columns)
         both = np.concatenate([_filled(upper[part], columns), _filled(lower[part], columns)])
-        sheets.append(("", tile(both, columns, scale=scale)))
+        sheets.append(("", tile(both, columns, scale=_SCALE)))
         captions.append([f"{value:.3g}" for value in values[part]])
-    subtitle = f"above: {names[0]}; below: {names[1]}; the number: their distance"
+    subtitle = "above: generated; below: nearest in training; the number: their distance"
     subtitle += f"\n{note}" if note else ""
     _labelled(sheets, title, (), captions=captions, subtitle=subtitle).save_to(path)
 
 
-def histograms(
+def histogram(
     path: str | os.PathLike,
-    series: Mapping[str, np.ndarray],
+    values: np.ndarray,
     *,
     xlabel: str,
-    title: str = "",
-    bins: int = 60,
-    lines: Mapping[str, float] | None = None,
+    title: str,
+    limit: float,
+    limit_name: str,
 ) -> None:
-    """Distributions of numbers over each other, as outlines of equal area.
+    """The distribution of numbers of generated images, and a dashed upright line.
 
     Args:
       path: the PNG to write.
-      series: name -> numbers [N]; what is not finite is left out.
+      values: numbers [N]; what is not finite is left out.
       xlabel: what the numbers are.
       title: one line above.
-      bins: how many.
-      lines: name -> where to draw a dashed upright line.
+      limit, limit_name: where the line is, and what it is.
 
     Raises:
-      ValueError: a series without a finite number.
+      ValueError: no finite number.
     """
-    kept = {name: np.asarray(v, np.float64)[np.isfinite(v)] for name, v in series.items()}
-    for name, values in kept.items():
-        if not len(values):
-            raise ValueError(f"{name} must hold at least one finite number")
+    values = np.asarray(values, np.float64)
+    values = values[np.isfinite(values)]
+    if not len(values):
+        raise ValueError("values must hold at least one finite number")
     figure, axes = _figure(6.4, 3.4)
-    everything = np.concatenate(list(kept.values()))
-    edges = np.histogram_bin_edges(everything, bins)
-    for index, (name, values) in enumerate(kept.items()):
-        axes.hist(
-            values,
-            edges,
-            density=True,
-            histtype="stepfilled",
-            alpha=0.45,
-            color=_COLORS[index % len(_COLORS)],
-            label=name,
-        )
-    for name, place in (lines or {}).items():
-        axes.axvline(place, color="#333333", linestyle="--", linewidth=1, label=name)
+    look: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.45, "color": _FAKE}
+    axes.hist(values, 60, density=True, label="generated", **look)
+    axes.axvline(limit, color="#333333", linestyle="--", linewidth=1, label=limit_name)
     axes.set_xlabel(xlabel)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -194,10 +165,8 @@ def lines(
     *,
     xlabel: str,
     ylabel: str,
-    title: str = "",
     log: bool = False,
     levels: Mapping[str, float] | None = None,
-    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
     """Curves, such as FID against n, or a corruption's strength.
 
@@ -206,10 +175,8 @@ def lines(
       series: name -> (x values, y values); the first is drawn as the generator in question, the
         second as real images.
       xlabel, ylabel: what they are.
-      title: one line above.
       log: logarithmic upright axis.
       levels: name -> where to draw a dashed level line.
-      intervals: name of a series -> lower and upper end of the interval about its last value.
     """
     many = len(series) > len(_COLORS)
     figure, axes = _figure(6.4, 4.6 if many else 3.6)
@@ -218,8 +185,6 @@ def lines(
         color = (_FAKE, _REAL, *_COLORS[2:])[which]
         style = {"marker": "os"[again % 2], "linestyle": ("-", "-.")[again % 2]}
         axes.plot(x, y, **style, markersize=4, linewidth=1.5, label=name, color=color)
-        if interval := (intervals or {}).get(name):
-            axes.vlines(x[-1], *interval, color=color, linewidth=6, alpha=0.3, label="its interval")
     for name, level in (levels or {}).items():
         axes.axhline(level, color="#333333", linestyle="--", linewidth=1, label=name)
     if log:
@@ -235,7 +200,7 @@ def lines(
         axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
     elif len(series) + len(levels or {}) > 1:
         axes.legend(frameon=False)
-    _save(figure, path, title)
+    _save(figure, path)
 
 
 def _decades(limits: tuple[float, float]) -> float:
@@ -262,7 +227,6 @@ def _labelled(
     sheets: Sequence[tuple[str, np.ndarray]],
     title: str,
     row_names: Sequence[str],
-    column_names: Sequence[str] = (),
     captions: Sequence[Sequence[str]] = (),
     subtitle: str = "",
 ) -> _Page:
@@ -275,7 +239,7 @@ def _labelled(
     width = int(max(left + wide, texts + 20)) + _EDGE
     heads = [22 if name else 6 for name, _ in sheets]
     feet = [18 if captions else 0] * len(sheets)
-    top = 8 + (24 if title else 0) + 20 * len(below) + (18 if column_names else 0)
+    top = 8 + (24 if title else 0) + 20 * len(below)
     height = top + sum(heads) + sum(feet) + sum(sheet.shape[0] for _, sheet in sheets) + _EDGE
     page = Image.new("RGBA", (width, height), _PAPER)
     draw = ImageDraw.Draw(page)
@@ -283,8 +247,6 @@ def _labelled(
         draw.text((10, 8), title, _INK, font)
     for index, line in enumerate(below):
         draw.text((10, 8 + (24 if title else 0) + 20 * index), line, _INK, small)
-    if column_names:
-        _across(draw, column_names, left, wide, top - 16, small)
     for index, (name, sheet) in enumerate(sheets):
         if name:
             draw.text((left, top + 3), name, _INK, small)
@@ -321,7 +283,7 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _save(figure: Any, path: str | os.PathLike, title: str) -> None:
+def _save(figure: Any, path: str | os.PathLike, title: str = "") -> None:
     from matplotlib.text import Text
 
     if title:

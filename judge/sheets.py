@@ -54,12 +54,13 @@ def draw(
             f"of real test images 1 in 100 is below {limit:.2f}"
         ),
     )
-    plots.histograms(
+    plots.histogram(
         folder / "nearest_distances.png",
-        {"generated": near.trimmed},
+        near.trimmed,
         xlabel="distance to the nearest training image, in pixel space",
         title="Does it repeat what it was trained on?",
-        lines={"nearer: 1 % of real test images": limit},
+        limit=limit,
+        limit_name="nearer: 1 % of real test images",
     )
 
 

@@ -46,29 +46,29 @@ def test_a_grid_holds_every_digit_and_room_for_names(digits, tmp_path):
 
 def test_real_digits_stand_above_generated_ones(digits, tmp_path):
     real, fake = digits[0][:4], 255 - digits[0][:4]
-    plots.real_above_fake(
-        tmp_path / "both.png", real, fake, columns=2, class_names=["0", "1"], scale=1
-    )
+    plots.real_above_fake(tmp_path / "both.png", real, fake, columns=2)
     page = opened(tmp_path / "both.png")
     middle = len(page) // 2
-    assert all(holds(page[: middle + 20], image, 1) for image in real)
-    assert all(holds(page[middle - 20 :], image, 1) for image in fake)
+    assert all(holds(page[: middle + 20], image, 2) for image in real)
+    assert all(holds(page[middle - 20 :], image, 2) for image in fake)
 
 
 def test_pairs_stay_together_in_a_last_row_that_is_not_full(digits, tmp_path):
     upper, lower = digits[0][:5], digits[0][10:15]
-    plots.pairs(tmp_path / "pairs.png", upper, lower, np.arange(5) / 7, columns=3, scale=1)
+    plots.pairs(tmp_path / "pairs.png", upper, lower, np.arange(5) / 7, columns=3)
     page = opened(tmp_path / "pairs.png")
-    assert all(holds(page, image, 1) for image in (*upper, *lower))
+    assert all(holds(page, image, 2) for image in (*upper, *lower))
 
 
 def test_plots_are_written_whole_and_repeat_byte_for_byte(tmp_path):
     def draw(folder):
-        plots.histograms(
+        plots.histogram(
             folder / "hist.png",
-            {"test": np.arange(50.0), "generated": np.append(np.arange(9.0), np.nan)},
+            np.append(np.arange(9.0), np.nan),
             xlabel="distance",
-            lines={"1 %": 3.0},
+            title="near?",
+            limit=3.0,
+            limit_name="1 %",
         )
         plots.lines(
             folder / "lines.png",
@@ -91,14 +91,10 @@ def test_plots_are_written_whole_and_repeat_byte_for_byte(tmp_path):
 def test_an_image_that_can_not_be_drawn_leaves_nothing_behind(digits, tmp_path):
     with pytest.raises(ValueError, match="row_names must be 2, one per row, got 1"):
         plots.digit_grid(tmp_path / "a.png", digits[0][:6], 3, row_names=["one"])
-    with pytest.raises(ValueError, match="class_names must be 3, one per column"):
-        plots.real_above_fake(
-            tmp_path / "a.png", digits[0][:3], digits[0][:3], columns=3, class_names=["x"]
-        )
     with pytest.raises(ValueError, match="equally many, got 2, 3 and 2"):
         plots.pairs(tmp_path / "a.png", digits[0][:2], digits[0][:3], [1, 2])
-    with pytest.raises(ValueError, match="test must hold at least one finite number"):
-        plots.histograms(tmp_path / "a.png", {"test": [np.nan]}, xlabel="")
+    with pytest.raises(ValueError, match="values must hold at least one finite number"):
+        plots.histogram(tmp_path / "a.png", [np.nan], xlabel="", title="", limit=1.0, limit_name="")
     with pytest.raises(ValueError, match="images must be uint8"):
         plots.digit_grid(tmp_path / "a.png", np.zeros((1, 28, 28, 1)), 3)
     with pytest.raises(ValueError, match="must be at least 1"):
