@@ -43,8 +43,6 @@ _SLOWEST = (
     *("class_coverage", "coverage", "recall", "repeats"),
     *("two_sample", "two_sample_binary", "two_sample_sure", "two_sample_binary_sure"),
 )
-# Kinds that the intervals are tried with: some fakes are bad, and all are a little.
-WORLDS = ("5 % cut by a black line", "blur, sigma 0.4")
 
 
 def _effort(metric: Metric) -> int:
@@ -176,6 +174,16 @@ KINDS: tuple[Kind, ...] = (
     Kind("mirrored", lambda x, y, t, r: x[:, :, ::-1]),
     Kind("noise on the ink", lambda x, y, t, r: np.where(x > 0, x + r.normal(0, 12, x.shape), 0)),
     Kind("frame of one grey pixel", lambda x, y, t, r: _frame(x, 20)),
+)
+
+
+# What the intervals are tried with besides the images as they are.
+WORLDS = (
+    Kind("5 % cut by a black line", lambda x, y, t, r: _some(x, 0.05, r, _line)),
+    Kind(
+        "30 % blurred, sigma 0.5",
+        lambda x, y, t, r: _some(x, 0.3, r, lambda i: np.rint(_blur(i, 0.5)).astype(np.uint8)),
+    ),
 )
 
 
@@ -326,7 +334,7 @@ def worlds(gate: Gate, count: int, size: int = 2_000, folds: int = 5) -> dict[st
     real, found = gate.real, {}
     counts = reference.apportion(real.class_counts(), size)
     features = {"as it is": gate.whole.features}
-    for kind in (kind for kind in KINDS if kind.name in WORLDS):
+    for kind in WORLDS:
         spoilt = kind.spoil(gate.images, gate.asked, None, np.random.default_rng(0))
         images = np.clip(np.rint(spoilt), 0, 255).astype(np.uint8)
         features[kind.name] = gate.measured(images, gate.asked).features
