@@ -4,6 +4,7 @@
 """
 
 import math
+import re
 
 import numpy as np
 import tensorflow as tf
@@ -104,7 +105,9 @@ def to_array(proto: tensor_pb2.TensorProto, max_bytes: int | None = None) -> np.
         parsed = tf.io.parse_tensor(proto.SerializeToString(), dtype).numpy()
         return np.asarray(parsed, dtype.as_numpy_dtype)
     except Exception as error:  # of TensorFlow's parser and of NumPy, for whatever was sent
-        raise ValueError(str(error).partition("\n")[0]) from None
+        message = getattr(error, "message", str(error)).partition("\n")[0]
+        # TensorFlow's begin with the name of its operation and device.
+        raise ValueError(re.sub(r"^\{\{function_node [^}]*\}\} ", "", message)) from None
 
 
 def _varint(number: int) -> bytes:

@@ -82,7 +82,7 @@ def test_a_tensor_proto_that_makes_no_tensor_is_a_value_error(change):
         proto.tensor_content = change["tensor_content"]
     else:
         proto.dtype = change["dtype"]
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"^(?!.*(function_node|/device:))"):
         tensors.to_array(proto)
 
 
