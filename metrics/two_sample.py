@@ -16,7 +16,7 @@ import numpy as np
 from common.images import check_images
 from metrics import checks
 
-EPOCHS = 5
+EPOCHS = 10
 FEWEST_STEPS = 250  # few images are seen more often, else the network has no time to learn
 BATCH = 128
 RATE = 3e-3
