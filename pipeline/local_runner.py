@@ -166,10 +166,14 @@ def run(
         finally:
             signals.closing = True
             ended = {"state": state, "seconds": round(time.monotonic() - begun, 2)}
-            # Where the disk of a run that failed takes nothing more, the next one puts it right.
-            with contextlib.suppress(*(() if state == "COMPLETE" else (Exception,))):
-                runner.note_facts(ended | ({"stopped": "yes"} if stopped else {}))
-                if state == "FAILED":
+            ended |= {"stopped": "yes"} if stopped else {}
+            if state == "COMPLETE":
+                runner.note_facts(ended)
+            else:
+                # Where the disk takes nothing more, the next run puts it right.
+                with contextlib.suppress(Exception):
+                    check_still_there(workspace)  # nothing is made where it was
+                    runner.note_facts(ended)
                     upkeep.close_interrupted(workspace, "the run was interrupted here")
         signals.closing = False
         if not stopped:
