@@ -7,6 +7,7 @@ everything that only reads answers at once. Exit codes: 0 done; 1 the pipeline o
 
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
 import resource
@@ -118,7 +119,7 @@ def run(
         return
 
     check_tfx()
-    _check_address_space()
+    _check_machine()
     log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
     try:
         with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
@@ -162,14 +163,21 @@ def _closing(document: dict, workspace, log: pathlib.Path, out) -> Iterator[str]
         yield f"the full log: {log}"
 
 
-def _check_address_space() -> None:
-    """TensorFlow ends with a segmentation fault where it can't map what it wants."""
+def _check_machine() -> None:
+    """Refuses what a node would die of: TensorFlow, of a segmentation fault."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE:
         raise Failure(
             f"this process may map {limit / 2**30:.1f} GiB of memory (`ulimit -v`), and a run maps "
             f"up to {ADDRESS_SPACE / 2**30:.0f}: raise the limit with `ulimit -v unlimited`"
         )
+    try:
+        multiprocessing.get_context("fork").Lock()
+    except OSError as error:
+        raise Failure(
+            f"Beam needs semaphores in shared memory, and there are none ({error.strerror}): mount "
+            "/dev/shm so that it can be written"
+        ) from None
 
 
 def _run(settings, workspace, view, verbose, log, **options) -> dict:

@@ -1,5 +1,6 @@
 """The command line as a user calls it: exit codes, one clear message, no traceback, quick start."""
 
+import errno
 import json
 import os
 import subprocess
@@ -156,6 +157,17 @@ def test_too_little_address_space_is_told_before_anything_is_made(tmp_path, monk
     monkeypatch.setattr(cli.resource, "getrlimit", lambda of: (2 * 2**30, 2 * 2**30))
     result = call("run", "--workspace", str(tmp_path / "ws"))
     assert_refused(result, "2.0 GiB", "raise the limit with `ulimit -v unlimited`")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_without_shared_memory_is_told_before_anything_is_made(tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    context = type(cli.multiprocessing.get_context("fork"))
+    monkeypatch.setattr(context, "Lock", refuse)
+    result = call("run", "--workspace", str(tmp_path / "ws"))
+    assert_refused(result, "needs semaphores in shared memory", "Read-only file system", "/dev/shm")
     assert list(tmp_path.iterdir()) == []
 
 
