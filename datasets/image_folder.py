@@ -32,7 +32,7 @@ _TEST_UNTIL, _EVAL_UNTIL = 1 / 7, 2 / 7  # of all images, where no split is give
 _EVAL_SHARE = 1 / 6  # of the train images, where train and test are given
 _READER = "1"  # raise it when the same files give other pixels
 _SHOWN = 6  # names in a message
-_LOOKED_AT = 200  # images that tell which settings are needed
+_LOOKED_AT = 50  # images that tell which settings are needed
 _PROGRESS = logging.getLogger("mnist_gan.progress")
 
 
@@ -367,23 +367,27 @@ def what_is_needed(folder: ImageFolder) -> dict[str, int | bool]:
         for size in ({}, {"image_size": IMAGE_SHAPE[0]})
     ]
     choices.sort(key=len)
-    failed = [_unusable(sample, image_files.Conversion(**choice)) for choice in choices]
-    fewest = min(failed, key=len)
+    best: dict[str, int] = {}
+    fewest = _unusable(sample, image_files.AS_THEY_ARE)
+    for choice in choices[1:]:
+        if fewest and len(failed := _unusable(sample, image_files.Conversion(**choice))) < len(
+            fewest
+        ):
+            best, fewest = choice, failed
     if len(fewest) == len(sample):
-        name, why = next(iter(fewest.items()))
-        raise DataError(f"none of the images can be used, such as {name}: {why}")
-    choice = choices[failed.index(fewest)]
-    left = _unusable(folder.files, image_files.Conversion(**choice))
-    return {**choice, "skip_unreadable": True} if left else {**choice}
+        raise DataError(f"none of the images can be used, such as {fewest[0]}")
+    left = _unusable(folder.files, image_files.Conversion(**best))
+    return {**best, "skip_unreadable": True} if left else {**best}
 
 
-def _unusable(files: list[_File], conversion: image_files.Conversion) -> dict[str, str]:
-    found = {}
+def _unusable(files: list[_File], conversion: image_files.Conversion) -> list[str]:
+    """Name and reason of each file that can't be read so."""
+    found = []
     for file in files:
         try:
             image_files.read_image(file.path, conversion)
         except image_files.ImageError as error:
-            found[printable(file.path.name)] = str(error)
+            found.append(f"{printable(file.path.name)}: {error}")
     return found
 
 

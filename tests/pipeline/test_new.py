@@ -65,5 +65,13 @@ def test_what_is_no_folder_of_images_makes_no_project(tmp_path, source, words):
     assert not (tmp_path / "project").exists()
 
 
+def test_images_that_nobody_can_read_make_no_project(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "bad" / name).mkdir(parents=True)
+        (tmp_path / "bad" / name / "1.png").write_bytes(b"no image")
+    told = call(str(tmp_path / "project"), "--from", f"folder:{tmp_path / 'bad'}", code=2)
+    assert "none of the images can be used, such as 1.png: no image that can be read" in told
+
+
 def test_nothing_is_overwritten(tmp_path, photographs):
     assert "is there already" in call(str(tmp_path), "--from", f"folder:{photographs}", code=2)
