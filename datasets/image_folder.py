@@ -343,9 +343,10 @@ def _read(folder: ImageFolder, config: DataConfig) -> tuple[dict[str, list[_Exam
             )
         notes.append(f"{count} can't be used and are left out: {listed}")
     if repeated:
+        makes = " (which makes FID too good)" if crossing else ""
         notes.append(
-            f"{repeated:,} images repeat another, pixel for pixel: {crossing:,} of "
-            f"them in another split, which makes FID too good, {contradicting:,} in another class"
+            f"{repeated:,} images repeat another, pixel for pixel: {crossing:,} of them in another "
+            f"split{makes}, {contradicting:,} in another class"
         )
     if not all(splits.values()):
         sizes = ", ".join(f"{len(images):,} {split}" for split, images in splits.items())
