@@ -18,7 +18,6 @@ from common.workspace import DEFAULT, Workspace
 from lineage.store import open_store
 
 WIDTH, HEIGHT = 1280, 1000  # of the window that pages are drawn in, pixels
-DRAWN_THREE = "UNiKrSmbceoitsk1Uy"  # strokes, as an address of the playground has them
 
 
 def artifacts(workspace: Workspace) -> dict[str, pathlib.Path]:
@@ -71,8 +70,6 @@ def main() -> None:
     photograph(workspace.report.as_uri(), options.out / "report.png", "#verdict h1")
     with process.running(workspace.serving) as server:
         photograph(f"{server.rest_url}/", options.out / "playground.png", "#draw img")
-        drawing = f"{server.rest_url}/#sketch?sketch={DRAWN_THREE}"
-        photograph(drawing, options.out / "playground_sketch.png", "#sketch-found")
     command = [sys.executable, "-m", "pipeline", "watch", "--port", "0"]
     command += ["--workspace", str(workspace.root)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:

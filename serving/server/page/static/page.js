@@ -94,7 +94,7 @@ async function refresh() {
     say(isAway ? "The server answers again; everything was drawn again." : "", "good");
   }
   [stale, isAway] = [false, false];
-  if (!isArrived && find(viewed())?.matches("section:not([hidden])")) goTo(viewed());
+  if (!isArrived && find(viewed())?.matches("section:not([hidden])")) arrive(viewed());
   isArrived = true;
 }
 
@@ -241,6 +241,13 @@ function goTo(id) {
   place.tabIndex = -1;
   place.focus({ preventScroll: true });
   place.scrollIntoView();
+}
+/** Goes there once all is drawn, too: what stands above has grown meanwhile. */
+async function arrive(id) {
+  goTo(id);
+  do await new Promise((resolve) => setTimeout(resolve, 50));
+  while (document.querySelector("section[aria-busy=true]"));
+  if (document.activeElement === find(id)) find(id).scrollIntoView();
 }
 let isArrived = false;
 // A tab that was asleep may have missed anything.
