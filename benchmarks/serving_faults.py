@@ -201,7 +201,7 @@ CASES: dict[Callable[[process.Server, pathlib.Path], str], tuple[str, str, list[
     half_open: ("half-open connections", "", []),
     idle_connections: ("idle keep-alive connections", "", []),
     full_queue: ("full queue", QUEUE, []),
-    slow_load: ("a load of 30 s or more", "", ["--num_request_iterations_for_warmup=20"]),
+    slow_load: ("a load of 30 s or more", "", ["--num_request_iterations_for_warmup=80"]),
     unmounted: ("unmounted disk", "", []),
 }
 
