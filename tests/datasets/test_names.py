@@ -7,7 +7,8 @@ from datasets import names
 
 
 def test_every_data_set_of_tfds_and_ours_is_known_by_its_files():
-    registered = set(tfds.list_builders(with_community_datasets=False)) - {"colours"}  # a test's
+    registered = set(tfds.list_builders(with_community_datasets=False))
+    registered -= {"colours", "sketches"}  # other tests' own, where they ran before in this process
     assert "digits" in registered and len(registered) > 300
     assert sorted(name for name in registered if names.misspelt(name)) == []
     assert names.misspelt("emnist/letters") == names.misspelt("mnist:3.0.1") == ""
