@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("NO_GCE_CHECK", "true")
 # Tables are as wide as a test says, whatever terminal the tests are called from.
 os.environ.pop("COLUMNS", None)
+# Started in the background by a shell, tests and all that they start would not hear Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # As the tests were called; each test itself runs without it (`no_surrounding_workspace`).

@@ -245,15 +245,7 @@ def Stopped(examples: OutputArtifact[standard_artifacts.Examples]) -> None:
         _ = work | beam.Create([0.1] * 300) | beam.Map(time.sleep)
 
 
-@pytest.fixture
-def hears_ctrl_c():
-    """Tests that were started in the background have SIGINT ignored, and a run leaves that so."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_a_node_that_is_stopped_in_beam_says_so_in_one_sentence(tmp_path, hears_ctrl_c):
+def test_a_node_that_is_stopped_in_beam_says_so_in_one_sentence(tmp_path):
     space = Workspace.at(tmp_path / "ws")
     space.root.mkdir()
     connection = metadata.sqlite_metadata_connection_config(str(space.metadata))
