@@ -77,9 +77,9 @@ def _ink(
             "real train images", about=f"Mean over the images: {title}.",
         ),
         Metric(
-            f"tell_{name}", "  one threshold on it tells fake from real", "ink", -1,
+            f"tell_{name}", f"  told from real by {title.partition(',')[0]}, accuracy", "ink", -1,
             lambda m: m.ink_tell(name), ".1%", "real against real", thresholds=threshold,
-            about="Accuracy of the best single threshold on it; 50 % is perfect.",
+            about="Accuracy of the best single threshold on this statistic; 50 % is perfect.",
         ),
     )  # fmt: skip
 
@@ -129,7 +129,7 @@ METRICS: tuple[Metric, ...] = (
         about="Share of fakes that look more fake than 99.5 % of the real images.",
     ),
     Metric(
-        "two_sample_binary", "the same on black and white images", "two samples", -1,
+        "two_sample_binary", "two-sample classifier, black and white", "two samples", -1,
         lambda m: m.two_sample("binary", "accuracy"), ".1%", "real train against real test",
         thresholds=(0.58, 0.57, 0.85, 0.9),
         about="Shape without shading: pixels from grey level 128 on are white, others black.",
@@ -159,8 +159,8 @@ METRICS: tuple[Metric, ...] = (
     *_ink("saturated", "pixels above level 250", (0.56, 0.56, 0.8, 0.8), ".1f"),
     *_ink("ink", "grey level", (0.56, 0.56, 0.7, 0.7), ".1f"),
     *_ink("box", "longer side of the bounding box, pixels"),
-    *_ink("centre_x", "centre of mass, across", (0.58, 0.58, 0.75, 0.75)),
-    *_ink("centre_y", "centre of mass, down", (0.58, 0.58, 0.75, 0.75)),
+    *_ink("centre_x", "centre of mass across", (0.58, 0.58, 0.75, 0.75)),
+    *_ink("centre_y", "centre of mass down", (0.58, 0.58, 0.75, 0.75)),
     *_ink("stroke", "stroke width, pixels", (0.56, 0.56, 0.7, 0.7)),
     *_ink("slant", "slant, shear", (0.54, 0.54, 0.7, 0.7)),
     *_ink("roughness", "roughness", (0.56, 0.56, 0.75, 0.75)),
