@@ -17,6 +17,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -81,7 +82,8 @@ class CheckpointStore:
             if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
                 raise ValueError(f"{name} is not finite at step {step}: no checkpoint written")
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
+        named: dict[str, Any] = dict(arrays)  # `savez` has keywords of its own for a type checker
+        np.savez(buffer, **named)
         payload = buffer.getvalue()
         header = {
             "step": step,

@@ -174,7 +174,8 @@ def save_warm_start(serving_model_dir: str, weights: dict[str, np.ndarray]) -> N
     path = pathlib.Path(serving_model_dir).parent / WARM_START_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    np.savez(buffer, **weights)
+    named: dict[str, Any] = dict(weights)  # `savez` has keywords of its own for a type checker
+    np.savez(buffer, **named)
     write_atomically(path, buffer.getvalue())
 
 
