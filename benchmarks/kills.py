@@ -191,7 +191,7 @@ def measure(chains: int, faults: int, seed: int, shared: mmap.mmap, folder: path
             )
             if run.happened:
                 through = kind != "kill -9" and run.code in (0, -signal.SIGKILL)
-                table[kind].update(faults=1, through=through, bad=bad)
+                table[kind].update(faults=1, through=int(through), bad=int(bad))
             if run.code == 0:  # there is nothing left to disturb
                 break
         found = faults_after(folder, expected)

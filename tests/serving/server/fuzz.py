@@ -3,12 +3,13 @@
 import json
 import random
 import socket
+import types
 from collections.abc import Callable
 
 import grpc
 import httpx
 from google.protobuf import message as protobuf
-from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.server import flags, model_config, rest
 from serving.server.core import Core
@@ -41,10 +42,6 @@ for _ in range(70):
     DEEP = [DEEP]
 ODD_VALUES.append(DEEP)
 PROBE = GOOD_BODIES[0]
-SERVICES = {
-    "tensorflow.serving.PredictionService": (prediction_service_pb2, PredictionService),
-    "tensorflow.serving.ModelService": (model_service_pb2, ModelService),
-}
 
 
 class OverSockets:
@@ -79,10 +76,15 @@ class InProcess:
         manager.wait_until_available(
             manager.apply(model_config.single_model("digits", base_path)), 60
         )
-        self._services = {
-            name: (module.DESCRIPTOR.services_by_name[name.rpartition(".")[2]], kind(self._core))
-            for name, (module, kind) in SERVICES.items()
-        }
+        self._handlers: list[grpc.GenericRpcHandler] = []
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(self._core), self
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._core), self)
+
+    def add_generic_rpc_handlers(self, handlers) -> None:
+        """As of gRPC's server."""
+        self._handlers += handlers
 
     def close(self) -> None:
         self._core.stop(10)
@@ -94,15 +96,14 @@ class InProcess:
             return error.http_status, json.dumps({"error": error.message}).encode()
 
     def ask_grpc(self, method: str, message: bytes) -> tuple[grpc.StatusCode, str]:
-        _, service, name = method.split("/")
-        descriptor, handler = self._services[service]
-        request = descriptor.methods_by_name[name].input_type._concrete_class()
+        call = types.SimpleNamespace(method=method)
+        [handler] = filter(None, (service.service(call) for service in self._handlers))
         try:
-            request.ParseFromString(message)
+            request = handler.request_deserializer(message)
         except protobuf.DecodeError:
             return grpc.StatusCode.INTERNAL, "gRPC's own answer"
         try:
-            getattr(handler, name)(request, self).SerializeToString()
+            handler.response_serializer(handler.unary_unary(request, self))
         except _AbortedError as error:
             return error.args
         return grpc.StatusCode.OK, ""
