@@ -401,7 +401,7 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     ("outputs", "kept"),
     [
         ("/w/pipeline_root/Evaluator/evaluation/7", "/w/cache"),
-        ("/root/of/others/Judge/evaluation/7", "/root/of/others/Judge/.reference"),
+        ("/elsewhere/Judge/evaluation/7", "/elsewhere/Judge/.reference"),
         ("gs://bucket/Evaluator/evaluation/7", None),
     ],
 )
