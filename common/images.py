@@ -8,8 +8,15 @@ from typing import Any
 
 import numpy as np
 
-IMAGE_SHAPE = (28, 28, 1)
-"""Height, width and channels of every image."""
+ImageShape = tuple[int, int, int]
+"""Height, width and channels of the images of a data set: its `DatasetInfo.image_shape`."""
+
+IMAGE_SHAPE: ImageShape = (28, 28, 1)
+"""MNIST's, for which the judge's pinned extractors are made."""
+
+IMAGE_SIZES = (28, 32, 64)
+IMAGE_CHANNELS = (1, 3)
+"""What the networks draw: squares of these sizes, grey or red, green and blue."""
 
 GREY_LEVELS = 256
 VALUE_RANGE = (-1.0, 1.0)
@@ -59,8 +66,25 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(to_levels(images)), 0, GREY_LEVELS - 1).astype(np.uint8)
 
 
-def check_images(name: str, values: np.ndarray, shape: tuple[int, ...] = IMAGE_SHAPE) -> np.ndarray:
+def describe_shape(shape: tuple[int, ...]) -> str:
+    """For people: "28x28 grey", "64x64 colour"; other shapes as "28x28x2"."""
+    colour = {1: " grey", 3: " colour"}.get(shape[-1]) if len(shape) == 3 else None
+    return "x".join(map(str, shape[:2])) + colour if colour else "x".join(map(str, shape))
+
+
+def is_known(shape: tuple[int, ...]) -> bool:
+    """Whether the networks draw images of such a shape."""
+    height, *rest = shape
+    return height in IMAGE_SIZES and any(rest == [height, c] for c in IMAGE_CHANNELS)
+
+
+def check_images(name: str, values: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Returns `values` after checking that they are uint8 [N, *shape].
+
+    Args:
+      name: of the array, for the message.
+      values: the array.
+      shape: of one image; None takes every shape that the networks draw.
 
     Raises:
       ValueError: another dtype or shape; `name` is in the text.
@@ -70,9 +94,12 @@ def check_images(name: str, values: np.ndarray, shape: tuple[int, ...] = IMAGE_S
         raise ValueError(
             f"{name} must be uint8 pixels (0..255, rounded as they are served), got {values.dtype}"
         )
-    if values.ndim != 1 + len(shape) or values.shape[1:] != tuple(shape):
-        wanted = ", ".join(["N", *map(str, shape)])
-        raise ValueError(f"{name} must have shape [{wanted}], got {list(values.shape)}")
+    if shape is None and values.ndim and is_known(values.shape[1:] or (0,)):
+        return values
+    if shape is None or values.shape[1:] != tuple(shape) or not values.ndim:
+        wanted = ", ".join(["N", *(map(str, shape) if shape else ["size", "size", "1 or 3"])])
+        sizes = "" if shape else f" with a size of {', '.join(map(str, IMAGE_SIZES))}"
+        raise ValueError(f"{name} must have shape [{wanted}]{sizes}, got {list(values.shape)}")
     return values
 
 
@@ -80,12 +107,12 @@ def tile(images: np.ndarray, columns: int, *, scale: int = 2) -> np.ndarray:
     """Lays images out as a grid, row by row.
 
     Args:
-      images: uint8 [N, 28, 28, 1], N >= 1.
+      images: uint8 [N, H, W, 1 or 3], N >= 1.
       columns: images in a row; empty places of the last row stay white.
       scale: every pixel becomes scale x scale.
 
     Returns:
-      uint8 [height, width].
+      uint8 [height, width], of colour images [height, width, 3].
 
     Raises:
       ValueError: wrong dtype or shape, no image, or a number below 1.
@@ -94,10 +121,11 @@ def tile(images: np.ndarray, columns: int, *, scale: int = 2) -> np.ndarray:
     if not len(images) or columns < 1 or scale < 1:
         raise ValueError("images, columns and scale must be at least 1")
     rows = -(-len(images) // columns)
-    side = images.shape[1] * scale
-    sheet = np.full((rows * (side + _GAP) + _GAP, columns * (side + _GAP) + _GAP), 255, np.uint8)
-    large = images[..., 0].repeat(scale, axis=1).repeat(scale, axis=2)
+    side, channels = images.shape[1] * scale, images.shape[3]
+    size = (rows * (side + _GAP) + _GAP, columns * (side + _GAP) + _GAP, channels)
+    sheet = np.full(size, 255, np.uint8)
+    large = images.repeat(scale, axis=1).repeat(scale, axis=2)
     for index, image in enumerate(large):
         top, left = (place * (side + _GAP) + _GAP for place in divmod(index, columns))
         sheet[top : top + side, left : left + side] = image
-    return sheet
+    return sheet[..., 0] if channels == 1 else sheet

@@ -7,7 +7,7 @@ from tfx import types
 from datasets.info import DatasetInfo
 
 _TEXTS = ("dataset", "dataset_version", "checksums_of", "fingerprint")
-_DOCUMENTS = ("class_names", "split_slices", "split_counts", "checksums")
+_DOCUMENTS = ("class_names", "image_shape", "split_slices", "split_counts", "checksums")
 
 
 def write(examples: types.Artifact, info: DatasetInfo) -> None:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from common.images import IMAGE_SHAPE, ImageShape
+
 ORIGINALS = "original files"
 RECORDS = "prepared records; the original files are unknown"
 _OLD_NAMES = {"name": "dataset", "version": "dataset_version"}  # until version 0.1
@@ -24,6 +26,7 @@ class DatasetInfo:
       dataset_version: TFDS's version of it.
       num_classes: labels run from 0 to num_classes - 1.
       class_names: one name per class, in label order.
+      image_shape: height, width and channels of each image: the one place that says it.
       split_slices: {"train", "eval", "test"}: TFDS slice, such as "train[50000:60000]".
       split_counts: examples in each.
       checksums: {file name: sha256} of the original files, or of the prepared records where those
@@ -36,6 +39,7 @@ class DatasetInfo:
     dataset_version: str = ""
     num_classes: int = 0
     class_names: tuple[str, ...] = ()
+    image_shape: ImageShape = IMAGE_SHAPE
     split_slices: Mapping[str, str] = dataclasses.field(default_factory=dict)
     split_counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
     checksums: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -52,12 +56,18 @@ class DatasetInfo:
             "class_names": self.class_names,
             "checksums": self.checksums,
         }
+        if self.image_shape != IMAGE_SHAPE:  # MNIST's digest is that of older versions
+            content["image_shape"] = self.image_shape
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """The fields above, of a subclass too, as JSON takes them."""
         facts = {field.name: getattr(self, field.name) for field in dataclasses.fields(DatasetInfo)}
-        return {**facts, "class_names": list(self.class_names)}
+        return {
+            **facts,
+            "class_names": list(self.class_names),
+            "image_shape": list(self.image_shape),
+        }
 
     @staticmethod
     def from_dict(facts: Mapping[str, Any]) -> "DatasetInfo":
@@ -65,4 +75,6 @@ class DatasetInfo:
         known = {field.name for field in dataclasses.fields(DatasetInfo)}
         renamed = {_OLD_NAMES.get(name, name): value for name, value in facts.items()}
         fields = {name: value for name, value in renamed.items() if name in known}
-        return DatasetInfo(**{**fields, "class_names": tuple(fields.get("class_names") or ())})
+        fields["class_names"] = tuple(fields.get("class_names") or ())
+        fields["image_shape"] = tuple(fields.get("image_shape") or IMAGE_SHAPE)
+        return DatasetInfo(**fields)

@@ -54,7 +54,8 @@ class DataSource(DatasetInfo):
     def from_json(cls, text: str) -> "DataSource":
         """The inverse of `to_json`."""
         fields = json.loads(text)
-        return cls(**{**fields, "class_names": tuple(fields["class_names"])})
+        tuples = {name: tuple(fields[name]) for name in ("class_names", "image_shape")}
+        return cls(**{**fields, **tuples})
 
 
 def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:

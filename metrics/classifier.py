@@ -192,7 +192,7 @@ def train(
     Raises:
       ValueError: wrong shapes, dtypes or labels, or fewer images than one batch.
     """
-    images = check_images("images", images)
+    images = check_images("images", images, IMAGE_SHAPE)
     labels = checks.labels("labels", labels, count=len(images), num_classes=num_classes)
     if len(images) < batch_size:
         raise ValueError(f"{len(images)} images are fewer than one batch of {batch_size}")

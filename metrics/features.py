@@ -180,7 +180,7 @@ class NetworkExtractor:
         Raises:
           ValueError: another dtype or shape, or a network without classes.
         """
-        images = check_images("images", images)
+        images = check_images("images", images, IMAGE_SHAPE)
         if not self.num_classes:
             raise ValueError(f"{self.name} knows no classes")
         features, probabilities = _in_chunks(self._run, images, CHUNK, 2)
@@ -189,7 +189,7 @@ class NetworkExtractor:
 
     def features(self, images: np.ndarray) -> np.ndarray:
         """uint8 [N, 28, 28, 1] -> float32 [N, dim]."""
-        images = check_images("images", images)
+        images = check_images("images", images, IMAGE_SHAPE)
         found = _in_chunks(self._run, images, CHUNK, 2 if self.num_classes else 1)
         return found[0].reshape(-1, self.dim)
 
@@ -199,7 +199,7 @@ class NetworkExtractor:
         Raises:
           ValueError: wrong dtypes, shapes or labels, or no image.
         """
-        images = check_images("images", images)
+        images = check_images("images", images, IMAGE_SHAPE)
         if not len(images):
             raise ValueError("images must hold at least one image")
         labels = checks.labels("labels", labels, count=len(images), num_classes=self.num_classes)

@@ -62,7 +62,7 @@ def load_splits(
         }.items():
             rows = list(tfds.as_numpy(builder.as_dataset(split=slices, shuffle_files=False)))
             splits[name] = (
-                check_images("images", np.stack([row["image"] for row in rows])),
+                check_images("images", np.stack([row["image"] for row in rows]), IMAGE_SHAPE),
                 np.array([row["label"] for row in rows], np.int64),
             )
         version = f"{builder.name}:{builder.version}"
