@@ -65,6 +65,14 @@ class GeneratorContract:
         classes = np.asarray(classes, np.int64)
         return classes if self.conditional else np.full_like(classes, ANY_LABEL)
 
+    def ten_of_each(self, seed: int) -> tuple[list[int], list[int]]:
+        """Labels and seeds of ten images of each class present, class after class.
+
+        As many images of whatever class comes, where the generator is unconditional.
+        """
+        labels = self.effective_labels(np.repeat(self.classes_present, 10)).tolist()
+        return labels, list(range(seed, seed + len(labels)))
+
     def label(self, wanted: str) -> int:
         """The label of a class by its name or, where no class is called so, by its number.
 

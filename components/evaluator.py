@@ -286,7 +286,7 @@ def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
     try:
         generator = local_generator.Generator(model_dir)
         contract = generator.contract
-        labels, seeds = local_generator.ten_of_each(contract, SAMPLES_SEED)
+        labels, seeds = contract.ten_of_each(SAMPLES_SEED)
         images = to_uint8(generator.draw(np.asarray(seeds), np.asarray(labels)))
     except ValueError as error:
         _log.warning("no sample images: %s", error)

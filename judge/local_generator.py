@@ -153,15 +153,6 @@ def class_title(contract: GeneratorContract, label: int) -> str:
     return str(label) if name == str(label) else f"{label} ({name})"
 
 
-def ten_of_each(contract: GeneratorContract, seed: int, count: int = 10) -> tuple[list, list]:
-    """Labels and seeds of `count` images of each class present, class after class.
-
-    As many images of whatever class comes, where the generator is unconditional.
-    """
-    labels = contract.effective_labels(np.repeat(contract.classes_present, count)).tolist()
-    return labels, [seed + i for i in range(len(labels))]
-
-
 def contact_sheet(images: np.ndarray, columns: int, scale: int = 2) -> Image.Image:
     """Lays images out row by row on a white sheet.
 

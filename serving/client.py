@@ -9,7 +9,6 @@ it needs no TensorFlow; the gRPC stubs import it.
 
 import base64
 import contextlib
-import dataclasses
 import io
 import itertools
 import json
@@ -17,6 +16,7 @@ import random
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -48,8 +48,7 @@ class ServerError(RuntimeError):
         self.message = message
 
 
-@dataclasses.dataclass(frozen=True)
-class ServedVersion:
+class ServedVersion(NamedTuple):
     """A version that the server knows: its number, its state, its error where it has one."""
 
     version: int
@@ -57,16 +56,14 @@ class ServedVersion:
     error: str
 
 
-@dataclasses.dataclass(frozen=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """An input or output of a signature; -1 in the shape is any size, None any shape."""
 
     dtype: str
     shape: tuple[int, ...] | None
 
 
-@dataclasses.dataclass(frozen=True)
-class Signature:
+class Signature(NamedTuple):
     """What a signature takes and gives, by alias."""
 
     inputs: dict[str, TensorSpec]
@@ -74,7 +71,10 @@ class Signature:
 
 
 class GeneratorClient:
-    """Asks one model of one server. Safe to use from several threads."""
+    """Asks one model of one server. Safe to use from several threads.
+
+    Every call raises ServerError where the server refuses or can't be reached.
+    """
 
     def __init__(
         self,
@@ -93,8 +93,7 @@ class GeneratorClient:
           url: `http://host:port` or `https://...` for REST; `grpc://host:port` or `unix:/path`
             for gRPC.
           model: the served model's name.
-          version: ask this version; None asks the newest.
-          label: ask the version that this label points at.
+          version, label: ask this version, or the one that this label points at; else the newest.
           timeout: seconds for one try.
           retries: further tries where the server can't be reached or says UNAVAILABLE.
           backoff: seconds before the first of them; doubled for each, with some chance in it.
@@ -129,9 +128,6 @@ class GeneratorClient:
 
         Returns:
           float32 [N, height, width, channels] in the contract's value range, [-1, 1].
-
-        Raises:
-          ServerError: the server refused or could not be reached.
         """
         return self.predict(_seeds_and_labels(seeds, labels), "generate")["image"]
 
@@ -157,35 +153,19 @@ class GeneratorClient:
     def predict(
         self, inputs: Mapping[str, np.ndarray], signature_name: str = "serving_default"
     ) -> dict[str, np.ndarray]:
-        """Runs any signature of any model.
-
-        Args:
-          inputs: arrays by alias, of the signature's types.
-          signature_name: which signature.
+        """Runs any signature of any model on arrays by alias, of the signature's types.
 
         Returns:
           Arrays by alias, of the signature's types; strings as object arrays of bytes.
-
-        Raises:
-          ServerError: the server refused or could not be reached.
         """
         arrays = {alias: np.asarray(array) for alias, array in inputs.items()}
         return self._try(lambda: self._transport.predict(arrays, signature_name))
-
-    def ten_of_each(self, seed: int = 0) -> tuple[list[int], list[int]]:
-        """Labels and seeds of ten images of each class that was trained, class after class.
-
-        ANY_LABEL instead of the classes where the generator is unconditional.
-        """
-        contract = self.contract()
-        labels = contract.effective_labels(np.repeat(contract.classes_present, 10)).tolist()
-        return labels, [seed + i for i in range(len(labels))]
 
     def contract(self) -> GeneratorContract:
         """What the served generator promises: its classes, its latents, its image shape.
 
         Raises:
-          ServerError: as `predict`; UNIMPLEMENTED where the model has no signature `describe`.
+          ServerError: UNIMPLEMENTED, the model has no signature `describe`.
         """
         try:
             answer = self.predict({"seed": np.zeros(1, np.int64)}, "describe")
@@ -228,19 +208,16 @@ class GeneratorClient:
 
 
 def _scheme(url: str) -> str:
-    """ "http", "https", "grpc" or "unix".
-
-    Raises:
-      ValueError: it is no such address.
-    """
+    """ "http", "https", "grpc" or "unix"; ValueError where it is no such address."""
     with contextlib.suppress(ValueError):  # a port that is no number
         parts = urllib.parse.urlsplit(url)
-        has_port = parts.port is not None
-        if parts.scheme in ("http", "https") and parts.hostname:
-            return parts.scheme
-        if (parts.scheme == "grpc" and parts.hostname and has_port) or (
-            parts.scheme == "unix" and parts.path
-        ):
+        needed = {
+            "http": parts.hostname,
+            "https": parts.hostname,
+            "grpc": parts.hostname and parts.port,
+            "unix": parts.path,
+        }
+        if needed.get(parts.scheme):
             return parts.scheme
     raise ValueError(
         f"{url!r} is no address of a server: http://HOST:PORT, grpc://HOST:PORT or unix:/PATH"
@@ -286,8 +263,7 @@ class _Rest:
         self._client.close()
 
     def predict(self, inputs: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-        columns = {alias: _to_json(array) for alias, array in inputs.items()}
-        body = _dump({"signature_name": name, "inputs": columns}, inputs)
+        body = json.dumps({"signature_name": name, "inputs": dict(inputs)}, default=_to_json)
         answer = self._call("POST", ":predict", body)["outputs"]
         # JSON has no types, the signature has. A new version of a model keeps its signatures.
         if name not in self._signatures:
@@ -303,7 +279,7 @@ class _Rest:
     def status(self) -> dict:
         return self._call("GET", "")
 
-    def _call(self, method: str, suffix: str, body: bytes | None = None) -> dict:
+    def _call(self, method: str, suffix: str, body: str | None = None) -> dict:
         try:
             response = self._client.request(method, self._path + suffix, content=body)
         except self._httpx.TimeoutException:
@@ -313,7 +289,10 @@ class _Rest:
             raise ServerError(Code.UNAVAILABLE, f"{self._path}: {error}") from None
         document: object = None
         with contextlib.suppress(ValueError):
-            document = _load(response.content)
+            try:
+                document = orjson.loads(response.content)
+            except ValueError:
+                document = json.loads(response.content)  # NaN and infinities
         if not isinstance(document, dict):
             document = {}
         elif response.is_success:
@@ -406,43 +385,24 @@ def _seeds_and_labels(seeds: Iterable[int], labels: Iterable[int] | int) -> dict
     return {"seed": numbers, "label": np.broadcast_to(np.asarray(labels, np.int64), numbers.shape)}
 
 
-def _to_json(array: np.ndarray) -> object:
-    if array.dtype.kind in "biuf" and array.ndim:
-        return np.ascontiguousarray(array)  # orjson writes it
-    if array.dtype.kind not in "OSU":
-        return array.tolist()
-    return _each(
-        lambda v: {"b64": base64.b64encode(v).decode()} if isinstance(v, bytes) else v,
-        array.tolist(),
-    )
+def _to_json(value: np.ndarray | bytes) -> object:
+    """What `json` can write instead of an array or of bytes in it."""
+    if isinstance(value, bytes):
+        return {"b64": base64.b64encode(value).decode()}
+    if value.dtype.kind not in "biufOSU":
+        raise ServerError(Code.UNIMPLEMENTED, f"JSON has no form of {value.dtype}: ask over gRPC")
+    return value.tolist()
 
 
-def _each(convert: Callable, value: object) -> object:
-    return [_each(convert, v) for v in value] if isinstance(value, list) else convert(value)
-
-
-def _dump(document: dict, inputs: Mapping[str, np.ndarray]) -> bytes:
-    if odd := [str(array.dtype) for array in inputs.values() if array.dtype.kind not in "biufOSU"]:
-        raise ServerError(Code.UNIMPLEMENTED, f"JSON has no form of {odd[0]}: ask over gRPC")
-    if all(array.dtype.kind != "f" or np.isfinite(array).all() for array in inputs.values()):
-        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    # NaN and infinities, which orjson would write as null.
-    return json.dumps(document, default=np.ndarray.tolist).encode()
-
-
-def _load(content: bytes) -> object:
-    try:
-        return orjson.loads(content)
-    except ValueError:
-        return json.loads(content)  # NaN and infinities
+def _decode_strings(value: object) -> object:
+    if isinstance(value, list):
+        return [_decode_strings(item) for item in value]
+    return base64.b64decode(value["b64"]) if isinstance(value, dict) else str(value).encode()
 
 
 def _from_json(value: object, dtype: str) -> np.ndarray:
     if dtype == "DT_STRING":
-        decoded = _each(
-            lambda v: base64.b64decode(v["b64"]) if isinstance(v, dict) else v.encode(), value
-        )
-        return np.array(decoded, object)
+        return np.array(_decode_strings(value), object)
     # Flat first: NumPy takes three times as long for nested lists.
     shape: list[int] = []
     while isinstance(value, list):
@@ -456,11 +416,7 @@ def _from_json(value: object, dtype: str) -> np.ndarray:
 
 
 def _numpy_type(dtype: str) -> np.dtype:
-    """The NumPy type of a signature's type, for instance of DT_HALF.
-
-    Raises:
-      ServerError: UNIMPLEMENTED, NumPy has none.
-    """
+    """The NumPy type of a signature's type, for instance of DT_HALF."""
     name = dtype.removeprefix("DT_").lower()
     if name == "bfloat16" or name.startswith("float8"):
         import ml_dtypes

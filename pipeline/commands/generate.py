@@ -83,7 +83,7 @@ def _draw_here(model_dir: pathlib.Path, wanted: str | None, count: int | None, s
     try:
         contract = GeneratorContract.load(model_dir)
         if wanted is None and count is None:
-            labels, seeds = local_generator.ten_of_each(contract, seed)
+            labels, seeds = contract.ten_of_each(seed)
         else:
             label = ANY_LABEL if wanted is None else contract.label(wanted)
             labels, seeds = _labels_and_seeds(label, count, seed)
@@ -104,7 +104,7 @@ def _ask_server(url: str, target: dict, wanted: str | None, count: int | None, s
     try:
         with GeneratorClient(url, **target) as client:
             if wanted is None and count is None:
-                labels, seeds = client.ten_of_each(seed)
+                labels, seeds = client.contract().ten_of_each(seed)
             else:
                 labels, seeds = _labels_and_seeds(_served_label(client, wanted), count, seed)
             click.echo(f"asking {url} for {len(seeds)} images ...", err=True)

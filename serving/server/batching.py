@@ -9,21 +9,17 @@ TensorFlow.
 """
 
 import collections
+import concurrent.futures
 import dataclasses
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from serving.server import text_protos
 from serving.server.errors import Code, ServingError, failed_precondition, invalid_argument
-
-log = logging.getLogger(__name__)
-
 
 MAX_THREADS = 1024
 # Computes tensors: arrays by tensor name, names of what to compute, seconds -> one array for each.
@@ -53,18 +49,13 @@ class Parameters:
     max_execution_batch_size: int = 0
 
     def __post_init__(self):
-        """Checks the parameters.
-
-        Raises:
-          ValueError: they contradict each other or are out of range.
-        """
-        least = {
-            **dict.fromkeys(("max_batch_size", "max_enqueued_batches", "num_batch_threads"), 1),
-            **dict.fromkeys(("batch_timeout_micros", "max_execution_batch_size"), 0),
-        }
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise ValueError(f"{name} must be at least {bound}; was {getattr(self, name)}")
+        """Raises ValueError where parameters contradict each other or are out of range."""
+        for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; was {getattr(self, name)}")
+        for name in ("batch_timeout_micros", "max_execution_batch_size"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be at least 0; was {getattr(self, name)}")
         if self.num_batch_threads > MAX_THREADS:
             raise ValueError(f"num_batch_threads must be at most {MAX_THREADS}")
         sizes = self.allowed_batch_sizes
@@ -95,7 +86,7 @@ def read(path: str | os.PathLike) -> Parameters:
       OSError: the file can't be read.
       ValueError: it is no such message, or asks for what is not implemented.
     """
-    message = text_protos.read(path, "BatchingParameters")
+    message = text_protos.read(path, text_protos.BatchingParameters)
     if message.pad_variable_length_inputs:
         raise ValueError(
             f"{path}: pad_variable_length_inputs is not implemented in this local server"
@@ -111,28 +102,15 @@ def read(path: str | os.PathLike) -> Parameters:
         raise ValueError(f"{path}: {error}") from None
 
 
+@dataclasses.dataclass(eq=False)
 class _Task:
     """A request, or a part of one."""
 
-    def __init__(self, feeds: dict[str, np.ndarray], rows: int, timeout: float | None):
-        self.feeds = feeds
-        self.rows = rows
-        self.born = time.monotonic()
-        self.deadline = None if timeout is None else self.born + timeout
-        self._values: Any = None
-        self._done = threading.Lock()
-        self._done.acquire()
-
-    def finish(self, values: list[np.ndarray] | ServingError) -> None:
-        self._values = values
-        self._done.release()
-
-    def wait(self) -> list[np.ndarray]:
-        """What `finish` was given; raises it where it is an error."""
-        self._done.acquire()
-        if isinstance(self._values, ServingError):
-            raise ServingError(self._values.code, self._values.message)
-        return self._values
+    feeds: dict[str, np.ndarray]
+    rows: int
+    born: float
+    deadline: float | None
+    answer: concurrent.futures.Future = dataclasses.field(default_factory=concurrent.futures.Future)
 
 
 @dataclasses.dataclass(eq=False)
@@ -170,9 +148,7 @@ class BatchScheduler:
     ) -> list[np.ndarray]:
         """Computes tensors together with other requests for the same; waits for them.
 
-        Args:
-          compute: what is called with the rows of several requests.
-          feeds, fetches, timeout: as `Engine.run` takes them; feeds with equal first dimensions.
+        Takes what `Engine.run` takes, and `compute`, which gets the rows of several requests.
 
         Raises:
           ServingError: INVALID_ARGUMENT for arrays that make no batch; UNAVAILABLE where the queue
@@ -185,7 +161,7 @@ class BatchScheduler:
         shapes = tuple((name, a.dtype, a.shape[1:]) for name, a in sorted(feeds.items()))
         key = (compute, shapes, tuple(fetches))
         tasks = self._submit(key, feeds, rows, timeout)
-        parts = [task.wait() for task in tasks]
+        parts = [task.answer.result() for task in tasks]
         if len(parts) == 1:
             return parts[0]
         return [np.concatenate(values) for values in zip(*parts, strict=True)]
@@ -216,40 +192,32 @@ class BatchScheduler:
         return rows
 
     def _submit(
-        self,
-        key: tuple,
-        feeds: Mapping[str, np.ndarray],
-        rows: int,
-        timeout: float | None,
+        self, key: tuple, feeds: Mapping[str, np.ndarray], rows: int, timeout: float | None
     ) -> list[_Task]:
         limit = self.parameters.largest_batch
         with self._changed:
             queue = self._queues.get(key, collections.deque())
             free = limit - queue[-1].rows if queue and not queue[-1].is_closed else 0
-            if rows <= free:
-                sizes = [rows]
-            elif rows <= limit and not self.parameters.enable_large_batch_splitting:
-                sizes, free = [rows], 0
-            else:
-                later = rows - free
-                sizes = [free] * bool(free) + [
-                    min(limit, later - start) for start in range(0, later, limit)
-                ]
-            new = len(sizes) - bool(free)
-            if len(queue) + new > self.parameters.max_enqueued_batches:
+            if rows > free and not self.parameters.enable_large_batch_splitting:
+                free = 0
+            first = min(free, rows)
+            sizes = [first] * bool(first) + [
+                min(limit, rows - start) for start in range(first, rows, limit)
+            ]
+            if len(queue) + len(sizes) - bool(first) > self.parameters.max_enqueued_batches:
                 raise ServingError(
                     Code.UNAVAILABLE,
                     "The batch scheduling queue to which this task was submitted is full; "
                     f"task size is {rows}",
                 )
             self._queues[key] = queue
-            tasks, start = [], 0
+            tasks, start, born = [], 0, time.monotonic()
             for i, size in enumerate(sizes):
                 part = {name: array[start : start + size] for name, array in feeds.items()}
                 start += size
-                task = _Task(part, size, timeout)
+                task = _Task(part, size, born, None if timeout is None else born + timeout)
                 tasks.append(task)
-                if i or not free:
+                if i or not first:
                     queue.append(_Batch(key[0], list(key[2])))
                 batch = queue[-1]
                 batch.tasks.append(task)
@@ -303,7 +271,7 @@ class BatchScheduler:
         for task in batch.tasks:
             if task.deadline is not None and task.deadline <= now:
                 message = "Run() timeout exceeded while waiting in batching queue"
-                task.finish(ServingError(Code.RESOURCE_EXHAUSTED, message))
+                task.answer.set_exception(ServingError(Code.RESOURCE_EXHAUSTED, message))
             else:
                 tasks.append(task)
         if tasks:
@@ -311,15 +279,16 @@ class BatchScheduler:
 
     def _answer(self, batch: _Batch, tasks: list[_Task]) -> None:
         try:
-            answers: list[Any] = self._compute(batch, tasks)
+            answers = self._compute(batch, tasks)
         except Exception as error:
-            if len(tasks) > 1:
-                for task in tasks:
-                    self._answer(batch, [task])
+            if len(tasks) == 1:
+                tasks[0].answer.set_exception(error)
                 return
-            answers = [_as_serving_error(error)]
-        for task, answer in zip(tasks, answers, strict=True):
-            task.finish(answer)
+            for task in tasks:
+                self._answer(batch, [task])
+        else:
+            for task, answer in zip(tasks, answers, strict=True):
+                task.answer.set_result(answer)
 
     def _compute(self, batch: _Batch, tasks: list[_Task]) -> list[list[np.ndarray]]:
         rows = sum(task.rows for task in tasks)
@@ -347,13 +316,3 @@ class BatchScheduler:
             [output[end - task.rows : end] for output in outputs]
             for task, end in zip(tasks, ends, strict=True)
         ]
-
-
-def _as_serving_error(error: Exception) -> ServingError:
-    if isinstance(error, ServingError):
-        return error
-    if isinstance(error, MemoryError):
-        message = "the batch needs more memory than there is"
-        return ServingError(Code.RESOURCE_EXHAUSTED, message)
-    log.error("a batch failed: %s: %s", type(error).__name__, error)
-    return ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 from common.contract import UUID_FILE
 from serving.server import batching, canary, inference
 from serving.server.engine import Engine
-from serving.server.errors import Code, ServingError, invalid_argument
+from serving.server.errors import Code, ServingError
 from serving.server.flags import Flags
 from serving.server.metrics import Metrics
 from serving.server.versions_manager import Servable, VersionsManager
@@ -39,7 +39,7 @@ class Core:
     """
 
     def __init__(self, flags: Flags, *, allow_any_new_label: bool = False):
-        """Makes a core that serves nothing yet; `manager.apply` gives it models.
+        """Serves nothing yet; `manager.apply` gives it models.
 
         Raises:
           OSError, ValueError: the file of batching parameters can't be read or used.
@@ -47,7 +47,6 @@ class Core:
         self.flags = flags
         self.metrics = Metrics()
         self.canaries: dict[str, canary.Router] = {}
-        self._on_ready = lambda: None
         self._scheduler: batching.BatchScheduler | None = None
         if flags.enable_batching:
             file = flags.batching_parameters_file
@@ -62,12 +61,7 @@ class Core:
             allow_labels_for_unavailable=(
                 flags.allow_version_labels_for_unavailable_models or allow_any_new_label
             ),
-            on_ready=lambda: self._on_ready(),
         )
-
-    def when_ready_changes(self, callback) -> None:
-        """Calls `callback()` whenever a version became available or ended."""
-        self._on_ready = callback
 
     def stop(self, grace_seconds: float) -> None:
         """Unloads all models; requests that run have `grace_seconds` to end."""
@@ -206,19 +200,6 @@ class Core:
             entry.status.error_code = known.error.code if known.error else 0
             entry.status.error_message = known.error.message if known.error else ""
         return response
-
-    def check_rows(self, rows: int) -> None:
-        """Refuses a batch before it is turned into arrays.
-
-        Raises:
-          ServingError: there are more rows than `--max_batch_rows`.
-        """
-        limit = self.flags.max_batch_rows
-        if limit and rows > limit:
-            raise invalid_argument(
-                f"the request has {rows} rows; this server takes at most {limit} in one "
-                "(--max_batch_rows)"
-            )
 
 
 def _choice(spec: model_pb2.ModelSpec) -> tuple[int | None, str | None]:

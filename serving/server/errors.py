@@ -49,12 +49,7 @@ HTTP_STATUS = {
 
 
 class ServingError(Exception):
-    """A request or a load that failed, with the code that the client sees.
-
-    Attributes:
-      code: the canonical status code.
-      message: what went wrong, in TF Serving's words where it has words for it.
-    """
+    """A request or a load that failed, with the code and the message that the client sees."""
 
     def __init__(self, code: Code, message: str):
         super().__init__(message)

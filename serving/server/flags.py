@@ -164,7 +164,7 @@ def prometheus_path(flags: Flags) -> str | None:
     if not flags.monitoring_config_file:
         return None
     try:
-        config = text_protos.read(flags.monitoring_config_file, "MonitoringConfig")
+        config = text_protos.read(flags.monitoring_config_file, text_protos.MonitoringConfig)
     except (OSError, ValueError) as error:
         raise FlagError(f"--monitoring_config_file can't be read: {error}") from None
     prometheus = config.prometheus_config

@@ -24,9 +24,9 @@ from serving.server.engine import DEFAULT_SIGNATURE
 from serving.server.errors import Code, ServingError, invalid_argument
 from serving.server.versions_manager import Servable
 
+# Asked for by TF Serving's names, and by their full ones.
 SERVICES = (
     "",
-    # TF Serving's names for them, and their full ones.
     "PredictionService",
     "ModelService",
     "tensorflow.serving.PredictionService",
@@ -187,12 +187,7 @@ class GrpcServer:
     """The listening server with its health service."""
 
     def __init__(self, core: Core, addresses: list[str], threads: int):
-        """Binds the addresses; `start` lets requests in.
-
-        Args:
-          core: the models.
-          addresses: `host:port` or `unix:path`.
-          threads: requests worked on at once.
+        """Binds the addresses, `host:port` or `unix:path`; `start` lets requests in.
 
         Raises:
           OSError: an address is in use or can't be bound.
@@ -228,7 +223,7 @@ class GrpcServer:
     def start(self) -> None:
         """Lets requests in."""
         self._server.start()
-        self._core.when_ready_changes(self._report_health)
+        self._core.manager.on_ready = self._report_health
         self._report_health()
 
     def stop(self, grace_seconds: float) -> None:

@@ -26,12 +26,7 @@ from tensorflow_serving.apis import (
 from common.contract import WARMUP_FILE
 from serving.server import tensors
 from serving.server.engine import DEFAULT_SIGNATURE, Engine
-from serving.server.errors import (
-    Code,
-    ServingError,
-    failed_precondition,
-    invalid_argument,
-)
+from serving.server.errors import Code, ServingError, failed_precondition, invalid_argument
 
 log = logging.getLogger(__name__)
 
@@ -136,11 +131,10 @@ def on_examples(
         both, REGRESS one with an output `outputs`.
       spec: names the signature.
     """
-    tensors_of, result_of = _METHODS[method]
     signature = _signature(engine, spec, "No signature was found with the name: ")
-    source, fetches = tensors_of(signature)
+    source, fetches = _tensors_of(method, signature)
     outputs, count = _run_on_examples(engine, examples, [source], fetches, timeout)
-    return result_of(signature, outputs, count)
+    return _METHODS[method][-1](signature, outputs, count)
 
 
 def multi_inference(
@@ -168,7 +162,7 @@ def multi_inference(
         if task.method_name not in _METHODS:
             message = f"Unsupported signature method_name: {task.method_name}"
             raise ServingError(Code.UNIMPLEMENTED, message)
-        source, names = _METHODS[task.method_name][0](signature)
+        source, names = _tensors_of(task.method_name, signature)
         plans[name] = task, signature
         sources.add(source)
         fetches.update(names)
@@ -181,9 +175,8 @@ def multi_inference(
         result.model_spec.name = task.model_spec.name
         result.model_spec.signature_name = name
         result.model_spec.version.value = version
-        answer = _METHODS[task.method_name][1](signature, outputs, count)
-        field = "classification" if task.method_name == CLASSIFY else "regression"
-        getattr(result, f"{field}_result").CopyFrom(answer)
+        kind, *_, result_of = _METHODS[task.method_name]
+        getattr(result, f"{kind}_result").CopyFrom(result_of(signature, outputs, count))
     return response
 
 
@@ -202,34 +195,22 @@ def _signature(
     return engine.signatures[name]
 
 
-def _classify_tensors(signature: meta_graph_pb2.SignatureDef) -> tuple[str, list[str]]:
+def _tensors_of(method: str, signature: meta_graph_pb2.SignatureDef) -> tuple[str, list[str]]:
+    """The names of the input and of the outputs that a method takes of a signature."""
+    kind, aliases, most = _METHODS[method][:3]
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
-    if len(signature.outputs) not in (1, 2):
+    if not 1 <= len(signature.outputs) <= most:
+        number = "one" if most == 1 else "one or two"
+        raise invalid_argument(f"Expected {number} output Tensors, found {len(signature.outputs)}")
+    names = [signature.outputs[alias].name for alias in aliases if alias in signature.outputs]
+    if "inputs" not in signature.inputs or not names:
+        wanted = " or ".join(f'"{alias}"' for alias in aliases)
         raise invalid_argument(
-            f"Expected one or two output Tensors, found {len(signature.outputs)}"
-        )
-    if "inputs" not in signature.inputs:
-        raise invalid_argument(f"No classification inputs found in SignatureDef: {signature}")
-    names = [signature.outputs[k].name for k in ("classes", "scores") if k in signature.outputs]
-    if not names:
-        raise invalid_argument(
-            "Expected classification signature outputs to contain at least one of "
-            f'"classes" or "scores". Signature was: {signature}'
+            f'A {kind} signature needs the input "inputs" and at least one of the outputs '
+            f"{wanted}. Signature was: {signature}"
         )
     return signature.inputs["inputs"].name, names
-
-
-def _regress_tensors(signature: meta_graph_pb2.SignatureDef) -> tuple[str, list[str]]:
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
-    if len(signature.outputs) != 1:
-        raise invalid_argument("Expected one output Tensor.")
-    if "inputs" not in signature.inputs:
-        raise invalid_argument(f"No regression inputs found in SignatureDef: {signature}")
-    if "outputs" not in signature.outputs:
-        raise invalid_argument(f"No regression outputs found in SignatureDef: {signature}")
-    return signature.inputs["inputs"].name, [signature.outputs["outputs"].name]
 
 
 def _run_on_examples(
@@ -258,7 +239,7 @@ def _classification_result(
     signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, np.ndarray], count: int
 ) -> classification_pb2.ClassificationResult:
     found = {}
-    for alias, kind in (("classes", np.dtype(object)), ("scores", np.dtype(np.float32))):
+    for alias, kind in (("classes", "DT_STRING"), ("scores", "DT_FLOAT")):
         if alias not in signature.outputs:
             continue
         array = outputs[signature.outputs[alias].name]
@@ -266,31 +247,31 @@ def _classification_result(
             raise invalid_argument(
                 f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}"
             )
-        if array.dtype != kind:
-            wanted = "DT_STRING" if alias == "classes" else "DT_FLOAT"
-            raise invalid_argument(f"Expected {alias} Tensor of {wanted}. Got: {dtype_name(array)}")
+        if dtype_name(array) != kind:
+            raise invalid_argument(f"Expected {alias} Tensor of {kind}. Got: {dtype_name(array)}")
         if array.shape[0] != count:
             raise invalid_argument(
                 f"Expected {alias} output batch size of {count}. Got: {array.shape[0]}"
             )
-        found[alias] = array.tolist()
-    widths = [len(rows[0]) for rows in found.values()]
-    if len({*widths}) > 1:
+        found[alias] = array
+    widths = {array.shape[1] for array in found.values()}
+    if len(widths) > 1:
         raise invalid_argument(
-            f"Tensors class and score should match in dim_size(1). Got {widths[0]} vs. {widths[1]}"
+            "Tensors class and score should match in dim_size(1). Got "
+            + " vs. ".join(map(str, sorted(widths)))
         )
     result = classification_pb2.ClassificationResult()
     for i in range(count):
         classes = result.classifications.add().classes
-        for j in range(widths[0]):
+        for j in range(*widths):
             entry = classes.add()
             if "classes" in found:
                 try:
-                    entry.label = found["classes"][i][j].decode()
+                    entry.label = found["classes"][i, j].decode()
                 except UnicodeDecodeError:
                     raise invalid_argument("a class name is not UTF-8") from None
             if "scores" in found:
-                entry.score = found["scores"][i][j]
+                entry.score = found["scores"][i, j]
     return result
 
 
@@ -315,10 +296,11 @@ def _regression_result(
     return result
 
 
-# For each method: input and outputs of a signature, and the result that they make.
-_METHODS: dict[str, tuple[Callable, Callable]] = {
-    CLASSIFY: (_classify_tensors, _classification_result),
-    REGRESS: (_regress_tensors, _regression_result),
+# For each method: what its signatures and results are called, the outputs that they may have,
+# how many at the most, and what makes a result of them.
+_METHODS: dict[str, tuple[str, tuple[str, ...], int, Callable]] = {
+    CLASSIFY: ("classification", ("classes", "scores"), 2, _classification_result),
+    REGRESS: ("regression", ("outputs",), 1, _regression_result),
 }
 
 

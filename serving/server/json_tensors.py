@@ -6,7 +6,7 @@ a number that a float can't hold is rounded, or infinite.
 """
 
 import base64
-import binascii
+import contextlib
 import itertools
 import json
 import math
@@ -57,11 +57,7 @@ _ODD_NUMBERS = re.compile(r'"(?:[^"\\]|\\.)*"|-NaN|-?Inf(?:inity)?', re.DOTALL)
 
 
 def parse(body: bytes) -> dict:
-    """The JSON object of a request.
-
-    Raises:
-      ServingError: INVALID_ARGUMENT, it is no JSON or no object.
-    """
+    """The JSON object of a request; INVALID_ARGUMENT where it is no JSON or no object."""
     # Bytes that are no UTF-8 pass through strings unchanged, as they do in TF Serving.
     text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     if not text.strip(" \t\r\n"):
@@ -133,14 +129,8 @@ def predict_inputs(
             "'inputs' or 'instances' keys to exist "
         )
     if "instances" in document:
-        rows = document["instances"]
-        if not isinstance(rows, list):
-            raise invalid_argument(
-                f"JSON Value: {_quote(document)} Expecting 'instances' to be an list/array"
-            )
-        if not rows:
-            raise invalid_argument(f"JSON Value: {_quote(document)} No values in 'instances' array")
-        return _from_rows(rows, infos), True
+        empty = "No values in 'instances' array"
+        return _from_rows(_items(document, "instances", empty), infos), True
     if "inputs" in document:
         return _from_columns(document["inputs"], infos), False
     raise invalid_argument("Missing 'inputs' or 'instances' key")
@@ -159,16 +149,22 @@ def examples_input(document: dict) -> input_pb2.Input:
             f"JSON Value: {_quote(document)} When method is classify, key 'examples' "
             "is expected and was not found"
         )
-    examples = document["examples"]
-    if not isinstance(examples, list):
-        raise invalid_argument(
-            f"JSON Value: {_quote(document)} Expecting 'examples' value to be an list/array"
-        )
-    if not examples:
-        raise invalid_argument(f"JSON Value: {_quote(document)} 'examples' value is an empty array")
+    examples = _items(document, "examples", "'examples' value is an empty array")
     for example in examples:
         _fill_example(target.examples.add(), example)
     return request
+
+
+def _items(document: dict, key: str, empty: str) -> list:
+    """The list under `key`, which must not be empty."""
+    items = document[key]
+    if not isinstance(items, list):
+        raise invalid_argument(
+            f"JSON Value: {_quote(document)} Expecting '{key}' to be an list/array"
+        )
+    if not items:
+        raise invalid_argument(f"JSON Value: {_quote(document)} {empty}")
+    return items
 
 
 def _from_rows(rows: list, infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, np.ndarray]:
@@ -207,19 +203,16 @@ def _from_rows(rows: list, infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> di
 
 
 def _raise_for_row(column: list, alias: str | None, dtype: int) -> None:
-    shape = None
+    first = None
     for i, value in enumerate(column):
         try:
             array = _dense(value, dtype)
-            if shape is None:
-                shape = array.shape
-            if array.size != np.prod(shape, dtype=int):
+            first = array if first is None else first
+            if array.size != first.size:
+                raise invalid_argument(f"Expecting tensor size: {first.size} but got: {array.size}")
+            if array.shape != first.shape:
                 raise invalid_argument(
-                    f"Expecting tensor size: {np.prod(shape, dtype=int)} but got: {array.size}"
-                )
-            if array.shape != shape:
-                raise invalid_argument(
-                    f"Expecting shape {_shape(shape)} but got: {_shape(array.shape)}"
+                    f"Expecting shape {_shape(first.shape)} but got: {_shape(array.shape)}"
                 )
         except ServingError as error:
             key = f" key: {alias}" if alias is not None else ""
@@ -278,25 +271,24 @@ def _dense(value: object, dtype: int) -> np.ndarray:
 
 
 def _leaves(flat: list, dtype: int) -> np.ndarray:
-    kinds = set(map(type, flat))
     if dtype == types_pb2.DT_STRING:
         strings = np.empty(len(flat), object)
         strings[:] = [_bytes(value) for value in flat]
         return strings
     if dtype == types_pb2.DT_BOOL:
-        _check_kinds(flat, kinds, {bool}, dtype)
+        _check_kinds(flat, {bool}, dtype)
         return np.array(flat, np.bool_)
     try:
         target = np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
     except (TypeError, KeyError):
         target = None
     if target in (np.float32, np.float64):
-        _check_kinds(flat, kinds, {int, float}, dtype)
+        _check_kinds(flat, {int, float}, dtype)
         # By way of double, as RapidJSON gives its numbers.
         with np.errstate(over="ignore"):
             return np.array(flat, np.float64).astype(target)
     if target in _INTEGERS:
-        _check_kinds(flat, kinds, {int}, dtype)
+        _check_kinds(flat, {int}, dtype)
         bounds = _INTEGERS[target]
         for value in flat and (min(flat), max(flat)):
             if not bounds.min <= value <= bounds.max:
@@ -309,8 +301,8 @@ def _leaves(flat: list, dtype: int) -> np.ndarray:
     )
 
 
-def _check_kinds(flat: list, kinds: set[type], allowed: set[type], dtype: int) -> None:
-    if not kinds <= allowed:
+def _check_kinds(flat: list, allowed: set[type], dtype: int) -> None:
+    if not set(map(type, flat)) <= allowed:
         raise _type_error(next(v for v in flat if type(v) not in allowed), dtype)
 
 
@@ -322,25 +314,20 @@ def _bytes(value: object) -> bytes:
             raise invalid_argument(
                 "JSON Parse error: The surrogate pair in string is invalid."
             ) from None
-    if isinstance(value, dict):
-        return _decode_base64(value)
-    raise _type_error(value, types_pb2.DT_STRING)
-
-
-def _decode_base64(value: dict) -> bytes:
+    if not isinstance(value, dict):
+        raise _type_error(value, types_pb2.DT_STRING)
     if not _is_base64(value):
         raise invalid_argument(
             f"JSON Value: {_quote(value)} not formatted correctly for base64 data"
         )
     text = re.sub(r"[ \t\r\n\v\f]", "", value["b64"])
     digits = text.rstrip("=.")
+    padding = -len(digits) % 4
     # Padding may be left out, but what is there must be right.
-    if len(text) - len(digits) not in (0, -len(digits) % 4):
-        raise invalid_argument("Unable to base64 decode")
-    try:
-        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid_argument("Unable to base64 decode") from None
+    if len(text) - len(digits) in (0, padding):
+        with contextlib.suppress(ValueError):
+            return base64.b64decode(digits + "=" * padding, validate=True)
+    raise invalid_argument("Unable to base64 decode")
 
 
 def _is_base64(value: object) -> bool:
@@ -400,22 +387,21 @@ def predictions(outputs: Mapping[str, np.ndarray]) -> bytes:
     """
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
-    rows = None
     for name, array in outputs.items():
         if not array.ndim:
             raise invalid_argument(f"Tensor name: {name} has no shape information ")
-        if rows not in (None, array.shape[0]):
+    rows = len(next(iter(outputs.values())))
+    for name, array in outputs.items():
+        if len(array) != rows:
             raise invalid_argument(
-                f"Tensor name: {name} has inconsistent batch size: {array.shape[0]} "
-                f"expecting: {rows}"
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}"
             )
-        rows = array.shape[0]
     if len(outputs) == 1:
         ((name, array),) = outputs.items()
         return b'{"predictions":' + _array(name, array) + b"}"
     entries = [
         _object({name: _array(name, array[i]) for name, array in sorted(outputs.items())})
-        for i in range(rows or 0)
+        for i in range(rows)
     ]
     return b'{"predictions":[' + b",".join(entries) + b"]}"
 
@@ -440,11 +426,9 @@ def results(
     if isinstance(of, regression_pb2.RegressionResult):
         return dump({"results": _floats32([r.value for r in of.regressions])})
     rows = [row.classes for row in of.classifications]
-    scores = [_floats32([c.score for c in row]) for row in rows]
-    pairs = [
-        [[c.label, score] for c, score in zip(row, row_scores, strict=True)]
-        for row, row_scores in zip(rows, scores, strict=True)
-    ]
+    labels = ([c.label for c in row] for row in rows)
+    scores = (_floats32([c.score for c in row]) for row in rows)
+    pairs = [list(zip(*both, strict=True)) for both in zip(labels, scores, strict=True)]
     return dump({"results": pairs})
 
 

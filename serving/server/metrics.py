@@ -19,19 +19,19 @@ class Metric:
       name: TF Serving's, with slashes; Prometheus reads it with colons.
     """
 
-    def __init__(self, name: str, kind: str, labels: Sequence[str], bounds: Sequence[float] = ()):
+    def __init__(self, name: str, kind: str, *labels: str, bounds: Sequence[float] = ()):
         """Makes a metric without values.
 
         Args:
-          name: TF Serving's, with slashes.
+          name: TF Serving's, without what all begin with.
           kind: counter, gauge or histogram.
           labels: names of the labels.
           bounds: upper bounds of a histogram's buckets, ascending, without infinity.
         """
-        self.name = name
+        self.name = f"/tensorflow/serving/{name}"
         self._kind = kind
-        self._labels = tuple(labels)
-        self._bounds = list(bounds)
+        self._labels = labels
+        self._bounds = bounds
         self._lock = threading.Lock()
         self._values: dict[tuple[str, ...], list[float]] = {}
 
@@ -88,37 +88,22 @@ class Metrics:
     """TF Serving's metrics that have a meaning here."""
 
     def __init__(self):
-        self.request_count = Metric(
-            "/tensorflow/serving/request_count", "counter", ["model_name", "status"]
-        )
+        self.request_count = Metric("request_count", "counter", "model_name", "status")
         self.request_latency = Metric(
-            "/tensorflow/serving/request_latency",
-            "histogram",
-            ["model_name", "API", "entrypoint"],
-            _LATENCY,
+            "request_latency", "histogram", "model_name", "API", "entrypoint", bounds=_LATENCY
         )
         self.runtime_latency = Metric(
-            "/tensorflow/serving/runtime_latency",
-            "histogram",
-            ["model_name", "API", "runtime"],
-            _LATENCY,
+            "runtime_latency", "histogram", "model_name", "API", "runtime", bounds=_LATENCY
         )
         self.request_example_counts = Metric(
-            "/tensorflow/serving/request_example_counts", "histogram", ["model"], _SIZES
+            "request_example_counts", "histogram", "model", bounds=_SIZES
         )
-        self.request_example_count_total = Metric(
-            "/tensorflow/serving/request_example_count_total", "counter", ["model"]
-        )
+        self.request_example_count_total = Metric("request_example_count_total", "counter", "model")
         self.model_warmup_latency = Metric(
-            "/tensorflow/serving/model_warmup_latency",
-            "histogram",
-            ["model_path", "status"],
-            _LATENCY,
+            "model_warmup_latency", "histogram", "model_path", "status", bounds=_LATENCY
         )
         # TF Serving's page can't print the text of this gauge; here it is a label.
-        self.mlmd_map = Metric(
-            "/tensorflow/serving/mlmd_map", "gauge", ["model_name", "version", "mlmd_uuid"]
-        )
+        self.mlmd_map = Metric("mlmd_map", "gauge", "model_name", "version", "mlmd_uuid")
 
     def first_value(self, name: str) -> int:
         """The first value of the counter with TF Serving's name `name`; 0 where there is none."""
@@ -126,9 +111,7 @@ class Metrics:
 
     def page(self) -> str:
         """What `/monitoring/prometheus/metrics` answers."""
-        lines: list[str] = []
-        for metric in vars(self).values():
-            lines += metric.lines()
+        lines = [line for metric in vars(self).values() for line in metric.lines()]
         return "\n".join(lines) + "\n"
 
 

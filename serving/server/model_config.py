@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from common.files import write_atomically
+from serving.server import text_protos
 from serving.server.errors import invalid_argument, not_found
 from serving.server.versions_manager import PLATFORM, version_folders
 
@@ -40,16 +41,11 @@ def read(path: str | os.PathLike) -> model_server_config_pb2.ModelServerConfig:
       ServingError: the file is missing, or is something else.
     """
     try:
-        text = pathlib.Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        return text_protos.read(path, model_server_config_pb2.ModelServerConfig)
+    except OSError as error:
         raise not_found(f"the model config file can't be read: {error}") from None
-    try:
-        return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    except text_format.ParseError as error:
-        raise invalid_argument(
-            f"Error parsing text-format tensorflow.serving.ModelServerConfig: {error}. "
-            f"Invalid protobuf file: '{path}'"
-        ) from None
+    except ValueError as error:
+        raise invalid_argument(str(error)) from None
 
 
 def labels(base_path: str | os.PathLike) -> dict[str, int]:
@@ -82,7 +78,7 @@ def set_label(
       version: one that exists under the base path; None removes the label.
 
     Returns:
-      All labels.
+      All labels, and the versions that they point at.
 
     Raises:
       ServingError: there is no such version or label, the label could not stand in a URL, or the
@@ -98,10 +94,7 @@ def set_label(
             raise not_found(f"there is no label {label!r}: {known}")
         del model.version_labels[label]
     else:
-        try:
-            there = sorted(version_folders(base_path))
-        except OSError:
-            there = []
+        there = sorted(version_folders(base_path)) if os.path.isdir(base_path) else []
         if version not in there:
             known = ", ".join(map(str, there)) or "none"
             raise not_found(f"version {version} is not under {base_path}; there are: {known}")

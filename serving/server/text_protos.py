@@ -7,6 +7,7 @@ TensorFlow.
 
 import os
 import pathlib
+from typing import Any
 
 from google.protobuf import (
     descriptor_pb2,
@@ -62,25 +63,29 @@ def _pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-_POOL = _pool()
+def _classes() -> list[type[message.Message]]:
+    pool = _pool()
+    descriptors = [pool.FindMessageTypeByName(f"tensorflow.serving.{n}") for n in _MESSAGES]
+    if hasattr(message_factory, "GetMessageClass"):
+        return [message_factory.GetMessageClass(descriptor) for descriptor in descriptors]
+    factory = message_factory.MessageFactory(pool)  # protobuf 3
+    return [factory.GetPrototype(descriptor) for descriptor in descriptors]
 
 
-def read(path: str | os.PathLike, name: str) -> message.Message:
-    """The text file `path` as the message `name`: BatchingParameters or MonitoringConfig.
+BatchingParameters, _, MonitoringConfig = _classes()
+
+
+def read(path: str | os.PathLike, kind: type[message.Message]) -> Any:
+    """The text file `path` as a message of this kind.
 
     Raises:
       OSError: the file can't be read.
       ValueError: it is no such message.
     """
-    descriptor = _POOL.FindMessageTypeByName(f"tensorflow.serving.{name}")
-    if hasattr(message_factory, "GetMessageClass"):
-        kind = message_factory.GetMessageClass(descriptor)
-    else:  # protobuf 3
-        kind = message_factory.MessageFactory(_POOL).GetPrototype(descriptor)
     try:
         return text_format.Parse(pathlib.Path(path).read_text(), kind())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"Error parsing text-format tensorflow.serving.{name}: {error}. "
+            f"Error parsing text-format {kind.DESCRIPTOR.full_name}: {error}. "
             f"Invalid protobuf file: '{path}'"
         ) from None

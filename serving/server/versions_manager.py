@@ -6,7 +6,6 @@ leaves when the last request that uses it is done. Needs no TensorFlow: how a ve
 passed in.
 """
 
-import collections
 import contextlib
 import copy
 import dataclasses
@@ -88,7 +87,11 @@ class _Model:
 
 
 class VersionsManager:
-    """Loads, replaces and unloads versions, and hands them to requests."""
+    """Loads, replaces and unloads versions, and hands them to requests.
+
+    Attributes:
+      on_ready: called, without locks, whenever a version became available or ended.
+    """
 
     def __init__(
         self,
@@ -99,26 +102,23 @@ class VersionsManager:
         retry_seconds: float = 60.0,
         load_threads: int = 0,
         allow_labels_for_unavailable: bool = False,
-        on_ready: Callable[[], None] = lambda: None,
     ):
-        """Makes a manager with nothing to serve; `apply` gives it models.
+        """Serves nothing yet; `apply` gives it models.
 
         Args:
           load: called with model name, version and folder; returns what answers requests or
             raises ServingError. Runs outside all locks.
           poll_seconds: time between two looks at the file system; 0 looks once a configuration.
-          max_load_retries: tries after the first failure of a load.
-          retry_seconds: time between them.
+          max_load_retries, retry_seconds: tries after the first failure, and the time between.
           load_threads: loads at once; 0 is one.
           allow_labels_for_unavailable: whether a new label may name a version that is not loaded.
-          on_ready: called, without locks, whenever a version became available or ended.
         """
         self._load = load
         self._poll_seconds = poll_seconds
         self._max_load_retries = max_load_retries
         self._retry_seconds = retry_seconds
         self._allow_labels_for_unavailable = allow_labels_for_unavailable
-        self._on_ready = on_ready
+        self.on_ready: Callable[[], object] = lambda: None
         self._models: dict[str, _Model] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._changed = threading.Condition()
@@ -132,10 +132,7 @@ class VersionsManager:
     # Configuration.
 
     def apply(self, config: model_server_config_pb2.ModelServerConfig) -> set[str]:
-        """Takes over a new model list; loading starts in the background.
-
-        Args:
-          config: the whole list; models that are not in it are unloaded.
+        """Takes over a whole new model list; loading and unloading start in the background.
 
         Returns:
           The models that are new in it, for `wait_until_available`.
@@ -392,7 +389,7 @@ class VersionsManager:
             self._changed.notify_all()
         if loaded is not None:
             log.info("version %d of %s is available", servable.version, servable.name)
-        self._on_ready()
+        self.on_ready()
 
     def _is_next(self, servable: Servable) -> bool:
         """Whether a load may begin: the newest that waits goes first."""
@@ -422,7 +419,7 @@ class VersionsManager:
             self._reconcile(model)
             self._changed.notify_all()
         log.info("version %d of %s is unloaded", servable.version, servable.name)
-        self._on_ready()
+        self.on_ready()
 
 
 def _validated(
@@ -435,46 +432,33 @@ def _validated(
             "from one ModelConfigList to another."
         )
     models = copy.deepcopy(list(config.model_config_list.config))
-    counts = collections.Counter(model.name for model in models)
+    names = [model.name for model in models]
     for model in models:
         if not model.name:
             raise invalid_argument("each model of the list needs a name")
-        if counts[model.name] > 1:
+        if names.count(model.name) > 1:
             raise invalid_argument(
                 f"Illegal to list model {model.name} multiple times in config list"
             )
-        platform = _platform(model)
-        if platform != PLATFORM:
+        # model_type is how it was said before platforms had names; 1 is TENSORFLOW.
+        if bool(model.model_type) == bool(model.model_platform):
+            which = ("setting both", "and") if model.model_type else ("setting neither", "nor")
+            raise invalid_argument(
+                f"Illegal {which[0]} ModelServerConfig::model_type (deprecated) {which[1]} "
+                f"ModelServerConfig::model_platform, model name is {model.name}"
+            )
+        if model.model_type > 1 or model.model_platform not in ("", PLATFORM):
+            platform = model.model_platform or f"of model_type {model.model_type}"
             raise invalid_argument(f"Model {model.name} requests unsupported platform {platform}")
         model.base_path = _local_path(model)
     return models
 
 
-def _platform(model: model_server_config_pb2.ModelConfig) -> str:
-    # model_type is the way to say it before platforms had names; 1 is TENSORFLOW.
-    if model.model_type and model.model_platform:
-        raise invalid_argument(
-            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
-            f"ModelServerConfig::model_platform, model name is {model.name}"
-        )
-    if model.model_type > 1:
-        raise invalid_argument(
-            f"ModelServerConfig::model_type choice {model.model_type} not supported."
-        )
-    platform = PLATFORM if model.model_type else model.model_platform
-    if not platform:
-        raise invalid_argument(
-            "Illegal setting neither ModelServerConfig::model_type (deprecated) "
-            f"nor ModelServerConfig::model_platform, model name is {model.name}"
-        )
-    return platform
-
-
 def _local_path(model: model_server_config_pb2.ModelConfig) -> str:
     path = model.base_path
-    if scheme := re.match(r"([a-zA-Z][a-zA-Z0-9.]*)://", path):
+    if re.match(r"[a-zA-Z][a-zA-Z0-9.]*://", path):
         uri = urllib.parse.urlsplit(path)
-        if scheme[1] != "file" or uri.netloc not in ("", "localhost"):
+        if uri.scheme != "file" or uri.netloc not in ("", "localhost"):
             raise invalid_argument(
                 f"model {model.name}: the base path {path} is not on this machine; this local "
                 "server reads folders and file:// only: mount or copy it, or use TF Serving"

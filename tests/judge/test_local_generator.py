@@ -56,7 +56,7 @@ def test_a_generator_that_is_unconditional_says_so_and_draws_what_comes(tmp_path
         local_generator.GeneratorError, match=r"can't be asked for class 3.*label -1"
     ):
         local_generator.draw(folder, [3], [1])
-    labels, seeds = local_generator.ten_of_each(local_generator.load(str(folder)).contract, 0)
+    labels, seeds = local_generator.load(str(folder)).contract.ten_of_each(0)
     assert local_generator.draw(folder, labels, seeds).shape == (40, 28, 28, 1)
 
 
@@ -80,9 +80,7 @@ def test_a_broken_saved_model_is_refused(model, tmp_path):
 
 
 def test_ten_of_each_class_present(model):
-    labels, seeds = local_generator.ten_of_each(
-        local_generator.GeneratorContract.load(model), seed=5
-    )
+    labels, seeds = local_generator.GeneratorContract.load(model).ten_of_each(5)
     assert labels == [0] * 10 + [1] * 10 + [3] * 10
     assert seeds == list(range(5, 35))
 

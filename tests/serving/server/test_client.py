@@ -82,9 +82,6 @@ def test_a_server_that_is_not_there_is_unavailable_after_the_retries(scheme):
 
 def test_the_model_tells_its_classes(client):
     assert client.contract() == saved_models.CONTRACT
-    labels, seeds = client.ten_of_each(5)
-    assert labels == [label for label in range(9) for _ in range(10)]
-    assert seeds == list(range(5, 95))
 
 
 def test_a_model_that_does_not_tell_its_classes_is_told(start, tmp_path):
@@ -93,7 +90,7 @@ def test_a_model_that_does_not_tell_its_classes_is_told(start, tmp_path):
     for url in (running.url, f"grpc://127.0.0.1:{running.grpc_port}"):
         with GeneratorClient(url, model="digits") as client:
             with pytest.raises(ServerError, match="does not describe its classes"):
-                client.ten_of_each()
+                client.contract()
 
 
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
