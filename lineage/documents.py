@@ -4,7 +4,9 @@ The texts and drawings of `render.py` and the report are made from these documen
 """
 
 import collections
+import contextlib
 import datetime
+import itertools
 import json
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -21,6 +23,7 @@ _SOURCE_KEYS = ("source_hash", "module_path")
 # What TFX notes on everything and nobody asks for.
 _NOISE = frozenset({"is_external", "tfx_version", "stats_dashboard_link", "name", "state"})
 _NEWEST_REUSES = 5
+_RUNS_AT_ONCE = 200
 
 
 class NotFoundError(LookupError):
@@ -45,72 +48,70 @@ def runs(
     since: datetime.datetime | None = None,
     limit: int | None = None,
 ) -> dict:
-    """Pipeline runs, newest first.
+    """Pipeline runs, newest first; at most `limit` of them.
 
     Args:
       store: an open store.
       alive: whether a run is going on now; None where that can't be known.
       blessed: only runs whose model was blessed (True) or was not (False).
-      state: only runs in this state.
-      since: only runs that began then or later.
-      limit: at most so many.
+      state, since: only runs in this state; only runs that began then or later.
     """
-    found: list[dict] = []
     candidates = store.runs()
     newest = candidates[0].id if candidates else None
     if since is not None:
         candidates = [run for run in candidates if run.created >= since.timestamp() * 1000]
-    batch = limit if limit and blessed is None and state is None else 200
-    for start in range(0, len(candidates), batch):
-        some = candidates[start : start + batch]
-        for row in _run_rows(store, some, alive, newest):
-            if blessed is not None and row["blessed"] is not blessed:
-                continue
-            if state is not None and row["state"] != state.upper():
-                continue
-            found.append(row)
-            if limit and len(found) == limit:
-                return document("runs", runs=found)
-    return document("runs", runs=found)
+    if blessed is None and state is None:
+        candidates = candidates[:limit]
+    rows = (
+        row
+        for row in _run_rows(store, candidates, alive, newest)
+        if blessed in (None, row["blessed"]) and (state or row["state"]).upper() == row["state"]
+    )
+    return document("runs", runs=list(itertools.islice(rows, limit)))
 
 
 def _run_rows(
-    store: Store, some: list[Run], alive: bool | None, newest: int | None
+    store: Store, runs: list[Run], alive: bool | None, newest: int | None
 ) -> Iterator[dict]:
-    executions = {run.id: store.executions_of_run(run) for run in some}
-    ids = [execution.id for group in executions.values() for execution in group]
-    outputs = collections.defaultdict(list)
-    for event in store.events_of_executions(ids):
-        if event.kind == "output":
-            outputs[event.execution].append(event.artifact)
-    artifacts = store.artifacts({i for group in outputs.values() for i in group})
-    for run in some:
-        made = [artifacts[i] for e in executions[run.id] for i in outputs[e.id] if i in artifacts]
-        # Only the newest run can be the one that goes on.
-        going_on = None if alive is None else alive and run.id == newest
-        yield _run_row(run, executions[run.id], made, going_on)
+    for start in range(0, len(runs), _RUNS_AT_ONCE):
+        some = runs[start : start + _RUNS_AT_ONCE]
+        executions = {run.id: store.executions_of_run(run) for run in some}
+        outputs = _outputs(store, [e for group in executions.values() for e in group])
+        for run in some:
+            made = [a for e in executions[run.id] for a in outputs[e.id]]
+            # Only the newest run can be the one that goes on.
+            going_on = None if alive is None else alive and run.id == newest
+            yield _run_row(run, executions[run.id], made, going_on)
+
+
+def _outputs(store: Store, executions: list[Execution]) -> dict[int, list[Artifact]]:
+    """The artifacts that each of these executions put out, by its id."""
+    events = store.events_of_executions([execution.id for execution in executions])
+    artifacts = store.artifacts({e.artifact for e in events if e.kind == "output"})
+    found = collections.defaultdict(list)
+    for event in events:
+        if event.kind == "output" and event.artifact in artifacts:
+            found[event.execution].append(artifacts[event.artifact])
+    return found
 
 
 def _run_row(
     run: Run, executions: list[Execution], made: list[Artifact], alive: bool | None
 ) -> dict:
     facts = run.properties
-    row: dict = {
+    data = [a.properties.get("dataset") for a in made if a.type == "Examples"]
+    return {
         "run": run.name,
         "started": iso(run.created),
         "state": _run_state(facts.get("state"), executions, alive),
         "seconds": facts.get("seconds", _span(executions)),
         "preset": facts.get("preset"),
-        "dataset": facts.get("dataset"),
+        "dataset": facts.get("dataset", data[0] if data else None),
         "dataset_note": facts.get("dataset_note") or None,
         "nodes": dict(collections.Counter(e.state for e in executions)),
         "error": next((e.error for e in executions if e.error), None),
         **_verdict(made),
     }
-    if row["dataset"] is None:
-        examples = (a for a in made if a.type == "Examples")
-        row["dataset"] = next((a.properties.get("dataset") for a in examples), None)
-    return row
 
 
 def _verdict(made: list[Artifact]) -> dict:
@@ -139,10 +140,7 @@ def _verdict(made: list[Artifact]) -> dict:
 def status(store: Store, workspace: Workspace, run: Run) -> dict:
     """What one run did, as `run --json` and `status --json` print it.
 
-    Args:
-      store: an open store.
-      workspace: where it lies; tells whether a run that claims to go on still does.
-      run: the run.
+    The workspace tells whether a run that claims to go on still does.
 
     Returns:
       `run_id`, `dataset`, `dataset_note`, `preset`, `state` (COMPLETE, FAILED or RUNNING),
@@ -157,26 +155,22 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
     alive = facts.get("state") == "RUNNING" and facts.get("pid") == str(workspace.holder())
     executions = store.executions_of_run(run)
     by_node = {store.place_of(execution.id)[0]: execution for execution in executions}
-    nodes = [_node_status(n, by_node.get(n), alive) for n in facts.get("nodes") or by_node]
-    events = store.events_of_executions([execution.id for execution in executions])
-    made = list(store.artifacts({e.artifact for e in events if e.kind == "output"}).values())
-    verdict = _verdict(made)
+    outputs = _outputs(store, executions)
+    made = [artifact for execution in executions for artifact in outputs[execution.id]]
+    row = _run_row(run, executions, made, alive)
     push = next((a.properties for a in reversed(made) if a.type == "PushedModel"), {})
     path = None
-    if verdict["pushed_version"] is not None:
+    if row["pushed_version"] is not None:
         path = pathlib.Path(push["pushed_destination"])
         path = moved_path(path, workspace.root) or path
     return {
         "run_id": run.name,
-        "dataset": facts.get("dataset"),
-        "dataset_note": facts.get("dataset_note") or None,
-        "preset": facts.get("preset"),
-        "state": _run_state(facts.get("state"), executions, alive),
+        **{key: row[key] for key in ("dataset", "dataset_note", "preset", "state")},
         "stopped": facts.get("stopped") == "yes",
         "seconds": facts.get("seconds"),
-        "nodes": nodes,
-        **verdict,
-        "metrics": verdict["metrics"] or None,
+        "nodes": [_node_status(n, by_node.get(n), alive) for n in facts.get("nodes") or by_node],
+        **{key: row[key] for key in _verdict([])},
+        "metrics": row["metrics"] or None,
         "pushed_path": path and str(path),
         "push_reason": push.get("reason"),
         "samples": _samples(store, made),
@@ -196,14 +190,11 @@ def _samples(store: Store, made: list[Artifact]) -> str | None:
 def _node_status(node: str, execution: Execution | None, alive: bool) -> dict:
     if execution is None:
         return {"id": node, "state": "NOT_RUN", "seconds": None, "error": None}
-    killed = execution.state == "RUNNING" and not alive
-    return {
-        "id": node,
-        "state": "FAILED" if killed else execution.state,
-        "seconds": None if execution.seconds is None else round(execution.seconds, 2),
-        "error": execution.error
-        or ("the run was killed before this node ended" if killed else None),
-    }
+    seconds = None if execution.seconds is None else round(execution.seconds, 2)
+    state, error = execution.state, execution.error
+    if state == "RUNNING" and not alive:
+        state, error = "FAILED", error or "the run was killed before this node ended"
+    return {"id": node, "state": state, "seconds": seconds, "error": error}
 
 
 def _run_state(noted: str | None, executions: list[Execution], alive: bool | None) -> str:
@@ -218,7 +209,7 @@ def _run_state(noted: str | None, executions: list[Execution], alive: bool | Non
 def _span(executions: list[Execution]) -> float | None:
     if not executions:
         return None
-    begun = min(execution.started for execution in executions)
+    begun = min(execution.created for execution in executions)
     return (max(execution.updated for execution in executions) - begun) / 1000
 
 
@@ -236,11 +227,7 @@ def numbers(facts: dict) -> dict[str, float]:
 
 
 def find_version(store: Store, version: str | int) -> Artifact:
-    """The PushedModel that made a version.
-
-    Args:
-      store: an open store.
-      version: its number, or "latest": the highest that was ever pushed.
+    """The PushedModel that made a version; "latest" is the highest that was ever pushed.
 
     Raises:
       NotFoundError: there is none.
@@ -277,29 +264,22 @@ def find_run(store: Store, name: str) -> Run:
 
 
 def find(store: Store, name: str) -> list[Artifact | Execution | Run]:
-    """Everything that a name may mean.
+    """Everything that a name may mean; NotFoundError where that is nothing.
 
-    Args:
-      store: an open store.
-      name: `artifact:ID`, `execution:ID`, `version:N`, `run:NAME` (or the start of it), `latest`
-        (the newest version), or any of these without its prefix.
-
-    Raises:
-      NotFoundError: nothing answers to it.
+    It is `artifact:ID`, `execution:ID`, `version:N`, `run:NAME` (or the start of it), `latest` (the
+    newest version), or any of these without its prefix.
     """
     kind, colon, rest = name.partition(":")
     if colon and kind in ("artifact", "execution", "version", "run"):
         return [_find_one(store, kind, rest)]
     if name == "latest":
         return [find_version(store, "latest")]
-    found = []
+    found: list[Artifact | Execution | Run] = []
     for kind in ("version", "artifact", "execution") if name.isdigit() else ("run",):
-        try:
+        with contextlib.suppress(NotFoundError):
             found.append(_find_one(store, kind, name))
-        except NotFoundError:
-            continue
-        if kind == "version":
-            return found
+            if kind == "version":
+                return found
     if not found:
         raise NotFoundError(f"nothing is called {name!r}: no version, artifact, execution or run")
     return found
@@ -349,7 +329,7 @@ def execution_document(store: Store, execution: Execution) -> dict:
         "run": run,
         "type": execution.type,
         "state": execution.state,
-        "started": iso(execution.started),
+        "started": iso(execution.created),
         "seconds": execution.seconds,
         "error": execution.error,
         "parameters": execution.parameters,
@@ -501,28 +481,25 @@ def _origin(store: Store, found: Trace) -> dict:
 
 def _noted(facts: dict, key: str) -> dict:
     """A document among the facts that a run noted about itself; {} where it is none."""
-    document = facts.get(key)
-    return document if isinstance(document, dict) else {}
+    found = facts.get(key)
+    return found if isinstance(found, dict) else {}
 
 
 def _by_node(store: Store, executions: Iterable[Execution]) -> dict[str, Execution]:
     """Executions by node; a node that ran twice on the way (a warm start) is numbered."""
     named: dict[str, Execution] = {}
+    times: collections.Counter[str] = collections.Counter()
     for execution in sorted(executions, key=lambda e: e.id, reverse=True):
-        node, count = store.place_of(execution.id)[0], 1
-        name = node
-        while name in named:
-            count += 1
-            name = f"{node} ({count})"
-        named[name] = execution
+        node = store.place_of(execution.id)[0]
+        times[node] += 1
+        named[node if times[node] == 1 else f"{node} ({times[node]})"] = execution
     return dict(sorted(named.items(), key=lambda item: item[1].id))
 
 
 def _facts(executions: dict[str, Execution], made: list[Artifact]) -> dict[str, dict]:
     """What describes a result, sorted by what it is about."""
-    facts: dict[str, dict] = {
-        name: {} for name in ("data", "config", "source", "versions", "metrics", "verdict")
-    }
+    sections = ("data", "config", "source", "versions", "metrics", "verdict")
+    facts: dict[str, dict] = {name: {} for name in sections}
     for node, execution in executions.items():
         for key, value in flatten(execution.parameters, node).items():
             if value in (None, "", "null", {}, []):
@@ -530,7 +507,11 @@ def _facts(executions: dict[str, Execution], made: list[Artifact]) -> dict[str, 
             kind = "source" if key.rpartition(".")[2] in _SOURCE_KEYS else "config"
             facts[kind][key] = value
     for artifact in made:  # later ones win
-        properties = {k: v for k, v in artifact.properties.items() if not _is_noise(k)}
+        properties = {
+            key: value
+            for key, value in artifact.properties.items()
+            if key not in _NOISE and not key.startswith("content_")
+        }
         if artifact.type == "Examples" and ("dataset" in properties or not facts["data"]):
             facts["data"] = flatten(properties)
         elif artifact.type == "ModelEvaluation":
@@ -539,10 +520,10 @@ def _facts(executions: dict[str, Execution], made: list[Artifact]) -> dict[str, 
             facts["verdict"] |= properties
         if version := artifact.properties.get("tfx_version"):
             facts["versions"]["tfx"] = version
-    used: dict[str, set[str]] = {}
+    used: dict[str, set[str]] = collections.defaultdict(set)
     for execution in executions.values():
         for package, version in execution.versions.items():
-            used.setdefault(package, set()).add(version)
+            used[package].add(version)
     # Nodes that ran at different times may have run on different versions.
     facts["versions"] |= {name: ", ".join(sorted(found)) for name, found in sorted(used.items())}
     facts["verdict"] = _untold(facts["verdict"], facts["metrics"])
@@ -558,10 +539,6 @@ def _untold(facts: dict, *told: dict) -> dict:
         return not any(text == other and f".{key}".endswith(name) for name, other in known)
 
     return {key: value for key, value in facts.items() if is_new(key, value)}
-
-
-def _is_noise(key: str) -> bool:
-    return key in _NOISE or key.startswith("content_")
 
 
 def flatten(value: object, prefix: str = "") -> dict[str, object]:
@@ -616,10 +593,8 @@ def _same(a: dict, b: dict, key: str) -> bool:
 
 def _true_producers(store: Store, executions: list[Execution]) -> list[Execution]:
     """For what came from the cache the executions that made it: they know more about it."""
-    spared = [execution.id for execution in executions if execution.state == "CACHED"]
-    outputs = {
-        i for c in _channels(store, spared).values() for ids in c["outputs"].values() for i in ids
-    }
+    spared = [execution for execution in executions if execution.state == "CACHED"]
+    outputs = {a.id for made in _outputs(store, spared).values() for a in made}
     makers = graph.trace(store, sorted(outputs), depth=1).executions.values()
     return [e for e in executions if e.state != "CACHED"] + list(makers)
 
@@ -629,19 +604,15 @@ def _described(store: Store, what: Artifact | Execution | Run) -> dict[str, dict
     if isinstance(what, Run):
         noted = what.properties
         own = store.executions_of_run(what)
-        nodes = {node: e.state for node, e in _by_node(store, own).items()}
         executions = _true_producers(store, own)
     else:
-        roots = [what.id]
-        if isinstance(what, Execution):
-            channels = _channels(store, [what.id])[what.id]["outputs"]
-            roots = [i for ids in channels.values() for i in ids]
-        found = graph.trace(store, roots)
-        executions = [found.executions[i] for i in found.inputs]
+        artifacts = [what] if isinstance(what, Artifact) else _outputs(store, [what])[what.id]
+        found = graph.trace(store, [artifact.id for artifact in artifacts])
+        own = executions = [found.executions[i] for i in found.inputs]
         newest = max(executions, key=lambda e: e.id, default=None)
         run = newest and store.place_of(newest.id)[1]
         noted = find_run(store, run).properties if run else {}
-        nodes = {node: e.state for node, e in _by_node(store, executions).items()}
+    nodes = {node: e.state for node, e in _by_node(store, own).items()}
     by_node = _by_node(store, executions)
     channels = _channels(store, [execution.id for execution in executions])
     outputs = {
@@ -649,8 +620,8 @@ def _described(store: Store, what: Artifact | Execution | Run) -> dict[str, dict
         for node, execution in by_node.items()
         for key, ids in channels[execution.id]["outputs"].items()
     }
-    artifacts = store.artifacts({i for ids in outputs.values() for i in ids})
-    facts = _facts(by_node, list(artifacts.values()))
+    made = store.artifacts({i for ids in outputs.values() for i in ids})
+    facts = _facts(by_node, list(made.values()))
     facts["versions"] |= _noted(noted, "versions")
     # What a run noted about itself covers nodes that it did not come to; what these then were
     # told repeats it.

@@ -16,7 +16,6 @@ class Trace:
 
     Attributes:
       direction: "up" to where they come from, "down" to what came of them.
-      roots: ids of the artifacts that it started from.
       artifacts, executions: what was met, by id. Beside the chain itself, these hold what its
         executions made besides (`on_path` tells), and the baselines that were compared with.
       inputs, outputs: by execution, then by channel key: ids of artifacts.
@@ -28,7 +27,6 @@ class Trace:
     """
 
     direction: str
-    roots: list[int]
     artifacts: dict[int, Artifact] = dataclasses.field(default_factory=dict)
     executions: dict[int, Execution] = dataclasses.field(default_factory=dict)
     inputs: dict[int, dict[str, list[int]]] = dataclasses.field(default_factory=dict)
@@ -45,11 +43,14 @@ class Trace:
 
     def read(self, execution: int, *, references: bool = False) -> list[int]:
         """Ids of the inputs of `execution`, each once; with or without what it compared with."""
-        found: dict[int, None] = {}
-        for key, ids in self.inputs.get(execution, {}).items():
-            if references or key not in REFERENCE_KEYS:
-                found.update(dict.fromkeys(ids))
-        return list(found)
+        return list(
+            dict.fromkeys(
+                i
+                for key, ids in self.inputs.get(execution, {}).items()
+                if references or key not in REFERENCE_KEYS
+                for i in ids
+            )
+        )
 
 
 def trace(
@@ -72,25 +73,20 @@ def trace(
       limit: downwards, the newest executions of each type to follow from one artifact, at least
         1; None is all.
     """
-    found = Trace(direction, list(roots))
+    found = Trace(direction)
     level = list(roots)
-    seen: set[int] = set()
     while level:
-        seen.update(level)
         found.on_path.update(level)
         if depth is not None and (depth := depth - 1) < 0:
             break
-        if direction == "up":
-            met = _makers(store, found, level)
-        else:
-            met = _readers(store, found, level, limit)
+        up = direction == "up"
+        met = _makers(store, found, level) if up else _readers(store, found, level, limit)
         executions = met - found.inputs.keys()
         _add_executions(store, found, executions)
         following: dict[int, None] = {}  # each once, in the order met
         for execution in sorted(executions):
-            ids = found.read(execution) if direction == "up" else found.made(execution)
-            following.update(dict.fromkeys(i for i in ids if i not in seen))
-        level = list(following)
+            following |= dict.fromkeys(found.read(execution) if up else found.made(execution))
+        level = [i for i in following if i not in found.on_path]
     if direction == "down":
         _makers(store, found, list(roots))
     everything = set(found.on_path)
@@ -108,9 +104,7 @@ def _makers(store: Store, found: Trace, level: list[int]) -> set[int]:
             by_artifact[event.artifact].add(event.execution)
     executions = store.executions(set().union(*by_artifact.values()))
     for artifact, ids in by_artifact.items():
-        order = sorted(
-            ids, key=lambda i: (_RANK.get(executions[i].state, len(_RANK)), executions[i].id)
-        )
+        order = sorted(ids, key=lambda i: (_RANK.get(executions[i].state, len(_RANK)), i))
         found.producers[artifact] = order[0]
         found.executions[order[0]] = executions[order[0]]
         found.reused[artifact] = sorted(order[1:], reverse=True)

@@ -1,5 +1,6 @@
 """What a store still claims and what lies about unused, and how to remove the latter."""
 
+import collections
 import os
 import pathlib
 import shutil
@@ -41,20 +42,17 @@ def stale(store: Store, pipeline_root: pathlib.Path | None, alive: bool | None =
             if artifact.state == "LIVE" and artifact.properties.get("pushed") != 0:
                 missing.append(documents.artifact_document(artifact))
         elif artifact.id not in needed:
-            files, size = _size(path)
-            unreferenced.append(
-                documents.artifact_document(artifact)
-                | {"path": str(path), "files": files, "bytes": size}
-            )
+            unreferenced.append(documents.artifact_document(artifact) | _contents(path))
     folders = []
     if pipeline_root is not None and pipeline_root.is_dir():
         # An execution that ended well has recorded what it made; one that runs is about to.
         spared = {"COMPLETE", "CACHED"} | ({"RUNNING"} if alive is not False else set())
         busy = {execution.id for execution in executions.values() if execution.state in spared}
-        for path in _folders_of_nobody(store, artifacts.values(), pipeline_root):
-            if int(path.name) not in busy:
-                files, size = _size(path)
-                folders.append({"path": str(path), "files": files, "bytes": size})
+        folders = [
+            _contents(path)
+            for path in _folders_of_nobody(store, artifacts.values(), pipeline_root)
+            if int(path.name) not in busy
+        ]
     return documents.document(
         "stale",
         running=[documents.execution_document(store, e) for e in running] if not alive else [],
@@ -69,39 +67,33 @@ def stale(store: Store, pipeline_root: pathlib.Path | None, alive: bool | None =
 def needed_artifacts(store: Store) -> set[int]:
     """Ids of the artifacts that must stay; see `stale`."""
     artifacts, executions = store.all_artifacts, store.all_executions
-    made_by: dict[int, set[int]] = {}
-    inputs: dict[int, list[int]] = {}
-    outputs: dict[int, list[int]] = {}
+    made_by = collections.defaultdict(set)
+    touched = collections.defaultdict(list)  # what an execution read and made
     for event in store.events_of_executions(executions):
         if event.kind == "output":
-            made_by.setdefault(event.artifact, set()).add(event.execution)
-            outputs.setdefault(event.execution, []).append(event.artifact)
-        else:
-            inputs.setdefault(event.execution, []).append(event.artifact)
-    waiting = [a.id for a in artifacts.values() if _is_kept(a)]
-    for model in (a.properties.get("current_model_id") for a in artifacts.values() if _is_kept(a)):
-        if isinstance(model, int):
-            waiting.append(model)
+            made_by[event.artifact].add(event.execution)
+        touched[event.execution].append(event.artifact)
+    kept = [a for a in artifacts.values() if _is_kept(a)]
+    compared = [a.properties.get("current_model_id") for a in kept]
+    waiting = [a.id for a in kept] + [i for i in compared if isinstance(i, int)]
     for run in store.runs()[:1]:
         for last in store.executions_of_run(run):
-            waiting += outputs.get(last.id, []) + inputs.get(last.id, [])
+            waiting += touched[last.id]
     needed: set[int] = set()
     while waiting:
         artifact = waiting.pop()
         if artifact in needed:
             continue
         needed.add(artifact)
-        for execution in made_by.get(artifact, ()):
-            # Inputs include the baselines that a verdict was reached against.
-            waiting += inputs.get(execution, []) + outputs.get(execution, [])
+        for execution in made_by[artifact]:
+            # The baselines that a verdict was reached against are among them.
+            waiting += touched[execution]
     return needed
 
 
 def _is_kept(artifact: Artifact) -> bool:
-    facts = artifact.properties
-    return artifact.pushed_version is not None or (
-        artifact.type == "ModelBlessing" and facts.get("blessed") == 1
-    )
+    blessed = artifact.type == "ModelBlessing" and artifact.properties.get("blessed") == 1
+    return blessed or artifact.pushed_version is not None
 
 
 def prune(store_file: pathlib.Path, pipeline_root: pathlib.Path, found: dict) -> int:
@@ -164,11 +156,11 @@ def _folders_of_nobody(store: Store, artifacts, root: pathlib.Path) -> list[path
     )
 
 
-def _size(path: pathlib.Path) -> tuple[int, int]:
-    """Number and bytes of the files below `path`."""
-    count = size = 0
-    for folder, _, names in os.walk(path):
-        for name in names:
-            count += 1
-            size += os.lstat(os.path.join(folder, name)).st_size
-    return count, size
+def _contents(path: pathlib.Path) -> dict:
+    """A folder with the number and the bytes of the files below it."""
+    sizes = [
+        os.lstat(os.path.join(folder, name)).st_size
+        for folder, _, names in os.walk(path)
+        for name in names
+    ]
+    return {"path": str(path), "files": len(sizes), "bytes": sum(sizes)}

@@ -53,12 +53,19 @@ class StoreError(ValueError):
 
 
 class _Node:
-    """Wraps `record`, what ML Metadata answered; properties are parsed when they are read."""
+    """Wraps `record`, what ML Metadata answered; properties are parsed when they are read.
+
+    Attributes:
+      id: in ML Metadata.
+      type: of an artifact "Model", "Examples" and so on; of an execution the component's class.
+      created: milliseconds since the epoch.
+    """
 
     def __init__(self, record: pb.Artifact | pb.Execution | pb.Context):
         self.record = record
         self.id: int = record.id
         self.type: str = plain(record.type)
+        self.created: int = record.create_time_since_epoch
 
     @functools.cached_property
     def properties(self) -> dict:
@@ -70,18 +77,14 @@ class Artifact(_Node):
     """Something that was made.
 
     Attributes:
-      id: in ML Metadata.
-      type: "Model", "Examples" and so on.
       uri: where its files lie.
       state: "LIVE", "DELETED", "PENDING" and so on; "UNKNOWN" where none was recorded.
-      created: milliseconds since the epoch.
     """
 
     def __init__(self, record: pb.Artifact):
         super().__init__(record)
         self.uri: str = plain(record.uri)
         self.state: str = pb.Artifact.State.Name(record.state)
-        self.created: int = record.create_time_since_epoch
 
     @property
     def pushed_version(self) -> int | None:
@@ -111,28 +114,19 @@ class Execution(_Node):
     """One time that a node ran, or was spared by the cache.
 
     Attributes:
-      id: in ML Metadata.
-      type: the component's class, dotted.
       state: "COMPLETE", "CACHED", "RUNNING", "FAILED" or "CANCELED".
-      started, updated: milliseconds since the epoch.
+      updated: milliseconds since the epoch.
     """
 
     def __init__(self, record: pb.Execution):
         super().__init__(record)
         self.state: str = _STATES.get(record.last_known_state, "FAILED")
-        self.started: int = record.create_time_since_epoch
         self.updated: int = record.last_update_time_since_epoch
-
-    @property
-    def is_resolver(self) -> bool:
-        """Whether it only looked up what others had made."""
-        return self.type.endswith(".resolver.Resolver")
 
     @property
     def error(self) -> str | None:
         """Why it failed, where that was kept."""
-        error = self.properties.get(ERROR_PROPERTY)
-        return None if error is None else str(error)
+        return self.properties.get(ERROR_PROPERTY) and str(self.properties[ERROR_PROPERTY])
 
     @property
     def parameters(self) -> dict:
@@ -149,16 +143,15 @@ class Execution(_Node):
     @property
     def seconds(self) -> float | None:
         """How long it took; None while it runs. 0 where the clock was set back meanwhile."""
-        return None if self.state == "RUNNING" else max(0, self.updated - self.started) / 1000
+        return None if self.state == "RUNNING" else max(0, self.updated - self.created) / 1000
 
 
 class Run(_Node):
-    """One run of a pipeline: its name, its start in ms, what it noted about itself."""
+    """One run of a pipeline: its `name`, and as properties what it noted about itself."""
 
     def __init__(self, record: pb.Context):
         super().__init__(record)
         self.name: str = plain(record.name)
-        self.created: int = record.create_time_since_epoch
 
 
 class Event(NamedTuple):
@@ -208,7 +201,9 @@ class Store:
     def executions_of_run(self, run: Run, *, resolvers: bool = False) -> list[Execution]:
         """What `run` executed or took from the cache, in order; with or without its resolvers."""
         found = [self._keep_execution(e) for e in self.client.get_executions_by_context(run.id)]
-        return sorted((e for e in found if resolvers or not e.is_resolver), key=lambda e: e.id)
+        if not resolvers:  # which only look up what others made
+            found = [e for e in found if not e.type.endswith(".resolver.Resolver")]
+        return sorted(found, key=lambda e: e.id)
 
     def execution_of(self, run: str, node: str) -> Execution | None:
         """The execution of a node in the run of this name; None if the run did not come to it."""
@@ -220,11 +215,11 @@ class Store:
 
     def executions(self, ids: Iterable[int]) -> dict[int, Execution]:
         """The executions of these ids; those that do not exist are left out."""
-        wanted = set(ids)
-        if missing := sorted(i for i in wanted if i not in self._executions):
+        wanted = sorted(set(ids))
+        if missing := [i for i in wanted if i not in self._executions]:
             for execution in self.client.get_executions_by_id(missing):
                 self._keep_execution(execution)
-        return {i: self._executions[i] for i in sorted(wanted) if i in self._executions}
+        return {i: self._executions[i] for i in wanted if i in self._executions}
 
     @functools.cached_property
     def all_executions(self) -> dict[int, Execution]:
@@ -233,11 +228,11 @@ class Store:
 
     def artifacts(self, ids: Iterable[int]) -> dict[int, Artifact]:
         """The artifacts of these ids; those that do not exist are left out."""
-        wanted = set(ids)
-        if missing := sorted(i for i in wanted if i not in self._artifacts):
+        wanted = sorted(set(ids))
+        if missing := [i for i in wanted if i not in self._artifacts]:
             for artifact in self.client.get_artifacts_by_id(missing):
                 self._keep_artifact(artifact)
-        return {i: self._artifacts[i] for i in sorted(wanted) if i in self._artifacts}
+        return {i: self._artifacts[i] for i in wanted if i in self._artifacts}
 
     def artifacts_of_type(self, name: str) -> list[Artifact]:
         """All artifacts of one type, by id."""
@@ -295,10 +290,12 @@ class Store:
         if rest and scheme != "file":
             return None
         path = pathlib.Path(rest or uri)
-        # Without a `pipeline_root` beside it the store is not a workspace's.
-        if self.home is not None and (self.home / "pipeline_root").is_dir():
-            return moved_path(path, self.home) or path
-        return path
+        return (self._root and moved_path(path, self._root)) or path
+
+    @functools.cached_property
+    def _root(self) -> pathlib.Path | None:
+        """The workspace that the store is of; of none without a `pipeline_root` beside it."""
+        return self.home if self.home and (self.home / "pipeline_root").is_dir() else None
 
     @staticmethod
     def _of_type(call, name: str) -> Sequence:
@@ -309,9 +306,8 @@ class Store:
 
     def _keep_artifact(self, artifact: pb.Artifact) -> Artifact:
         if artifact.id not in self._artifacts:
-            # Without a `pipeline_root` beside it the store is not a workspace's.
-            if self.home is not None and (self.home / "pipeline_root").is_dir():
-                follow_move(artifact, self.home)
+            if self._root:
+                follow_move(artifact, self._root)
             self._artifacts[artifact.id] = Artifact(artifact)
         return self._artifacts[artifact.id]
 
@@ -325,16 +321,17 @@ def follow_move(artifact: pb.Artifact, root: pathlib.Path) -> bool:
     Returns:
       Whether it had others: the workspace was moved or copied.
     """
-    values = [artifact.custom_properties[k] for k in _PLACES if k in artifact.custom_properties]
-    before = [artifact.uri, *(value.string_value for value in values)]
-    after = [
-        str(moved_path(path, root) or path) if path and "://" not in path else path
-        for path in before
-    ]
-    artifact.uri = after[0]
-    for value, path in zip(values, after[1:], strict=True):
-        value.string_value = path
-    return before != after
+    before = artifact.SerializeToString(deterministic=True)
+    artifact.uri = _path_today(artifact.uri, root)
+    for place in _PLACES:
+        if place in artifact.custom_properties:
+            value = artifact.custom_properties[place]
+            value.string_value = _path_today(value.string_value, root)
+    return artifact.SerializeToString(deterministic=True) != before
+
+
+def _path_today(path: str, root: pathlib.Path) -> str:
+    return path if not path or "://" in path else str(moved_path(path, root) or path)
 
 
 def open_store(location: str | os.PathLike) -> Store:
@@ -387,9 +384,7 @@ def open_store(location: str | os.PathLike) -> Store:
 def connect(path: pathlib.Path, *, readonly: bool = True) -> mlmd.MetadataStore:
     """ML Metadata's own client of an SQLite store.
 
-    Args:
-      path: the file.
-      readonly: without it the client may write, and makes the store where there is none.
+    One that is not `readonly` may write, and makes the store where there is none.
 
     Raises:
       FileNotFoundError: there is no such file, and `readonly` is asked for.
@@ -411,12 +406,7 @@ def connect(path: pathlib.Path, *, readonly: bool = True) -> mlmd.MetadataStore:
 
 
 def _explain(path: pathlib.Path, error: Exception | None = None) -> str:
-    """Why the SQLite store at `path` can't be used, and what to do about it.
-
-    Args:
-      path: the file.
-      error: what ML Metadata or SQLite said, if they were asked.
-    """
+    """Why the SQLite store at `path` can't be used, going by what ML Metadata or SQLite said."""
     said = str(error or "").splitlines()
     text = " ".join(said)
     if not path.stat().st_size:

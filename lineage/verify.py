@@ -41,88 +41,80 @@ def verify(store: Store, version: str | int | None = None) -> dict:
         found = graph.trace(store, [pushed[0].id])
         ids = found.on_path.union(*(found.made(execution) for execution in found.inputs))
         artifacts = list(store.artifacts(ids).values())
-    report = _Report()
+    report = documents.document(
+        "verify",
+        version=pushed[0].pushed_version if version is not None else None,
+        ok=True,
+        artifacts=0,
+        versions=0,
+        files=0,
+        unrecorded=[],  # present, but nobody noted what they were
+        elsewhere=[],  # not on this machine's disks
+        abandoned=[],  # found altered by a run, which made them again
+        problems=[],
+    )
     for artifact in artifacts:
         _check_artifact(store, artifact, report)
     _check_served(store, pushed, report, named=version is not None)
-    return documents.document(
-        "verify",
-        version=pushed[0].pushed_version if version is not None else None,
-        ok=not report.problems,
-        artifacts=report.artifacts,
-        versions=report.versions,
-        files=report.files,
-        unrecorded=report.unrecorded,
-        elsewhere=report.elsewhere,
-        abandoned=report.abandoned,
-        problems=report.problems,
-    )
+    report["ok"] = not report["problems"]
+    return report
 
 
-class _Report:
-    """What was compared and what was found."""
-
-    def __init__(self) -> None:
-        self.artifacts = 0
-        self.versions = 0
-        self.files = 0
-        self.unrecorded: list[dict] = []  # present, but nobody noted what they were
-        self.elsewhere: list[dict] = []  # not on this machine's disks
-        self.abandoned: list[dict] = []  # found altered by a run, which made them again
-        self.problems: list[dict] = []
-
-    def problem(self, what: dict, problem: str, path: pathlib.Path, file: str | None = None):
-        self.problems.append({**what, "problem": problem, "file": file, "path": str(path)})
-
-    def compare(self, what: dict, path: pathlib.Path, recorded: Mapping[str, str]) -> None:
-        """Names each file that differs from `recorded` (SHA-256 by relative path)."""
-        now = file_digests(path)
-        self.files += len(now)
-        for name in sorted(recorded.keys() | now.keys()):
-            if name not in now:
-                self.problem(what, "missing", path / name, name)
-            elif name not in recorded:
-                self.problem(what, "added", path / name, name)
-            elif now[name] != recorded[name]:
-                self.problem(what, "altered", path / name, name)
+def _problem(
+    report: dict, what: dict, problem: str, path: pathlib.Path, file: str | None = None
+) -> None:
+    report["problems"].append({**what, "problem": problem, "file": file, "path": str(path)})
 
 
-def _check_artifact(store: Store, artifact: Artifact, report: _Report) -> None:
+def _compare(report: dict, what: dict, path: pathlib.Path, recorded: Mapping[str, str]) -> None:
+    """Names each file that differs from `recorded` (SHA-256 by relative path)."""
+    now = file_digests(path)
+    report["files"] += len(now)
+    for name in sorted(recorded.keys() | now.keys()):
+        if name not in now:
+            _problem(report, what, "missing", path / name, name)
+        elif name not in recorded:
+            _problem(report, what, "added", path / name, name)
+        elif now[name] != recorded[name]:
+            _problem(report, what, "altered", path / name, name)
+
+
+def _check_artifact(store: Store, artifact: Artifact, report: dict) -> None:
     what = {"kind": "artifact", "id": artifact.id, "type": artifact.type}
     if artifact.state not in ("LIVE", "UNKNOWN") or not artifact.uri:
         if reason := artifact.properties.get(ABANDONED_PROPERTY):
-            report.abandoned.append({**what, "reason": reason, "path": artifact.uri})
+            report["abandoned"].append({**what, "reason": reason, "path": artifact.uri})
         return  # removed on purpose, or never finished, or made again
     path = store.path_of(artifact.uri)
     if path is None:
-        report.elsewhere.append(what)
+        report["elsewhere"].append(what)
         return
     recorded = artifact.properties.get(FILES_PROPERTY)
     digest = artifact.properties.get(DIGEST_PROPERTY)
     if not path.exists():
         # TFX makes no folder for what wasn't pushed, and Importers may name what is not there.
         if digest is not None or artifact.type != "PushedModel":
-            report.problem(what, "missing", path)
+            _problem(report, what, "missing", path)
         return
-    report.artifacts += 1
+    report["artifacts"] += 1
     if artifact.type in _VERDICTS:
         blessed, refused = _VERDICTS[artifact.type]
         if (path / blessed).exists() and (path / refused).exists():
-            report.problem(what, f"two verdicts, {blessed} and {refused}", path)
+            _problem(report, what, f"two verdicts, {blessed} and {refused}", path)
     if isinstance(recorded, dict):
-        report.compare(what, path, recorded)
+        _compare(report, what, path, recorded)
         if combined_digest(recorded) != digest:
-            report.problem(what, "altered record", path)
+            _problem(report, what, "altered record", path)
     elif digest is None:
-        report.unrecorded.append(what)
+        report["unrecorded"].append(what)
     else:
         now = file_digests(path)
-        report.files += len(now)
+        report["files"] += len(now)
         if combined_digest(now) != digest:
-            report.problem(what, "altered", path)
+            _problem(report, what, "altered", path)
 
 
-def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: bool) -> None:
+def _check_served(store: Store, pushed: list[Artifact], report: dict, named: bool) -> None:
     """What a server would load, against the record of what was pushed."""
     bases: dict[pathlib.Path, set[int | None]] = {}
     for artifact in pushed:
@@ -142,16 +134,16 @@ def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: 
         if not path.is_dir():
             # A version may be taken out of service; only who asks for it misses it.
             if named:
-                report.problem(what, "missing", path)
+                _problem(report, what, "missing", path)
             continue
-        report.versions += 1
-        before = len(report.problems)
+        report["versions"] += 1
+        before = len(report["problems"])
         record = _pushed_record(store, artifact, path)
         if record is None:
-            report.unrecorded.append(what)
+            report["unrecorded"].append(what)
         else:
-            report.compare(what, path, record)
-        if len(report.problems) == before:
+            _compare(report, what, path, record)
+        if len(report["problems"]) == before:
             _check_origin(store, artifact, path, what, report)
     if named:
         return
@@ -159,11 +151,11 @@ def _check_served(store: Store, pushed: list[Artifact], report: _Report, named: 
         for version in versions.list_versions(base):
             if version.number not in known:
                 what = {"kind": "version", "id": version.number, "type": "served model"}
-                report.problem(what, "pushed by no pipeline run", version.path)
+                _problem(report, what, "pushed by no pipeline run", version.path)
 
 
 def _check_origin(
-    store: Store, pushed: Artifact, served: pathlib.Path, what: dict, report: _Report
+    store: Store, pushed: Artifact, served: pathlib.Path, what: dict, report: dict
 ) -> None:
     """What is served, against the record of the Model that the Pusher was given."""
     executions = {e.execution for e in store.events_of_artifacts([pushed.id]) if e.kind == "output"}
@@ -173,15 +165,9 @@ def _check_origin(
         if model.type != "Model" or not isinstance(recorded, dict):
             continue
         # The pushed copy has more documents in `assets.extra`.
-        trained = {
-            name.removeprefix(_EXPORT): digest
-            for name, digest in recorded.items()
-            if name.startswith(_EXPORT)
-        }
-        now = file_digests(served)
-        for name in sorted(trained):
-            if name in now and now[name] != trained[name]:
-                report.problem(what, "not the file that was trained", served / name, name)
+        for name, digest in file_digests(served).items():
+            if recorded.get(_EXPORT + name, digest) != digest:
+                _problem(report, what, "not the file that was trained", served / name, name)
 
 
 def _pushed_record(store: Store, artifact: Artifact, served: pathlib.Path) -> dict | None:

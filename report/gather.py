@@ -228,14 +228,14 @@ def _relative_interval(metrics: Mapping[str, float]) -> tuple[float, float] | No
 def timeline(subject: Subject) -> dict:
     """When each node of the run worked."""
     ended = sorted(
-        (e for e in subject.executions if e.seconds is not None), key=lambda e: e.started
+        (e for e in subject.executions if e.seconds is not None), key=lambda e: e.created
     )
     if not ended:
         raise MissingError("no node of the run has ended")
     rows = [
         (
             subject.store.place_of(e.id)[0],
-            (e.started - ended[0].started) / 1000,
+            (e.created - ended[0].created) / 1000,
             e.seconds or 0.0,
             e.state,
         )

@@ -130,7 +130,7 @@ def _training(workspace: Workspace, known: dict) -> dict | None:
 def _facts(execution: Execution) -> dict:
     return {
         "state": execution.state,
-        "started": execution.started,
+        "started": execution.created,
         "seconds": execution.seconds,
         "error": execution.error,
     }
