@@ -33,11 +33,7 @@ _LONGEST_WORDS = 600
 
 
 class StartError(RuntimeError):
-    """The server did not come to serve; the message has its last words.
-
-    Attributes:
-      log: all that it wrote.
-    """
+    """The server did not come to serve; the message has its last words, `log` all that it wrote."""
 
     def __init__(self, message: str, log: str):
         super().__init__(message)
@@ -49,14 +45,10 @@ class ProgramError(ValueError):
 
 
 def find_tf_serving(named: str = "") -> str:
-    """The program of TF Serving on this machine.
+    """The program of TF Serving on this machine; "" where the local server is to be used.
 
-    Args:
-      named: its path; "local" asks for none; "" looks at the environment variable
-        TENSORFLOW_MODEL_SERVER and then along PATH.
-
-    Returns:
-      The path; "" where the local server is to be used.
+    `named` is its path; "local" asks for none; "" looks at the environment variable
+    TENSORFLOW_MODEL_SERVER and then along PATH.
 
     Raises:
       ProgramError: the path or the variable names no program.

@@ -55,8 +55,7 @@ class Version:
     @property
     def digest_when_pushed(self) -> str | None:
         """The model's digest as its papers have it; None where they say nothing."""
-        papers = self.metadata.get("model")
-        return papers.get("digest") if isinstance(papers, dict) else None
+        return _told(self.metadata, *_TOLD["digest"])
 
     @property
     def is_rolled_back(self) -> bool:
@@ -102,13 +101,8 @@ def in_service(
 ) -> tuple[Version, str | None] | None:
     """The newest version that is not rolled back, and the digest of its files as they are now.
 
-    Args:
-      base_path: TF Serving's base path of the model.
-      other_than: versions that hold the model of this digest are passed over.
-
-    Returns:
-      The version and its digest, None where its files can't be read. None where there is no such
-      version: a folder without a SavedModel is none, because no server loads it.
+    The digest is None where its files can't be read. Versions that hold the model `other_than`
+    (a digest) are passed over, and so are folders without a SavedModel: no server loads them.
     """
     for version in reversed(list_versions(base_path)):
         try:
@@ -153,7 +147,7 @@ def publish(
     neither: somebody took it out of service. Leftovers of a killed publication are removed.
 
     Args:
-      model_dir: the SavedModel to copy; it is not changed.
+      model_dir: the SavedModel to copy.
       base_path: TF Serving's base path of the model; made when missing.
       describe: given the version's number, returns the files to add (relative path to content)
         and the content of `assets.extra/metadata.json`. `model.digest`, `version`, `pushed_at`
@@ -211,14 +205,9 @@ def publish(
 
 
 def roll_back(base_path: str | os.PathLike, to: int | None = None) -> list[Version]:
-    """Takes the newest version out of service, so that servers go back to the one before it.
+    """Takes versions out of service, so that servers go back to the one before, or to `to`.
 
-    A rename, so a server sees the version whole or not at all, and nothing is lost: `restore`
-    undoes it.
-
-    Args:
-      base_path: TF Serving's base path of the model.
-      to: the version to go back to; all newer ones are taken out. None: the newest one alone.
+    By a rename: a server sees a version whole or not at all, and `restore` undoes it.
 
     Returns:
       The versions that were taken out, ascending, where they lie now.
@@ -272,49 +261,45 @@ def _rename(version: Version, path: pathlib.Path) -> Version:
 def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[dict]:
     """What there is, newest first: the rows of `mnist-gan versions list`.
 
-    Args:
-      base_path: TF Serving's base path of the model.
-      labels: version by label.
-
-    Returns:
-      A row a version: `version`, `current` (a server answers with it where nobody asks for
-      another), `rolled_back`, `labels`, and from its papers `pushed_at`, `dataset`, `preset`,
-      `fid`, `relative_fid`, `blessed`, `forced`, `run` and `digest`, null where they say nothing,
-      and `path`.
+    `labels` are versions by label. A row says whether a server answers with the version where
+    nobody asks for another (`current`), and null for what its papers do not tell.
     """
     served = list_versions(base_path)
-    rows = []
-    for version in (*served, *list_rolled_back(base_path)):
-        papers = {
-            part: found if isinstance(found := version.metadata.get(part), dict) else {}
-            for part in ("data", "metrics", "blessing", "mlmd", "model")
+    rows = [
+        {
+            "version": version.number,
+            "current": version is served[-1] if served else False,
+            "rolled_back": version.is_rolled_back,
+            "labels": sorted(name for name, n in labels.items() if n == version.number),
+            **{key: _told(version.metadata, *place) for key, place in _TOLD.items()},
+            "path": str(version.path),
         }
-        rows.append(
-            {
-                "version": version.number,
-                "current": version is served[-1] if served else False,
-                "rolled_back": version.is_rolled_back,
-                "labels": sorted(name for name, n in labels.items() if n == version.number),
-                "pushed_at": _told(version.metadata.get("pushed_at"), str),
-                "dataset": _told(papers["data"].get("dataset"), str),
-                "preset": _told(version.metadata.get("preset"), str),
-                "fid": _told(papers["metrics"].get("fid"), int | float),
-                "relative_fid": _told(papers["metrics"].get("relative_fid"), int | float),
-                "blessed": _told(papers["blessing"].get("blessed"), bool),
-                "forced": _told(papers["blessing"].get("forced"), bool),
-                "run": _told(papers["mlmd"].get("pipeline_run_id"), str),
-                "digest": _told(papers["model"].get("digest"), str),
-                "path": str(version.path),
-            }
-        )
+        for version in (*served, *list_rolled_back(base_path))
+    ]
     return sorted(rows, key=lambda row: row["version"], reverse=True)
 
 
-def _told(value: object, kind: Any) -> object:
-    """What papers say, as far as it is of the kind that it should be."""
-    if not isinstance(value, kind):
+# What a version's papers tell of it: of which kind, and where it stands.
+_TOLD: dict[str, tuple] = {
+    "pushed_at": (str, "pushed_at"),
+    "dataset": (str, "data", "dataset"),
+    "preset": (str, "preset"),
+    "fid": (int | float, "metrics", "fid"),
+    "relative_fid": (int | float, "metrics", "relative_fid"),
+    "blessed": (bool, "blessing", "blessed"),
+    "forced": (bool, "blessing", "forced"),
+    "run": (str, "mlmd", "pipeline_run_id"),
+    "digest": (str, "model", "digest"),
+}
+
+
+def _told(papers: Any, kind: Any, *keys: str) -> Any:
+    """What papers say under `keys`; None where that is not of its kind."""
+    for key in keys:
+        papers = papers.get(key) if isinstance(papers, dict) else None
+    if not isinstance(papers, kind):
         return None
-    return plain(value) if isinstance(value, str) else value
+    return plain(papers) if isinstance(papers, str) else papers
 
 
 def _explain(error: OSError, base: pathlib.Path, model_dir: str | os.PathLike) -> str:
@@ -339,21 +324,22 @@ def _remove_leftovers(base: pathlib.Path) -> None:
 
 
 def _is_alive(process_id: int) -> bool:
-    with contextlib.suppress(PermissionError, OverflowError):
-        try:
-            os.kill(process_id, 0)
-        except ProcessLookupError:
-            return False
+    try:
+        os.kill(process_id, 0)
+    except (PermissionError, OverflowError):
+        return True
+    except ProcessLookupError:
+        return False
     return True
 
 
 def _read_metadata(version_dir: pathlib.Path) -> dict:
     # A version that something else put there is a version all the same.
-    with contextlib.suppress(OSError, ValueError):
+    try:
         metadata = json.loads((version_dir / METADATA_FILE).read_text())
-        if isinstance(metadata, dict):
-            return metadata
-    return {}
+    except (OSError, ValueError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _flush(folder: pathlib.Path) -> None:

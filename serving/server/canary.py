@@ -51,11 +51,7 @@ class Canary:
     aborted: str = ""
 
     def __post_init__(self):
-        """Checks the numbers.
-
-        Raises:
-          ValueError: one is out of range.
-        """
+        """Raises ValueError where a number is out of range."""
         if not 0 <= self.share <= 100:
             raise ValueError(f"the share must lie in 0..100 (of a hundred requests): {self.share}")
         if self.version == self.stable:

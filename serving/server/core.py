@@ -23,20 +23,14 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class Call:
-    """A call while it is answered: its model, and its name among TF Serving's latencies.
-
-    What becomes known on the way is filled in.
-    """
+    """A call while it is answered; what becomes known on the way is filled in."""
 
     model: str = ""
     api: str = ""
 
 
 class Core:
-    """The served models, and what has been counted of them.
-
-    `canaries` holds, by model, what shares its requests between two versions.
-    """
+    """The served models, what was counted of them, and the routers of those with a canary."""
 
     def __init__(self, flags: Flags, *, allow_any_new_label: bool = False):
         """Serves nothing yet; `manager.apply` gives it models.

@@ -43,12 +43,14 @@ class Engine:
     ):
         """Loads the SavedModel in `model_dir`.
 
+        Where its `variables` are missing it does not load; TF Serving would load it and fail each
+        of its requests, which helps nobody.
+
         Args:
-          model_dir: folder with `saved_model.pb`. Where `variables` are missing it does not load;
-            TF Serving would load it and fail each of its requests, which helps nobody.
+          model_dir: folder with `saved_model.pb`.
           tags: which of its graphs.
-          intra_op_threads: threads inside one operation, 0 for TensorFlow's choice.
-          inter_op_threads: operations side by side, 0 for TensorFlow's choice.
+          intra_op_threads, inter_op_threads: inside one operation, and operations side by side; 0
+            for TensorFlow's choice.
           max_rows: refuse inputs whose 0th dimension is larger; 0 for no limit.
           scheduler: computes requests together that arrive together; None for one by one.
 
@@ -82,10 +84,7 @@ class Engine:
             raise
 
     def run(
-        self,
-        feeds: Mapping[str, np.ndarray],
-        fetches: Sequence[str],
-        timeout: float | None = None,
+        self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str], timeout: float | None = None
     ) -> list[np.ndarray]:
         """Computes tensors; any number of threads may do so at once.
 

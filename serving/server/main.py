@@ -43,9 +43,8 @@ def main(
       check_default: called with it before it is served; may raise.
 
     Returns:
-      The exit code where nothing was served: 0 for help, 1 for a port that is taken, 2 for wrong
-      usage. A server that ran ends the process itself: with 0 after a signal, with 1 where it
-      could not start.
+      The exit code where nothing was served (FAILED for a port that is taken). A server that ran
+      ends the process itself: with 0 after a signal, with FAILED where it could not start.
     """
     if {"-h", "--help", "--helpfull"} & {*argv}:
         print(f"{NOTICE}\n\n{usage()}")

@@ -26,8 +26,7 @@ class ModelServer:
 
     Attributes:
       core: the models.
-      grpc_port: where gRPC listens once started, None where it is off.
-      rest_port: where REST listens, None where it is off.
+      grpc_port, rest_port: where they listen once started, None for what is off.
     """
 
     def __init__(
@@ -37,13 +36,12 @@ class ModelServer:
         rest_listener: socket.socket | None = None,
         watch_labels: bool = False,
     ):
-        """Makes a server that serves nothing yet.
+        """Serves nothing yet.
 
         Args:
           flags: from `flags.parse`.
           rest_listener: a bound socket for REST; made from the flags where there is none.
-          watch_labels: also follow `models.config` and `canary.json` in the single model's base
-            path.
+          watch_labels: follow `models.config` and `canary.json` in the single model's base path.
         """
         self.flags = flags
         self.core = Core(flags, allow_any_new_label=watch_labels)

@@ -32,14 +32,9 @@ _LISTED = {tf.as_dtype(t).as_datatype_enum: (t, _VARINT[np.dtype(t)]) for t in (
 def to_proto(
     array: np.ndarray, proto: tensor_pb2.TensorProto | None = None
 ) -> tensor_pb2.TensorProto:
-    """An array as a TensorProto with its values in the field of its type.
+    """An array (numbers, booleans, bytes as objects) with its values in the field of its type.
 
-    Args:
-      array: numbers, booleans, or an object array of bytes, of any shape.
-      proto: an empty one to fill, for instance a request's; None makes one.
-
-    Returns:
-      The filled proto.
+    Fills `proto`, for instance a request's empty one, where one is given.
 
     Raises:
       TypeError: TF Serving has no typed field for the type.

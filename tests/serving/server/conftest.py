@@ -5,10 +5,6 @@ import dataclasses
 import os
 import pathlib
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 
 import grpc
@@ -16,11 +12,11 @@ import httpx
 import pytest
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from serving import process
 from serving.process import PROGRAM, VARIABLE
 from serving.server import flags
 from serving.server.listening import free_ports
 from serving.server.model_server import ModelServer
-from tests.conftest import REPOSITORY
 from tests.serving.server import saved_models
 
 REAL_SERVER = os.environ.get(VARIABLE) or shutil.which(PROGRAM)
@@ -33,7 +29,6 @@ class Running:
 
     grpc_port: int
     rest_port: int
-    process: subprocess.Popen | None = None
     server: ModelServer | None = None
 
     def __post_init__(self):
@@ -55,34 +50,6 @@ class Running:
         """Version and state of a model."""
         statuses = self.http.get(f"/v1/models/{name}").json().get("model_version_status", [])
         return {int(status["version"]): status["state"] for status in statuses}
-
-
-def start_process(command: list[str], rest_port: int, seconds: float = 120) -> subprocess.Popen:
-    """Starts a server's process and waits until REST answers.
-
-    What it writes goes to a file: a full pipe would stop it.
-    """
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and process.poll() is None:
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(f"http://127.0.0.1:{rest_port}/v1/models/x", trust_env=False)
-                return process
-            time.sleep(0.1)
-        process.kill()
-        log.seek(0)
-        raise AssertionError(f"the server did not start: {log.read()}")
-
-
-def stop_process(process: subprocess.Popen) -> int:
-    """SIGTERM, then the exit code."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        return process.wait(30)
-    finally:
-        process.kill()
 
 
 @pytest.fixture(scope="session")
@@ -136,31 +103,25 @@ def config_file(digits, tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session", params=["local", "real"])
-def server(request, config_file, tmp_path_factory):
+def server(request, digits, config_file, tmp_path_factory):
     """A running server with the models of `config_file`, started by the same command line."""
     if request.param == "real" and not REAL_SERVER:
         pytest.skip("TF Serving is not at hand: TENSORFLOW_MODEL_SERVER names its program")
-    grpc_port, rest_port = free_ports(2)
     monitoring = tmp_path_factory.mktemp("monitoring") / "monitoring.config"
     monitoring.write_text(
         'prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }'
     )
-    program = (
-        [sys.executable, "-m", "serving.server"] if request.param == "local" else [REAL_SERVER]
-    )
     arguments = [
-        f"--port={grpc_port}",
-        f"--rest_api_port={rest_port}",
         f"--model_config_file={config_file}",
         "--allow_version_labels_for_unavailable_models=true",
         f"--rest_api_timeout_in_ms={REST_TIMEOUT_MS}",
         f"--monitoring_config_file={monitoring}",
     ]
-    process = start_process([*program, *arguments], rest_port)
-    running = Running(grpc_port, rest_port, process)
-    yield running
-    running.close()
-    stop_process(process)
+    program = REAL_SERVER if request.param == "real" else ""
+    with process.running(digits, model="digits", program=program, arguments=arguments) as started:
+        running = Running(started.grpc_port, started.rest_port)
+        yield running
+        running.close()
 
 
 @contextlib.contextmanager

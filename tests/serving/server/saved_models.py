@@ -103,11 +103,14 @@ def write_generator(folder: pathlib.Path, scale: float = 1.0) -> pathlib.Path:
     return folder
 
 
-def write_warmup(folder: pathlib.Path, requests: list) -> None:
-    """Warm-up requests beside a model; None is a record without a type."""
-    extra = folder / "assets.extra"
-    extra.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(extra / "tf_serving_warmup_requests")) as writer:
+def write_warmup(folder: pathlib.Path, requests: list | bytes) -> None:
+    """Warm-up requests beside a model; None is a record without a type, bytes are the file."""
+    (folder / "assets.extra").mkdir(exist_ok=True)
+    file = folder / "assets.extra" / "tf_serving_warmup_requests"
+    if isinstance(requests, bytes):
+        file.write_bytes(requests)
+        return
+    with tf.io.TFRecordWriter(str(file)) as writer:
         for request in requests:
             entry = prediction_log_pb2.PredictionLog()
             if request is not None:

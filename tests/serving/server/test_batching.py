@@ -13,6 +13,7 @@ from serving.server import batching
 from serving.server.errors import Code, ServingError
 from serving.server.main import main
 from tests.serving.server import saved_models
+from tests.serving.server.conftest import eventually
 
 
 class Doubler:
@@ -62,7 +63,7 @@ def test_requests_that_wait_are_computed_in_one_run(make):
         assert model.entered.wait(5)
         others = [pool.submit(ask, scheduler, model, i, i + 0.5) for i in range(1, 7)]
         queue = scheduler._queues
-        _eventually(lambda: queue and next(iter(queue.values()))[0].rows == 12)
+        eventually(lambda: queue and next(iter(queue.values()))[0].rows == 12)
         model.gate.set()
         assert first.result() == [0]
         assert [other.result() for other in others] == [[2 * i, 2 * i + 1] for i in range(1, 7)]
@@ -102,7 +103,7 @@ def test_a_full_queue_is_unavailable(make):
         running = [pool.submit(ask, scheduler, model, 0)]
         assert model.entered.wait(5)
         running += [pool.submit(ask, scheduler, model, i) for i in (1, 2)]
-        _eventually(lambda: scheduler._queues and len(next(iter(scheduler._queues.values()))) == 2)
+        eventually(lambda: scheduler._queues and len(next(iter(scheduler._queues.values()))) == 2)
         with pytest.raises(ServingError, match="is full") as caught:
             ask(scheduler, model, 3)
         assert caught.value.code is Code.UNAVAILABLE
@@ -177,13 +178,6 @@ def test_each_request_gets_its_own_rows_whatever_the_batches(sizes, limit, split
         assert max(model.sizes) <= parameters.largest_batch
     finally:
         scheduler.stop()
-
-
-def _eventually(check):
-    end = time.monotonic() + 5
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 # The file and the server.

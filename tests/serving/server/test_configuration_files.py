@@ -97,17 +97,6 @@ def test_dashboard_and_alerts_ask_for_metrics_that_exist():
     assert asked <= metric_names()
 
 
-def test_brackets_of_the_expressions_match():
-    for text in expressions():
-        open_ones = []
-        for letter in re.sub(r'"[^"]*"', "", text):
-            if letter in "([{":
-                open_ones.append(letter)
-            elif letter in ")]}":
-                assert open_ones.pop() + letter in ("()", "[]", "{}"), text
-        assert not open_ones, text
-
-
 def test_prometheus_scrapes_the_service_of_the_compose_file():
     config = yaml.safe_load((SERVING / "monitoring" / "prometheus.yaml").read_text())
     (job,) = config["scrape_configs"]

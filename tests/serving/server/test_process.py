@@ -1,19 +1,20 @@
 """The server as a process: what it says, how it ends."""
 
+import concurrent.futures
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import httpx
 import pytest
 
+from serving import process
+from serving.server.listening import free_ports
 from tests.conftest import REPOSITORY
 from tests.serving.server import saved_models
-from tests.serving.server.conftest import free_ports, start_process, stop_process
 
 
 def command(*arguments: str) -> list[str]:
@@ -55,30 +56,16 @@ def test_wrong_flags_exit_with_2_and_no_traceback():
 @pytest.mark.e2e
 def test_sigterm_lets_running_requests_end_and_exits_with_0(tmp_path):
     saved_models.write_slow(tmp_path / "slow" / "1")
-    grpc_port, rest_port = free_ports(2)
-    process = start_process(
-        command(
-            f"--model_base_path={tmp_path / 'slow'}",
-            "--model_name=slow",
-            f"--port={grpc_port}",
-            f"--rest_api_port={rest_port}",
-        ),
-        rest_port,
-    )
-    url = f"http://127.0.0.1:{rest_port}/v1/models/slow"
-    answers = []
-
-    def ask() -> None:
-        body = {"instances": [20_000]}
-        answers.append(httpx.post(f"{url}:predict", json=body, timeout=60, trust_env=False))
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    time.sleep(0.2)
-    assert not answers, "the request is to be running when the signal comes"
-    assert stop_process(process) == 0
-    thread.join()
-    assert answers[0].status_code == 200, answers[0].text
+    body = {"instances": [20_000]}
+    with process.running(tmp_path / "slow", model="slow") as server:
+        url = f"{server.rest_url}/v1/models/slow:predict"
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(httpx.post, url, json=body, timeout=60, trust_env=False)
+            time.sleep(0.2)
+            assert not answer.done(), "the request is to be running when the signal comes"
+            os.kill(server.pid, signal.SIGTERM)
+            assert "with exit code 0" in server.ended(30)
+            assert answer.result().status_code == 200, answer.result().text
 
 
 @pytest.mark.e2e
@@ -96,13 +83,11 @@ def test_a_model_that_does_not_load_exits_with_1_and_says_why(tmp_path):
 
 @pytest.mark.e2e
 def test_a_server_that_waits_for_its_first_version_says_so_and_can_be_stopped(tmp_path):
-    grpc_port = free_ports(1)[0]
-    arguments = command(f"--model_base_path={tmp_path}", f"--port={grpc_port}")
+    arguments = command(f"--model_base_path={tmp_path}", f"--port={free_ports(1)[0]}")
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True)
-    for line in process.stderr:
-        if "No versions of servable default found" in line:
-            break
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
-    process.stderr.close()
+    with subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        for line in server.stderr:
+            if "No versions of servable default found" in line:
+                break
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0

@@ -47,12 +47,6 @@ def test_a_tensor_proto_of_tensorflow_itself_is_read(dtype):
     np.testing.assert_array_equal(tensors.to_array(proto), array)
 
 
-def test_one_value_stands_for_a_whole_tensor():
-    proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[2.5])
-    proto.tensor_shape.dim.add(size=3)
-    np.testing.assert_array_equal(tensors.to_array(proto), [2.5, 2.5, 2.5])
-
-
 def test_one_value_can_not_ask_for_all_the_memory():
     proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_FLOAT, float_val=[2.5])
     proto.tensor_shape.dim.add(size=10**12)
@@ -172,11 +166,6 @@ def test_each_float_is_written_as_the_shortest_decimal_that_is_read_as_it():
     assert text == '{"outputs":[0.2,1.0,-0.1,0.33333334,NaN]}'
 
 
-def test_what_is_not_a_number_is_written_as_tf_serving_writes_it():
-    array = np.array([np.nan, np.inf, -np.inf], np.float32)
-    assert json_tensors.columns({"x": array}) == b'{"outputs":[NaN,Infinity,-Infinity]}'
-
-
 def test_bytes_are_base64_only_under_names_that_end_in_bytes():
     value = np.array([b"a"], object)
     assert json.loads(json_tensors.columns({"y": value})) == {"outputs": ["a"]}
@@ -252,12 +241,8 @@ def test_base64_objects_are_bytes_and_padding_may_be_left_out():
         ("", {"x": "float32"}, "JSON Parse error: The document is empty"),
         ('{"instances": [1', {"x": "float32"}, "JSON Parse error"),
         ("[" * 100_000, {"x": "float32"}, "JSON Parse error"),
-        ("[1]", {"x": "float32"}, "Is not object"),
-        ("{}", {"x": "float32"}, "Missing 'inputs' or 'instances' key"),
         ('{"instances": [1], "inputs": [1]}', {"x": "float32"}, "expecting only one of"),
         ('{"instances": 1}', {"x": "float32"}, "to be an list/array"),
-        ('{"instances": []}', {"x": "float32"}, "No values in 'instances'"),
-        ('{"instances": ["a"]}', {"x": "float32"}, "not of expected type: float"),
         ('{"instances": [true]}', {"x": "float32"}, "Type: True is not of expected type: float"),
         ('{"instances": [null]}', {"x": "float32"}, "Type: Null"),
         ('{"instances": [1.5]}', {"x": "int64"}, "not of expected type: int64"),
@@ -266,7 +251,6 @@ def test_base64_objects_are_bytes_and_padding_may_be_left_out():
         ('{"instances": [9223372036854775808]}', {"x": "int64"}, "not of expected type: int64"),
         ('{"instances": [1]}', {"x": "bool"}, "not of expected type: bool"),
         ('{"instances": [1]}', {"x": "string"}, "not of expected type: string"),
-        ('{"instances": [1e400]}', {"x": "float64"}, "Number too big to be stored in double"),
         ('{"instances": [-1' + "0" * 309 + "]}", {"x": "float64"}, "Number too big"),
         ('{"instances": ' + "[" * 99 + "1" + "]" * 99 + "}", {"x": "float32"}, "nested"),
         ('{"instances": [{"b64": "YQ==="}]}', {"x": "string"}, "Unable to base64 decode"),
@@ -276,15 +260,11 @@ def test_base64_objects_are_bytes_and_padding_may_be_left_out():
         ('{"instances": [[1, [2]]]}', {"x": "float32"}, "process element: 0 .*unexpected level"),
         ('{"instances": [[[1], 2]]}', {"x": "float32"}, "incorrect level"),
         ('{"instances": [[[1], [2, 3]]]}', {"x": "float32"}, "unexpected size: 2 at level: 1"),
-        ('{"instances": [{"b64": "%"}]}', {"x": "string"}, "Unable to base64 decode"),
         ('{"instances": [{"b64": "a"}]}', {"x": "string"}, "Unable to base64 decode"),
         ('{"instances": [{"b64": "YQ"}, {"x": 1}]}', {"x": "string"}, "object at item 1"),
         ('{"instances": [{"x": 1}, 1]}', {"x": "float32"}, "got list at item 1"),
-        ('{"instances": [{"x": 1, "y": 2}]}', {"x": "float32"}, "does not have named input: y"),
         ('{"instances": [{"x": 1}]}', {"x": "float32", "n": "int64"}, "keys must be equal to: n,x"),
-        ('{"instances": [1]}', {"x": "float32", "n": "int64"}, "instances is a plain list"),
         ('{"inputs": [1]}', {"x": "float32", "n": "int64"}, "inputs is a plain value/list"),
-        ('{"inputs": {"x": 1}}', {"x": "float32", "n": "int64"}, "Missing named input: n"),
         ('{"instances": ["\\ud800"]}', {"x": "string"}, "surrogate"),
     ],
 )

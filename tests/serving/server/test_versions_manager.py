@@ -10,8 +10,10 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server.errors import Code, ServingError
 from serving.server.versions_manager import State, VersionsManager
+from tests.serving.server.conftest import eventually
 
 POLL = 0.02
+TF = 'model_platform: "tensorflow" '
 
 
 class Loader:
@@ -48,13 +50,6 @@ def config(base_path, more="", name="m"):
     return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
 
 
-def eventually(check, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def make_manager():
     with contextlib.ExitStack() as stack:
@@ -88,15 +83,6 @@ def answering(manager, **spec):
         return servable.version
 
 
-def test_the_newest_version_is_loaded_and_no_other(make_manager, base_path):
-    loader = Loader()
-    manager = make_manager(loader)
-    serve(manager, config(base_path))
-    assert available(manager) == {3}
-    assert answering(manager) == 3
-    assert loader.events == [("load", 3)]
-
-
 @pytest.mark.parametrize(
     ("policy", "versions"),
     [
@@ -104,12 +90,15 @@ def test_the_newest_version_is_loaded_and_no_other(make_manager, base_path):
         ("all {}", {1, 2, 3}),
         ("specific { versions: 1 versions: 3 versions: 99 }", {1, 3}),
         ("latest {}", {3}),
+        ("", {3}),
     ],
 )
 def test_the_version_policy_decides(make_manager, base_path, policy, versions):
-    manager = make_manager(Loader())
-    serve(manager, config(base_path, f"model_version_policy {{ {policy} }}"))
+    loader = Loader()
+    manager = make_manager(loader)
+    serve(manager, config(base_path, policy and f"model_version_policy {{ {policy} }}"))
     eventually(lambda: available(manager) == versions)
+    assert {version for _, version in loader.events} == versions, "and no other was loaded"
     for version in versions:
         assert answering(manager, version=version) == version
 
@@ -303,47 +292,27 @@ def test_a_model_that_leaves_the_list_is_unloaded_and_may_return(make_manager, b
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("models", "words"),
     [
-        ("", "Cannot transition to requested config"),
-        (
-            'model_config_list { config { name: "a" base_path: "b"'
-            ' model_platform: "tensorflow" } }',
-            "to have an absolute path or URI",
-        ),
-        (
-            'model_config_list { config { name: "a" base_path: "/b" model_type: TENSORFLOW'
-            ' model_platform: "tensorflow" } }',
-            "Illegal setting both",
-        ),
-        (
-            'model_config_list { config { name: "a" base_path: "gs://b/c"'
-            ' model_platform: "tensorflow" } }',
-            "gs://b/c is not on this machine",
-        ),
-        ('model_config_list { config { name: "a" base_path: "/b" } }', "Illegal setting neither"),
-        (
-            'model_config_list { config { name: "a" base_path: "/b" model_platform: "caffe" } }',
-            "requests unsupported platform caffe",
-        ),
-        ('model_config_list { config { name: "a" model_platform: "tensorflow" } }', "base_path"),
-        (
-            'model_config_list { config { base_path: "/a" model_platform: "tensorflow" } }',
-            "needs a name",
-        ),
-        (
-            "model_config_list {"
-            ' config { name: "a" base_path: "/b" model_platform: "tensorflow" }'
-            ' config { name: "a" base_path: "/c" model_platform: "tensorflow" } }',
-            "Illegal to list model a multiple times",
-        ),
+        ([], "Cannot transition to requested config"),
+        ([TF + 'name: "a" base_path: "b"'], "to have an absolute path or URI"),
+        ([TF + 'name: "a" base_path: "/b" model_type: TENSORFLOW'], "Illegal setting both"),
+        ([TF + 'name: "a" base_path: "gs://b/c"'], "gs://b/c is not on this machine"),
+        (['name: "a" base_path: "/b"'], "Illegal setting neither"),
+        (['name: "a" base_path: "/b" model_platform: "caffe"'], "unsupported platform caffe"),
+        ([TF + 'name: "a"'], "base_path"),
+        ([TF + 'base_path: "/a"'], "needs a name"),
+        ([TF + 'name: "a" base_path: "/b"'] * 2, "list model a multiple times"),
     ],
 )
-def test_a_list_that_is_not_valid_changes_nothing(make_manager, base_path, text, words):
+def test_a_list_that_is_not_valid_changes_nothing(make_manager, base_path, models, words):
     manager = make_manager(Loader())
     serve(manager, config(base_path))
+    bad = model_server_config_pb2.ModelServerConfig()
+    for text in models:
+        text_format.Parse(text, bad.model_config_list.config.add())
     with pytest.raises(ServingError, match=words):
-        manager.apply(text_format.Parse(text, model_server_config_pb2.ModelServerConfig()))
+        manager.apply(bad)
     time.sleep(3 * POLL)
     assert answering(manager) == 3
 
@@ -364,20 +333,6 @@ def test_the_newest_version_gets_the_only_load_slot_first(make_manager, base_pat
     serve(manager, config(base_path, "model_version_policy { all {} }"))
     eventually(lambda: len(loader.events) == 8)
     assert [version for _, version in loader.events] == [8, 7, 6, 5, 4, 3, 2, 1]
-
-
-def test_statuses_are_newest_first_and_unknown_ones_are_not_found(make_manager, base_path):
-    manager = make_manager(Loader())
-    serve(manager, config(base_path, "model_version_policy { all {} }"))
-    eventually(lambda: available(manager) == {1, 2, 3})
-    assert [s.version for s in manager.status("m")] == [3, 2, 1]
-    assert [s.version for s in manager.status("m", version=2)] == [2]
-    with pytest.raises(ServingError, match="Could not find any versions of model x"):
-        manager.status("x")
-    with pytest.raises(ServingError, match="Could not find version 9 of model m"):
-        manager.status("m", version=9)
-    with pytest.raises(ServingError, match=r"Specific\(m, 9\)"):
-        answering(manager, version=9)
 
 
 def test_stopping_waits_for_running_requests_and_unloads(base_path):
