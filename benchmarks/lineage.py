@@ -19,68 +19,55 @@ import click
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-# Node, its execution type, inputs (key, producing node, output key), outputs (key, artifact type).
-NODES = (
-    ("MnistExampleGen", (), (("examples", "Examples"),)),
-    (
-        "StatisticsGen",
-        (("examples", "MnistExampleGen", "examples"),),
-        (("statistics", "ExampleStatistics"),),
-    ),
-    ("SchemaGen", (("statistics", "StatisticsGen", "statistics"),), (("schema", "Schema"),)),
-    (
-        "ExampleValidator",
-        (("statistics", "StatisticsGen", "statistics"), ("schema", "SchemaGen", "schema")),
-        (("anomalies", "ExampleAnomalies"),),
-    ),
-    ("DataGate", (("anomalies", "ExampleValidator", "anomalies"),), ()),
+from lineage.store import connect
+
+# Node, inputs (key, producing node, output key), outputs (key, artifact type).
+_EXAMPLES = ("examples", "MnistExampleGen", "examples")
+_STATISTICS = ("statistics", "StatisticsGen", "statistics")
+_SCHEMA = ("schema", "SchemaGen", "schema")
+_GRAPH = ("transform_graph", "Transform", "transform_graph")
+_MODEL = ("model", "Trainer", "model")
+NODES: tuple[tuple[str, tuple[tuple[str, str, str], ...], dict[str, str]], ...] = (
+    ("MnistExampleGen", (), {"examples": "Examples"}),
+    ("StatisticsGen", (_EXAMPLES,), {"statistics": "ExampleStatistics"}),
+    ("SchemaGen", (_STATISTICS,), {"schema": "Schema"}),
+    ("ExampleValidator", (_STATISTICS, _SCHEMA), {"anomalies": "ExampleAnomalies"}),
+    ("DataGate", (("anomalies", "ExampleValidator", "anomalies"),), {}),
     (
         "Transform",
-        (("examples", "MnistExampleGen", "examples"), ("schema", "SchemaGen", "schema")),
-        (("transform_graph", "TransformGraph"), ("transformed_examples", "Examples")),
+        (_EXAMPLES, _SCHEMA),
+        {"transform_graph": "TransformGraph", "transformed_examples": "Examples"},
     ),
     (
         "Trainer",
-        (
-            ("examples", "Transform", "transformed_examples"),
-            ("transform_graph", "Transform", "transform_graph"),
-            ("schema", "SchemaGen", "schema"),
-        ),
-        (("model", "Model"), ("model_run", "ModelRun")),
+        (("examples", "Transform", "transformed_examples"), _GRAPH, _SCHEMA),
+        {"model": "Model", "model_run": "ModelRun"},
     ),
     (
         "Evaluator",
-        (("examples", "MnistExampleGen", "examples"), ("model", "Trainer", "model")),
-        (("evaluation", "ModelEvaluation"), ("blessing", "ModelBlessing")),
+        (_EXAMPLES, _MODEL),
+        {"evaluation": "ModelEvaluation", "blessing": "ModelBlessing"},
     ),
     (
         "Pusher",
-        (("model", "Trainer", "model"), ("model_blessing", "Evaluator", "blessing")),
-        (("pushed_model", "PushedModel"),),
+        (_MODEL, ("model_blessing", "Evaluator", "blessing")),
+        {"pushed_model": "PushedModel"},
     ),
 )
 DATA_NODES = frozenset(node for node, _, _ in NODES[:6])
 FIRST_VERSION = 1_700_000_000
 
 
-def make_store(path: pathlib.Path, runs: int, root: str = "/synthetic") -> None:
-    """Writes a store of `runs` runs of NODES to the SQLite file `path`, through ML Metadata itself.
+def make_store(store: mlmd.MetadataStore, runs: int, root: str = "/synthetic") -> None:
+    """Writes `runs` runs of NODES, at least one, to an empty store.
 
-    Run i pushes version FIRST_VERSION + i; every tenth is not blessed and pushes nothing.
-
-    Args:
-      path: a file that is not there yet.
-      runs: how many, at least 1.
-      root: the workspace that artifacts and versions claim to lie in; no file is made there.
+    Run i pushes version FIRST_VERSION + i; every tenth is not blessed and pushes nothing. Artifacts
+    and versions claim to lie in the workspace `root`; no file is made there.
     """
-    config = pb.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    store = mlmd.MetadataStore(config)
     types = {
         name: store.put_artifact_type(pb.ArtifactType(name=name))
         for _, _, outputs in NODES
-        for _, name in outputs
+        for name in outputs.values()
     }
     node_types = {
         node: store.put_execution_type(pb.ExecutionType(name=f"synthetic.{node}"))
@@ -103,7 +90,7 @@ def make_store(path: pathlib.Path, runs: int, root: str = "/synthetic") -> None:
             executions.append(_execution(node_types[node], node, index, cached))
             for key, producer, output in inputs:
                 edges.append(_edge(here, places[producer, output], pb.Event.INPUT, key))
-            for key, name in outputs:
+            for key, name in outputs.items():
                 if not cached:
                     places[node, key] = {"index": len(artifacts)}
                     artifacts.append(_artifact(types[name], key, index, root))
@@ -177,9 +164,8 @@ def _artifact(type_id: int, key: str, index: int, root: str) -> pb.Artifact:
         facts["pushed"].int_value = int(blessed)
         if blessed:
             facts["pushed_version"].string_value = str(FIRST_VERSION + index)
-            facts[
-                "pushed_destination"
-            ].string_value = f"{root}/serving/mnist_gan/{FIRST_VERSION + index}"
+            destination = f"{root}/serving/mnist_gan/{FIRST_VERSION + index}"
+            facts["pushed_destination"].string_value = destination
     return artifact
 
 
@@ -199,22 +185,15 @@ COMMANDS = (
 @click.command()
 @click.option("--runs", default=1000, show_default=True, help="Runs in the synthetic store.")
 @click.option("--repeat", default=5, show_default=True, help="Times that each command is run.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def main(runs: int, repeat: int, as_json: bool) -> None:
+def main(runs: int, repeat: int) -> None:
     """Times `mnist-gan lineage` on a synthetic store."""
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder, "metadata.sqlite")
-        make_store(path, runs)
-        results = [
-            {"command": command, "seconds": statistics.median(_times(command, path, repeat))}
-            for command in COMMANDS
-        ]
-    if as_json:
-        click.echo(json.dumps({"runs": runs, "repeat": repeat, "commands": results}, indent=2))
-        return
-    click.echo(f"{runs} runs, median of {repeat}, process start to exit")
-    for result in results:
-        click.echo(f"{result['seconds']:7.2f} s  mnist-gan lineage {result['command']}")
+        make_store(connect(path, readonly=False), runs)
+        click.echo(f"{runs} runs, median of {repeat}, process start to exit")
+        for command in COMMANDS:
+            seconds = statistics.median(_times(command, path, repeat))
+            click.echo(f"{seconds:7.2f} s  mnist-gan lineage {command}")
 
 
 def _times(command: str, path: pathlib.Path, repeat: int) -> list[float]:

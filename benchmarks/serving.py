@@ -34,6 +34,7 @@ import shutil
 import tempfile
 import threading
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,11 +54,7 @@ _MEMORY_SECONDS = 2.0
 
 
 def latencies(server: process.Server, model_dir: pathlib.Path, rounds: int) -> list[dict]:
-    """Times of one client, way by way.
-
-    Returns:
-      One row for each signature and batch size: `ways` maps in process, grpc and rest to seconds.
-    """
+    """Times of one client: for each signature and batch size a row with seconds by way."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(model_dir))
@@ -120,14 +117,9 @@ def clients_of_one(
 ) -> dict[tuple[str, str], list[tuple[list[float], float]]]:
     """Latencies of clients that ask for one digit after the other, each turn on every server.
 
-    Args:
-      servers: by the way they compute.
-      clients: how many ask at once.
-      turns, seconds: how often each server has its turn, and how long that takes.
-
     Returns:
-      For each way and protocol, turn by turn, the seconds of each request and the processor time
-      of the server, seconds.
+      For each way (a key of `servers`) and protocol, turn by turn, the seconds of each request and
+      the processor time of the server, seconds.
     """
     asks = {"gRPC": _ask_grpc, "REST": _ask_rest}
     found = {(way, protocol): [] for way in servers for protocol in asks}
@@ -244,29 +236,18 @@ def graph_milliseconds(model: pathlib.Path, batches=(1, 8, 32, 64)) -> dict[int,
 # Part 3.
 
 
-@dataclasses.dataclass
-class LoadResult:
-    """What a load came to.
+class LoadResult(NamedTuple):
+    """What a load came to."""
 
-    Attributes:
-      requests: answers and failures together.
-      failed: what went wrong, as text.
-      wrong: answers that no served version gives.
-      changes: versions pushed, labelled, rolled back and removed meanwhile.
-      seconds: from the first to the last request.
-      answered: requests by the version's model that answered.
-    """
-
-    requests: int
+    requests: int  # answers and failures together
     failed: list[str]
-    wrong: list[str]
-    changes: int
+    wrong: list[str]  # answers that no served version gives
+    changes: int  # versions pushed, labelled, rolled back and removed meanwhile
     seconds: float
-    answered: dict[int, int]
+    answered: dict[int, int]  # by the model that answered
 
 
-@dataclasses.dataclass(frozen=True)
-class _Question:
+class _Question(NamedTuple):
     signature: str
     inputs: dict[str, np.ndarray]
 
@@ -452,23 +433,18 @@ def fresh_generator(folder: pathlib.Path, seed: int) -> pathlib.Path:
     """An untrained generator with the default's networks, exported as the Trainer exports."""
     import keras
 
-    from common.contract import GeneratorContract
+    from tests.serving.server import saved_models
     from trainer.export import export_generator
     from trainer.models import float32_generator
     from trainer.training_config import make_config
 
     config = make_config()
     keras.utils.set_random_seed(seed)
-    contract = GeneratorContract(
+    contract = dataclasses.replace(
+        saved_models.CONTRACT,
         model="cdcgan",
         latent_dim=config.latent_dim,
-        latent_distribution="normal",
-        image_shape=(28, 28, 1),
-        value_range=(-1.0, 1.0),
-        num_classes=10,
-        class_names=tuple("0123456789"),
         classes_present=tuple(range(10)),
-        conditional=True,
         training={"seed": seed},
     )
     export_generator(float32_generator(config, 10), contract, folder)

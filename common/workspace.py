@@ -183,9 +183,11 @@ class Workspace:
                 return
             except BlockingIOError:
                 if time.monotonic() > patience:
+                    noted = {"pid": "unknown", "since": "?"} | self._noted_holder()
+                    holder = f"process {noted['pid']}, since {noted['since']}"
                     raise WorkspaceBusyError(
-                        f"{self.root} is held by another run ({self._describe_holder()}). Wait for "
-                        "it, stop it, or give this run a folder of its own with --workspace DIR."
+                        f"{self.root} is held by another run ({holder}). Wait for it, stop it, or "
+                        "give this run a folder of its own with --workspace DIR."
                     ) from None
                 time.sleep(0.02)
 
@@ -202,14 +204,12 @@ class Workspace:
 
     def holder(self) -> int | None:
         """The process that holds the workspace; None when nobody does."""
-        try:
-            return json.loads(self._lock_file.read_text())["pid"] if self.is_locked() else None
-        except (OSError, ValueError, KeyError):
-            return None
+        return self._noted_holder().get("pid") if self.is_locked() else None
 
-    def _describe_holder(self) -> str:
+    def _noted_holder(self) -> dict:
+        """`pid` and `since` of who holds the workspace or held it last; {} where nobody tells."""
         try:
-            holder = json.loads(self._lock_file.read_text())
-            return f"process {holder['pid']}, since {holder['since']}"
-        except (OSError, ValueError, KeyError):
-            return "process unknown"
+            noted = json.loads(self._lock_file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return noted if isinstance(noted, dict) else {}

@@ -47,7 +47,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Predict(self, request, context):
         """Runs a signature on tensors."""
-        with self._answered(context, request, "Predict") as timeout:
+        with _answered(self._core, context, request, "Predict") as timeout:
             with self._core.use(request.model_spec) as handle:
                 outputs = self._core.timed(
                     handle,
@@ -75,7 +75,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return self._on_examples(inference.REGRESS, request, context, "Regress", response)
 
     def _on_examples(self, method: str, request, context, api: str, response):
-        with self._answered(context, request, api) as timeout:
+        with _answered(self._core, context, request, api) as timeout:
             spec = request.model_spec
             handle, result = self._core.on_examples(method, spec, request.input, timeout)
             response.result.CopyFrom(result)
@@ -84,7 +84,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def MultiInference(self, request, context):
         """Several Classify and Regress on the same examples."""
-        with self._answered(context, request) as timeout:
+        with _answered(self._core, context, request) as timeout:
             spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
             with self._core.use(spec) as handle:
                 response = inference.multi_inference(
@@ -96,7 +96,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def GetModelMetadata(self, request, context):
         """The signatures of a model."""
-        with self._answered(context, request):
+        with _answered(self._core, context, request):
             if not request.metadata_field:
                 raise invalid_argument(
                     "GetModelMetadataRequest must specify at least one metadata_field"
@@ -109,22 +109,6 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.metadata["signature_def"].Pack(signatures)
             return response
 
-    @contextlib.contextmanager
-    def _answered(self, context, request, api: str = "") -> Iterator[float | None]:
-        """Turns errors into the call's status; gives the seconds that the caller still waits.
-
-        `api` is TF Serving's name for the call, "" for those that it does not count.
-        """
-        has_spec = "model_spec" in request.DESCRIPTOR.fields_by_name
-        call = Call(request.model_spec.name if has_spec else "", api)
-        with _aborting(context), self._core.measured(call, "GRPC", counted=bool(api)):
-            if has_spec and not request.HasField("model_spec"):
-                raise invalid_argument("Missing ModelSpec")
-            remaining = _seconds_left(context)
-            if remaining is not None and remaining <= 0:
-                raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline has passed already")
-            yield remaining
-
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     """GetModelStatus and HandleReloadConfigRequest."""
@@ -135,14 +119,12 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
     def GetModelStatus(self, request, context):
         """The states of a model's versions."""
-        with _aborting(context), self._core.measured(Call(), "GRPC", counted=False):
-            if not request.HasField("model_spec"):
-                raise invalid_argument("Missing ModelSpec")
+        with _answered(self._core, context, request):
             return self._core.status(request.model_spec)
 
     def HandleReloadConfigRequest(self, request, context):
         """Replaces the model list; answers when its new models are available."""
-        with _aborting(context), self._core.measured(Call(), "GRPC", counted=False):
+        with _answered(self._core, context, request) as timeout:
             names = sorted({*request.metric_names})
             before = {name: self._core.metrics.first_value(name) for name in names}
             if request.config.WhichOneof("config") != "model_config_list":
@@ -151,7 +133,7 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
                     " Only ModelConfigList is currently supported"
                 )
             manager = self._core.manager
-            manager.wait_until_available(manager.apply(request.config), _seconds_left(context))
+            manager.wait_until_available(manager.apply(request.config), timeout)
             response = model_management_pb2.ReloadConfigResponse()
             response.status.error_code = 0
             for name in names:
@@ -161,20 +143,29 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
 
 
 @contextlib.contextmanager
-def _aborting(context) -> Iterator[None]:
+def _answered(core: Core, context, request, api: str = "") -> Iterator[float | None]:
+    """Turns errors into the call's status; gives the seconds that the caller still waits.
+
+    `api` is TF Serving's name for the call, "" for those that it does not count.
+    """
+    has_spec = "model_spec" in request.DESCRIPTOR.fields_by_name
+    call = Call(request.model_spec.name if has_spec else "", api)
     try:
-        yield
+        with core.measured(call, "GRPC", counted=bool(api)):
+            if has_spec and not request.HasField("model_spec"):
+                raise invalid_argument("Missing ModelSpec")
+            # Without a deadline it is centuries by gRPC's reckoning, more than a timer takes.
+            remaining = context.time_remaining()
+            if remaining is None or remaining > _LONGEST_WAIT:
+                remaining = None
+            elif remaining <= 0:
+                raise ServingError(Code.DEADLINE_EXCEEDED, "the deadline has passed already")
+            yield remaining
     except ServingError as error:
         message = error.message.encode("utf-8", "replace").decode()
         if len(message) > _MESSAGE_LIMIT:
             message = message[:_MESSAGE_LIMIT] + "...TRUNCATED"
         context.abort(_STATUS[int(error.code)], message)
-
-
-def _seconds_left(context) -> float | None:
-    # A call without a deadline has centuries left by gRPC's reckoning, more than a timer takes.
-    remaining = context.time_remaining()
-    return None if remaining is None or remaining > _LONGEST_WAIT else remaining
 
 
 def _fill_spec(response, handle: Servable, signature_name: str) -> None:

@@ -36,8 +36,8 @@ def eleven_runs(tmp_path_factory) -> Workspace:
     """Eleven runs with small files; the tenth (run-00009) was not blessed, ten were pushed."""
     space = Workspace.at(tmp_path_factory.mktemp("runs") / "workspace")
     space.root.mkdir()
-    make_store(space.metadata, 11, root=str(space.root))
     client = writer(space)
+    make_store(client, 11, root=str(space.root))
     artifacts = client.get_artifacts()
     for artifact in artifacts:
         destinations = [artifact.uri]

@@ -81,13 +81,6 @@ def test_a_store_that_was_made_in_part_is_told_as_that(file):
         open_store(file)
 
 
-def test_a_file_of_another_kind_is_not_taken_for_a_damaged_run(tmp_path):
-    path = tmp_path / "metadata.sqlite"
-    path.write_bytes(b"not a database at all, but longer than nothing")
-    with pytest.raises(StoreError, match="can't be read as ML Metadata"):
-        open_store(path)
-
-
 @pytest.mark.parametrize("password", ["pa/ss", "pa/s@s", "secret/"])
 def test_a_password_that_breaks_an_address_is_not_shown(password):
     with pytest.raises(StoreError, match="%2F") as error:

@@ -6,11 +6,11 @@ from click import unstyle
 
 from benchmarks.lineage import make_store
 from lineage import documents, render
-from lineage.store import open_store
+from lineage.store import connect, open_store
 
 
 def test_downwards_the_newest_of_each_node_are_followed_and_the_others_counted(tmp_path):
-    make_store(tmp_path / "metadata.sqlite", runs=4)
+    make_store(connect(tmp_path / "metadata.sqlite", readonly=False), runs=4)
     store = open_store(tmp_path / "metadata.sqlite")
     document = documents.trace(store, [1], "down", limit=2)
     nodes = collections.Counter(execution["node"] for execution in document["executions"])

@@ -17,9 +17,9 @@ from google.protobuf import message_factory, symbol_database
 from ml_metadata.proto import metadata_store_pb2 as pb
 from ml_metadata.proto import metadata_store_service_pb2 as service_pb
 
-import benchmarks.lineage
+from benchmarks.lineage import make_store
 from lineage import documents
-from lineage.store import open_store
+from lineage.store import connect, open_store
 from pipeline.cli import main
 
 RUNS = 6
@@ -28,9 +28,7 @@ RUNS = 6
 @contextlib.contextmanager
 def served(path: pathlib.Path):
     """An ML Metadata gRPC server on the SQLite file `path`; yields its port."""
-    config = pb.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    store = mlmd.MetadataStore(config)
+    store = connect(path, readonly=False)
 
     def answer(method):
         def call(request, context):
@@ -78,10 +76,8 @@ def test_a_store_behind_a_grpc_server_reads_like_its_file(stock_file):
 
 def test_a_grpc_answer_may_be_larger_than_four_megabytes(tmp_path):
     path = tmp_path / "metadata.sqlite"
-    benchmarks.lineage.make_store(path, 2)
-    config = pb.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    store = mlmd.MetadataStore(config)
+    store = connect(path, readonly=False)
+    make_store(store, 2)
     artifacts = store.get_artifacts()
     for artifact in artifacts:
         artifact.custom_properties["long"].string_value = "x" * (6_000_000 // len(artifacts))
@@ -148,16 +144,11 @@ def mysql_port(tmp_path_factory):
 
 
 @pytest.mark.e2e
-def test_a_mysql_store_reads_like_a_file_by_a_user_who_may_only_select(
-    mysql_port, tmp_path, monkeypatch
-):
+def test_a_mysql_store_reads_like_a_file_by_a_user_who_may_only_select(mysql_port):
     config = pb.ConnectionConfig()
     config.mysql.host, config.mysql.port, config.mysql.database = "127.0.0.1", mysql_port, "mlmd"
     config.mysql.user, config.mysql.password = "writer", "wr:te"
-    connect = mlmd.MetadataStore
-    with monkeypatch.context() as patch:
-        patch.setattr(benchmarks.lineage.mlmd, "MetadataStore", lambda _: connect(config))
-        benchmarks.lineage.make_store(tmp_path / "unused", RUNS)
+    make_store(mlmd.MetadataStore(config), RUNS)
     store = open_store(f"mysql://reader:r@127.0.0.1:{mysql_port}/mlmd")
     rows = documents.runs(store)["runs"]
     assert [row["run"] for row in rows] == [f"run-{i:05d}" for i in reversed(range(RUNS))]

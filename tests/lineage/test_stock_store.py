@@ -150,19 +150,6 @@ def test_a_name_that_means_nothing_is_answered_in_words(stock, name, words):
     assert words in str(caught.value)
 
 
-def test_documents_are_json_that_comes_back_as_it_was(stock):
-    for document in (
-        documents.runs(stock),
-        documents.show(stock, "12"),
-        documents.trace(stock, [16]),
-        documents.diff(stock, FIRST, CACHED),
-    ):
-        assert document["schema"] == "mnist-gan.lineage/1"
-        back = json.loads(json.dumps(document))
-        assert back["command"] == document["command"]
-        assert list(back) == list(document)
-
-
 def test_the_tree_names_each_execution_once_and_points_back_to_it(stock):
     lines = [unstyle(line) for line in render.trace(documents.trace(stock, [16]))]
     tree = lines[: lines.index("")]

@@ -45,7 +45,7 @@ def made(tmp_path_factory, digits) -> Workspace:
     """Three complete runs; the last one pushed version FIRST_VERSION + 2. Not to be changed."""
     space = Workspace.at(tmp_path_factory.mktemp("report") / "workspace")
     space.root.mkdir()
-    make_store(space.metadata, RUNS, root=str(space.root))
+    make_store(writer(space), RUNS, root=str(space.root))
     store = open_store(space.metadata)
     images, labels = digits
     fill = {

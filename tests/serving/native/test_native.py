@@ -1,5 +1,6 @@
 """The stand-alone program: its own C++ tests, and its images against the SavedModel's."""
 
+import dataclasses
 import json
 import os
 import platform
@@ -12,37 +13,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.contract import GeneratorContract
 from common.images import to_uint8
 from judge import local_generator
 from serving import versions
 from serving.native import build
+from tests.serving.server import saved_models
 from trainer import models
 from trainer.export import export_generator
 from trainer.training_config import make_config
 
-REASON = next(
-    (
-        reason
-        for reason, holds in (
-            (
-                "it is for Linux on x86-64",
-                (platform.system(), platform.machine()) != ("Linux", "x86_64"),
-            ),
-            ("there is no cmake on PATH", shutil.which("cmake") is None),
-            ("there is no C++ compiler on PATH", shutil.which("c++") is None),
-        )
-        if holds
-    ),
-    None,
+RIGHT_MACHINE = (platform.system(), platform.machine()) == ("Linux", "x86_64")
+MISSING = [tool for tool in ("cmake", "c++") if shutil.which(tool) is None]
+needs_compiler = pytest.mark.skipif(
+    not RIGHT_MACHINE or bool(MISSING),
+    reason=f"it is for Linux on x86-64; missing on PATH: {', '.join(MISSING) or 'nothing'}",
 )
-needs_compiler = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 needs_tensorflow_2_16 = pytest.mark.skipif(
     not metadata.version("tensorflow").startswith("2.16."),
     reason="the ahead-of-time compiler was tried with TensorFlow 2.16 only",
 )
 
-CLASSES_PRESENT = (0, 2, 3)
 PUSHED = {
     "model": {"name": "mnist_gan"},
     "source_hash": "0123456789abcdef",
@@ -61,17 +51,14 @@ def push(workspace, number=5, *, conditional=True, distribution="normal") -> ver
         if weight.path.endswith(("kernel", "embeddings")):
             fan_in = np.prod(weight.shape[:-1])
             weight.assign(rng.normal(size=weight.shape) * (2 / fan_in) ** 0.5)
-    contract = GeneratorContract(
-        model="cdcgan",
+    contract = dataclasses.replace(
+        saved_models.CONTRACT,
         latent_dim=24,
         latent_distribution=distribution,
-        image_shape=(28, 28, 1),
-        value_range=(-1.0, 1.0),
         num_classes=4,
         class_names=("0", "1", 'a "2"', "3"),
-        classes_present=CLASSES_PRESENT,
+        classes_present=(0, 2, 3),
         conditional=conditional,
-        training={},
     )
     folder = workspace / "serving" / "mnist_gan" / str(number)
     export_generator(network if conditional else Deaf(network), contract, folder)
@@ -159,20 +146,14 @@ class TestProgram:
         usual = {"linux-vdso.so.1", "libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libc.so.6"}
         assert names - usual == {"ld-linux-x86-64.so.2"}
 
-    def test_it_says_which_generator_is_compiled_in(self, built):
-        done = run(built[0], "--version")
-        assert done.returncode == 0
-        assert done.stdout.splitlines() == [
+    def test_it_says_which_generator_is_compiled_in_and_what_it_takes(self, built):
+        assert '0, 2 (a "2"), 3' in run(built[0], "--help").stdout
+        assert run(built[0], "--version").stdout.splitlines() == [
             "digits: mnist_gan, version 5",
             "source hash: 0123456789abcdef",
             "FID: 0.3445 (fid_10k_test)",
             "trained on: toys 1.0.0",
         ]
-
-    def test_it_says_what_it_takes(self, built):
-        done = run(built[0], "--help")
-        assert done.returncode == 0
-        assert '0, 2 (a "2"), 3' in done.stdout
 
     @pytest.mark.parametrize(
         ("arguments", "code", "message"),
@@ -229,32 +210,24 @@ def test_packed_weights_are_floats_without_their_last_eight_bits():
     np.testing.assert_allclose(unpacked, weights, rtol=2**-17)
 
 
-class TestRefusals:
-    def test_nothing_pushed(self, tmp_path, capsys):
-        assert build.main(["--workspace", str(tmp_path)]) == 2
-        assert "nothing was pushed to" in capsys.readouterr().err
-
-    def test_a_version_that_is_not_there(self, tmp_path, capsys):
-        (tmp_path / "serving" / "mnist_gan" / "3").mkdir(parents=True)
-        assert build.main(["--workspace", str(tmp_path), "--version", "4"]) == 2
-        assert capsys.readouterr().err == "native: there is no version 4; there are 3\n"
-
-    @needs_compiler
-    def test_a_model_that_is_not_this_projects(self, tmp_path, capsys):
-        (tmp_path / "serving" / "mnist_gan" / "3").mkdir(parents=True)
-        assert build.main(["--workspace", str(tmp_path)]) == 2
-        assert "it was not exported by this project" in capsys.readouterr().err
-
-    def test_no_compiler(self, tmp_path, capsys, monkeypatch):
-        (tmp_path / "serving" / "mnist_gan" / "3").mkdir(parents=True)
-        monkeypatch.setattr(build.platform, "system", lambda: "Linux")
-        monkeypatch.setattr(build.platform, "machine", lambda: "x86_64")
-        monkeypatch.setenv("PATH", os.fspath(tmp_path))
-        assert build.main(["--workspace", str(tmp_path)]) == 2
-        assert "cmake and c++ missing" in capsys.readouterr().err
-
-    def test_another_machine(self, tmp_path, capsys, monkeypatch):
-        (tmp_path / "serving" / "mnist_gan" / "3").mkdir(parents=True)
-        monkeypatch.setattr(build.platform, "machine", lambda: "riscv64")
-        assert build.main(["--workspace", str(tmp_path)]) == 2
-        assert "Linux on x86-64 only" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("machine", "tools", "arguments", "words"),
+    [
+        ("x86_64", [], ["--version=4"], "there is no version 4; there are 3\n"),
+        ("x86_64", [], ["--model=digits_gan"], "nothing was pushed to"),
+        ("x86_64", [], [], "cmake and c++ missing"),
+        ("x86_64", ["cmake", "c++"], [], "it was not exported by this project"),
+        ("riscv64", ["cmake", "c++"], [], "Linux on x86-64 only"),
+    ],
+)
+def test_what_can_not_be_built_is_told(
+    tmp_path, capsys, monkeypatch, machine, tools, arguments, words
+):
+    (tmp_path / "serving" / "mnist_gan" / "3").mkdir(parents=True)
+    for tool in tools:
+        (tmp_path / tool).touch(0o755)
+    monkeypatch.setattr(build.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(build.platform, "machine", lambda: machine)
+    monkeypatch.setenv("PATH", os.fspath(tmp_path))
+    assert build.main(["--workspace", str(tmp_path), *arguments]) == 2
+    assert words in capsys.readouterr().err
