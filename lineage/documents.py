@@ -114,16 +114,12 @@ def _run_row(
     }
 
 
+_BLESSED = ("blessed", "blessing_reason", "infra_blessed", "infra_blessing_reason")
+
+
 def _verdict(made: list[Artifact]) -> dict:
     """What the judge and the Pusher said, from the artifacts that a run made."""
-    found: dict = {
-        "metrics": {},
-        "blessed": None,
-        "blessing_reason": None,
-        "infra_blessed": None,
-        "infra_blessing_reason": None,
-        "pushed_version": None,
-    }
+    found: dict = {"metrics": {}, **dict.fromkeys((*_BLESSED, "pushed_version"))}
     for artifact in made:
         facts = artifact.properties
         if artifact.type == "ModelEvaluation":
@@ -169,8 +165,8 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
         "stopped": facts.get("stopped") == "yes",
         "seconds": facts.get("seconds"),
         "nodes": [_node_status(n, by_node.get(n), alive) for n in facts.get("nodes") or by_node],
-        **{key: row[key] for key in _verdict([])},
         "metrics": row["metrics"] or None,
+        **{key: row[key] for key in (*_BLESSED, "pushed_version")},
         "pushed_path": path and str(path),
         "push_reason": push.get("reason"),
         "samples": _samples(store, made),

@@ -28,18 +28,12 @@ def runs(document: dict) -> Iterator[str]:
     """One line per run, and the errors below."""
     rows = [("run", "state", "data", "FID", "relative FID", "blessed", "version", "seconds")]
     for run in document["runs"]:
-        rows.append(
-            (
-                run["run"],
-                _state(run["state"]),
-                run["dataset"] or "",
-                _number(run["metrics"].get("fid")),
-                _number(run["metrics"].get("relative_fid")),
-                {True: style("yes", "green"), False: style("no", "red"), None: ""}[run["blessed"]],
-                str(run["pushed_version"] or ""),
-                "" if run["seconds"] is None else f"{run['seconds']:.1f}",
-            )
-        )
+        blessed = {True: style("yes", "green"), False: style("no", "red"), None: ""}
+        seconds = "" if run["seconds"] is None else f"{run['seconds']:.1f}"
+        metrics = (_number(run["metrics"].get(name)) for name in ("fid", "relative_fid"))
+        named = run["run"], _state(run["state"]), run["dataset"] or ""
+        version = str(run["pushed_version"] or "")
+        rows.append((*named, *metrics, blessed[run["blessed"]], version, seconds))
     if len(rows) == 1:
         yield "no runs"
         return
@@ -146,15 +140,16 @@ def _execution_notes(document: dict, execution: dict, artifacts: dict[int, dict]
     for i in execution["references"]:
         yield style(f"compared with {artifacts[i]['type']} {i}", dim=True)
     if document["direction"] == "up":
-        beside = [
-            f"{artifacts[i]['type']} {i}"
-            + (f" ({artifacts[i]['summary']})" if artifacts[i]["summary"] else "")
-            for ids in execution["outputs"].values()
-            for i in ids
-            if not artifacts[i]["on_path"]
-        ]
+        made = [artifacts[i] for ids in execution["outputs"].values() for i in ids]
+        beside = [_named(artifact, " ({})") for artifact in made if not artifact["on_path"]]
         if beside:
             yield style("made besides: " + ", ".join(beside), dim=True)
+
+
+def _named(artifact: dict, summary: str) -> str:
+    """Type and id of an artifact, and its summary where it has one, as `summary` frames it."""
+    more = summary.format(artifact["summary"]) if artifact["summary"] else ""
+    return f"{artifact['type']} {artifact['id']}{more}"
 
 
 def _origin(origin: dict) -> Iterator[str]:
@@ -298,25 +293,20 @@ def graph_edges(document: dict) -> list[tuple[str, str, str, bool]]:
             for i in known.intersection(ids):
                 edges.append((f"a{i}", name, key, i in execution["references"]))
         for key, ids in execution["outputs"].items():
-            for i in known.intersection(ids):
-                edges.append((name, f"a{i}", key, False))
+            edges += [(name, f"a{i}", key, False) for i in known.intersection(ids)]
     return edges
 
 
 def _graph_nodes(document: dict) -> Iterator[tuple[str, dict]]:
-    for artifact in document["artifacts"]:
-        yield "artifact", artifact
-    for execution in document["executions"]:
-        yield "execution", execution
+    yield from (("artifact", artifact) for artifact in document["artifacts"])
+    yield from (("execution", execution) for execution in document["executions"])
 
 
 def _graph_label(kind: str, item: dict, newline: str) -> str:
     if kind == "artifact":
-        parts = [f"{item['type']} {item['id']}", item["summary"]]
-    else:
-        seconds = "" if item["seconds"] is None else f"{item['seconds']:.1f} s"
-        parts = [item["node"], f"{item['state'].lower()} {seconds}".strip()]
-    return newline.join(part for part in parts if part)
+        return _named(item, newline + "{}")
+    seconds = "" if item["seconds"] is None else f" {item['seconds']:.1f} s"
+    return f"{item['node']}{newline}{item['state'].lower()}{seconds}"
 
 
 def _quoted(text: str) -> str:
@@ -331,12 +321,8 @@ def _quoted(text: str) -> str:
 
 def size(count: int) -> str:
     """A number of bytes for people: 1.23 MB."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB"):
-        if amount < 1000:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.3g} GB"
+    power = min(len(str(count)) - 1, 9) // 3
+    return f"{count / 1000**power:.3g} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
 def _state(state: str, text: str | None = None) -> str:

@@ -54,7 +54,7 @@ class Version:
 
     @property
     def digest_when_pushed(self) -> str | None:
-        """The model's digest as its papers have it; None where they say nothing."""
+        """The model's digest as its metadata has it; None where that says nothing."""
         return _told(self.metadata, *_TOLD["digest"])
 
     @property
@@ -262,7 +262,7 @@ def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[di
     """What there is, newest first: the rows of `mnist-gan versions list`.
 
     `labels` are versions by label. A row says whether a server answers with the version where
-    nobody asks for another (`current`), and null for what its papers do not tell.
+    nobody asks for another (`current`), and null for what its metadata does not tell.
     """
     served = list_versions(base_path)
     rows = [
@@ -279,7 +279,7 @@ def overview(base_path: str | os.PathLike, labels: Mapping[str, int]) -> list[di
     return sorted(rows, key=lambda row: row["version"], reverse=True)
 
 
-# What a version's papers tell of it: of which kind, and where it stands.
+# What the metadata of a version says about it: of which type, and where it stands.
 _TOLD: dict[str, tuple] = {
     "pushed_at": (str, "pushed_at"),
     "dataset": (str, "data", "dataset"),
@@ -293,13 +293,13 @@ _TOLD: dict[str, tuple] = {
 }
 
 
-def _told(papers: Any, kind: Any, *keys: str) -> Any:
-    """What papers say under `keys`; None where that is not of its kind."""
+def _told(metadata: Any, kind: Any, *keys: str) -> Any:
+    """What metadata says under `keys`; None where that is of another type."""
     for key in keys:
-        papers = papers.get(key) if isinstance(papers, dict) else None
-    if not isinstance(papers, kind):
+        metadata = metadata.get(key) if isinstance(metadata, dict) else None
+    if not isinstance(metadata, kind):
         return None
-    return plain(papers) if isinstance(papers, str) else papers
+    return plain(metadata) if isinstance(metadata, str) else metadata
 
 
 def _explain(error: OSError, base: pathlib.Path, model_dir: str | os.PathLike) -> str:

@@ -41,7 +41,7 @@ class Metric:
             if self._kind != "histogram":
                 self._values.setdefault(tuple(labels), [0])[0] += amount
                 return
-            # One count a bucket, the last of them for what is above all bounds, then the sum.
+            # A count for each bucket and one for what is above all bounds, then the sum.
             cell = self._values.setdefault(tuple(labels), [0] * (len(self._bounds) + 2))
             cell[bisect.bisect_right(self._bounds, amount)] += 1
             cell[-1] += amount

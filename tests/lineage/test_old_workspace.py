@@ -63,7 +63,7 @@ def test_its_report_has_verdict_data_training_judge_and_lineage(old):
     assert "TypeError" not in page and "KeyError" not in page and "AttributeError" not in page
 
 
-def test_its_version_can_be_served_and_its_papers_are_read(old):
+def test_its_version_can_be_served_and_its_metadata_is_read(old):
     [row] = call(old, "versions", "list")["versions"]
     assert (row["version"], row["current"], row["blessed"]) == (VERSION, True, True)
     served = versions.latest(old.serving)

@@ -33,7 +33,7 @@ def describe(version: int) -> tuple[dict, dict]:
     return {"assets.extra/model_card.md": f"# {version}".encode()}, {"metrics": {"fid": 1.5}}
 
 
-def test_a_published_version_holds_the_model_its_papers_and_their_digests(model, tmp_path):
+def test_a_published_version_holds_the_model_its_metadata_and_digests(model, tmp_path):
     version, is_new = versions.publish(model, tmp_path / "base", describe)
     assert is_new and version.path == tmp_path / "base" / str(version.number)
     assert (version.path / "saved_model.pb").read_bytes() == b"graph"
@@ -215,11 +215,11 @@ def test_a_model_that_was_rolled_back_is_not_published_again(tmp_path):
     assert numbers(versions.list_versions(base)) == [1, 2]
 
 
-def test_the_overview_tells_what_the_papers_say_newest_first(model, tmp_path):
+def test_the_overview_tells_what_the_metadata_says_newest_first(model, tmp_path):
     base = tmp_path / "base"
     first, _ = versions.publish(model, base, describe)
     second, _ = versions.publish(make_model(tmp_path / "b", b"b"), base, describe)
-    make_model(base / "7", b"by hand")  # without papers
+    make_model(base / "7", b"by hand")  # without metadata
     versions.roll_back(base)
     rows = versions.overview(base, {"stable": first.number, "canary": second.number, "old": 7})
     assert [row["version"] for row in rows] == [second.number, first.number, 7]
@@ -236,7 +236,7 @@ def test_a_folder_without_a_saved_model_is_refused(tmp_path):
         versions.publish(tmp_path / "empty", tmp_path / "base", describe)
 
 
-def test_the_digest_changes_with_weights_and_names_but_not_with_papers(tmp_path):
+def test_the_digest_changes_with_weights_and_names_but_not_with_metadata(tmp_path):
     one = versions.model_digest(make_model(tmp_path / "one"))
     assert one == versions.model_digest(make_model(tmp_path / "same"))
     assert one != versions.model_digest(make_model(tmp_path / "two", b"other"))

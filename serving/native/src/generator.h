@@ -19,10 +19,10 @@ class Generator {
   Generator();
   ~Generator();
 
-  /// One picture for each latent and label. The labels are classes, never kAnyLabel: compiled code
+  /// One image for each latent and label. The labels are classes, never kAnyLabel: compiled code
   /// checks nothing. An unconditional generator ignores them.
   ///
-  /// Throws std::runtime_error where the network fails or gives what is no picture.
+  /// Throws std::runtime_error where the network fails or gives what is no image.
   std::vector<Image> Draw(const std::vector<std::vector<float>>& latents,
                           const std::vector<int>& labels);
 

@@ -1,4 +1,4 @@
-// Grey pictures: sheets of digits, and PNG.
+// Grey images: sheets of digits, and PNG.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace digits {
 
-/// A grey picture, row by row: 0 is black, 255 is white.
+/// A grey image, row by row: 0 is black, 255 is white.
 struct Image {
   int width = 0;
   int height = 0;
@@ -20,11 +20,11 @@ struct Image {
 /// Throws std::runtime_error where a value is not finite.
 Image ToGrey(const float* values, int width, int height);
 
-/// Lays pictures of one size out row by row on white paper, each pixel 2x2, as
+/// Lays images of one size out row by row on white paper, each pixel 2x2, as
 /// `mnist-gan generate` does. `images` is not empty.
 Image Sheet(const std::vector<Image>& images);
 
-/// The picture as a PNG file, not compressed.
+/// The image as a PNG file, not compressed.
 std::string EncodePng(const Image& image);
 
 }  // namespace digits

@@ -14,7 +14,7 @@ TEST_CASE("values become grey levels, rounded and clipped") {
   CHECK(ToGrey(values, 3, 2).pixels == std::vector<std::uint8_t>{0, 255, 128, 0, 255, 0});
 }
 
-TEST_CASE("a value that is not finite is no picture") {
+TEST_CASE("a value that is not finite is no image") {
   const float values[] = {0, std::numeric_limits<float>::quiet_NaN()};
   CHECK_THROWS_WITH_AS(ToGrey(values, 2, 1), "the network gave a number that is not finite",
                        std::runtime_error);
@@ -31,7 +31,7 @@ TEST_CASE("a sheet has ten columns where ten divide it, and is nearly square els
   CHECK(columns(64) == 8);
 }
 
-TEST_CASE("a sheet shows each picture twice as large with white paper around") {
+TEST_CASE("a sheet shows each image twice as large with white paper around") {
   const Image sheet = Sheet({Image{1, 1, {10}}, Image{1, 1, {20}}});
   CHECK(sheet.width == 6);
   CHECK(sheet.height == 10);

@@ -186,7 +186,7 @@ def write_half_plus_two(folder: pathlib.Path) -> pathlib.Path:
 
 
 class Types(tf.Module):
-    """One signature a type, each giving back what it got; some more with several outputs."""
+    """One signature for each type, each giving back what it got; some more with several outputs."""
 
     DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32",
               "uint64", "bool", "string", "float16", "complex64")  # fmt: skip
