@@ -131,7 +131,7 @@ def on_examples(
         both, REGRESS one with an output `outputs`.
       spec: names the signature.
     """
-    signature = _signature(engine, spec, "No signature was found with the name: ")
+    signature = _signature(engine, spec)
     source, fetches = _tensors_of(method, signature)
     outputs, count = _run_on_examples(engine, examples, [source], fetches, timeout)
     return _METHODS[method][-1](signature, outputs, count)
@@ -147,8 +147,6 @@ def multi_inference(
     plans: dict[str, tuple] = {}
     sources, fetches = set(), set()
     for task in request.tasks:
-        if not task.model_spec.name:
-            raise invalid_argument("Found ModelSpec with an empty model name.")
         if task.model_spec.name != request.tasks[0].model_spec.name:
             raise invalid_argument(
                 "All ModelSpecs in a MultiInferenceRequest must access the same model name."
@@ -156,9 +154,7 @@ def multi_inference(
         name = task.model_spec.signature_name or DEFAULT_SIGNATURE
         if name in plans:
             raise invalid_argument(f"Duplicate evaluation of signature: {name}")
-        signature = _signature(
-            engine, task.model_spec, "Requested signature not found in model graph: "
-        )
+        signature = _signature(engine, task.model_spec)
         if task.method_name not in _METHODS:
             message = f"Unsupported signature method_name: {task.method_name}"
             raise ServingError(Code.UNIMPLEMENTED, message)
@@ -175,7 +171,7 @@ def multi_inference(
         result.model_spec.name = task.model_spec.name
         result.model_spec.signature_name = name
         result.model_spec.version.value = version
-        kind, *_, result_of = _METHODS[task.method_name]
+        kind, _, result_of = _METHODS[task.method_name]
         getattr(result, f"{kind}_result").CopyFrom(result_of(signature, outputs, count))
     return response
 
@@ -186,29 +182,21 @@ def example_count(examples: input_pb2.Input) -> int:
     return len(getattr(examples, kind).examples) if kind else 0
 
 
-def _signature(
-    engine: Engine, spec: model_pb2.ModelSpec, complaint: str
-) -> meta_graph_pb2.SignatureDef:
+def _signature(engine: Engine, spec: model_pb2.ModelSpec) -> meta_graph_pb2.SignatureDef:
     name = spec.signature_name or DEFAULT_SIGNATURE
     if name not in engine.signatures:
-        raise invalid_argument(complaint + name)
+        raise invalid_argument(f"No signature was found with the name: {name}")
     return engine.signatures[name]
 
 
 def _tensors_of(method: str, signature: meta_graph_pb2.SignatureDef) -> tuple[str, list[str]]:
     """The names of the input and of the outputs that a method takes of a signature."""
-    kind, aliases, most = _METHODS[method][:3]
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
-    if not 1 <= len(signature.outputs) <= most:
-        number = "one" if most == 1 else "one or two"
-        raise invalid_argument(f"Expected {number} output Tensors, found {len(signature.outputs)}")
+    kind, aliases, _ = _METHODS[method]
     names = [signature.outputs[alias].name for alias in aliases if alias in signature.outputs]
-    if "inputs" not in signature.inputs or not names:
-        wanted = " or ".join(f'"{alias}"' for alias in aliases)
+    if {*signature.inputs} != {"inputs"} or not names or len(signature.outputs) > len(aliases):
         raise invalid_argument(
-            f'A {kind} signature needs the input "inputs" and at least one of the outputs '
-            f"{wanted}. Signature was: {signature}"
+            f'A {kind} signature has the one input "inputs" and no outputs but '
+            f"{' and '.join(aliases)}. Signature was: {signature}"
         )
     return signature.inputs["inputs"].name, names
 
@@ -243,27 +231,21 @@ def _classification_result(
         if alias not in signature.outputs:
             continue
         array = outputs[signature.outputs[alias].name]
-        if array.ndim != 2:
+        if array.ndim != 2 or len(array) != count or _dtype(array) != kind:
             raise invalid_argument(
-                f"Expected Tensor shape: [batch_size num_classes] but got {_shape(array)}"
-            )
-        if dtype_name(array) != kind:
-            raise invalid_argument(f"Expected {alias} Tensor of {kind}. Got: {dtype_name(array)}")
-        if array.shape[0] != count:
-            raise invalid_argument(
-                f"Expected {alias} output batch size of {count}. Got: {array.shape[0]}"
+                f"Expected {alias} Tensor of {kind} and shape [{count},num_classes]. "
+                f"Got: {_dtype(array)} {_shape(array)}"
             )
         found[alias] = array
-    widths = {array.shape[1] for array in found.values()}
-    if len(widths) > 1:
+    width, *others = {array.shape[1] for array in found.values()}
+    if others:
         raise invalid_argument(
-            "Tensors class and score should match in dim_size(1). Got "
-            + " vs. ".join(map(str, sorted(widths)))
+            f"Tensors class and score should match in dim_size(1). Got {width} vs. {others[0]}"
         )
     result = classification_pb2.ClassificationResult()
     for i in range(count):
         classes = result.classifications.add().classes
-        for j in range(*widths):
+        for j in range(width):
             entry = classes.add()
             if "classes" in found:
                 try:
@@ -279,17 +261,11 @@ def _regression_result(
     signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, np.ndarray], count: int
 ) -> regression_pb2.RegressionResult:
     array = outputs[signature.outputs["outputs"].name]
-    if array.ndim != 1 and not (array.ndim == 2 and array.shape[1] == 1):
+    if array.shape not in ((count,), (count, 1)) or array.dtype != np.float32:
         raise invalid_argument(
-            "Expected output Tensor shape to be either [batch_size] or "
-            f"[batch_size, 1] but got {_shape(array)}"
+            f"Expected output Tensor of DT_FLOAT and shape [{count}] or [{count},1]. "
+            f"Got: {_dtype(array)} {_shape(array)}"
         )
-    if array.shape[0] != count:
-        raise invalid_argument(
-            f"Input batch size did not match output batch size: {count} vs. {array.shape[0]}"
-        )
-    if array.dtype != np.float32:
-        raise invalid_argument(f"Expected output Tensor of DT_FLOAT.  Got: {dtype_name(array)}")
     result = regression_pb2.RegressionResult()
     for value in array.ravel().tolist():
         result.regressions.add(value=value)
@@ -297,10 +273,10 @@ def _regression_result(
 
 
 # For each method: what its signatures and results are called, the outputs that they may have,
-# how many at the most, and what makes a result of them.
-_METHODS: dict[str, tuple[str, tuple[str, ...], int, Callable]] = {
-    CLASSIFY: ("classification", ("classes", "scores"), 2, _classification_result),
-    REGRESS: ("regression", ("outputs",), 1, _regression_result),
+# and what makes a result of them.
+_METHODS: dict[str, tuple[str, tuple[str, ...], Callable]] = {
+    CLASSIFY: ("classification", ("classes", "scores"), _classification_result),
+    REGRESS: ("regression", ("outputs",), _regression_result),
 }
 
 
@@ -356,8 +332,7 @@ def _replay(engine: Engine, entry: prediction_log_pb2.PredictionLog) -> None:
         raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
 
 
-def dtype_name(array: np.ndarray) -> str:
-    """An array's type as TensorFlow's messages name it: DT_FLOAT."""
+def _dtype(array: np.ndarray) -> str:
     return types_pb2.DataType.Name(tf.as_dtype(array.dtype).as_datatype_enum)
 
 

@@ -39,17 +39,6 @@ _WRITTEN = {*_INTEGERS, np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.
 # Requests.
 
 
-# The parser's own words, and those of RapidJSON for the same.
-_PARSE_ERRORS = {
-    "Expecting value": "Invalid value.",
-    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
-    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
-    "Extra data": "The document root must not be followed by other values.",
-    "Unterminated string starting at": "Missing a closing quotation mark in string.",
-    "Invalid \\escape": "Invalid escape character in string.",
-    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
-    "Invalid control character at": "Invalid encoding in string.",
-}
 # Where no number of a document is as long as these, none is too large for a double.
 _LARGE = re.compile(rb"[eE]\+?0*[0-9]{3}|[0-9]{300}")
 # A string, to be left alone, or one of the numbers that RapidJSON knows and Python does not.
@@ -72,8 +61,9 @@ def parse(body: bytes) -> dict:
                 raise
             document = json.loads(plain, object_pairs_hook=_first_of_each, **hooks)
     except json.JSONDecodeError as error:
-        what = _PARSE_ERRORS.get(error.msg.removesuffix(": "), error.msg)
-        raise invalid_argument(f"JSON Parse error: {what} at offset: {error.pos}") from None
+        raise invalid_argument(
+            f"JSON Parse error: {error.msg.rstrip(': ')} at offset: {error.pos}"
+        ) from None
     except (ValueError, RecursionError) as error:
         raise invalid_argument(f"JSON Parse error: {error}") from None
     if not isinstance(document, dict):
@@ -240,29 +230,12 @@ def _from_columns(
 
 def _dense(value: object, dtype: int) -> np.ndarray:
     """A nested list of equal lengths at each level as an array."""
-    shape, probe = [], value
-    while isinstance(probe, list):
-        shape.append(len(probe))
-        probe = probe[0] if probe else None
+    shape: list[int] = []
     flat: list[Any] = [value]
-    for level, size in enumerate(shape):
-        for item in flat:
-            if not isinstance(item, list):
-                raise invalid_argument(
-                    f"JSON Value: {_quote(item)} found at incorrect level: {level + 1} "
-                    f"in the JSON DOM. Expected at level: {len(shape)}"
-                )
-            if len(item) != size:
-                raise invalid_argument(
-                    f"Encountered list at unexpected size: {len(item)} at level: {level} "
-                    f"expected size: {size}"
-                )
+    # Lists of unequal lengths stay where they are, and no type takes a list.
+    while flat and all(isinstance(v, list) for v in flat) and len(set(map(len, flat))) == 1:
+        shape.append(len(flat[0]))
         flat = list(itertools.chain.from_iterable(flat))
-    for item in flat:
-        if isinstance(item, list):
-            raise invalid_argument(
-                f"Encountered list at unexpected level: {len(shape)} expected < {len(shape)}"
-            )
     leaves = _leaves(flat, dtype)
     try:
         return leaves.reshape(shape)
