@@ -25,15 +25,9 @@ LOCK_PATIENCE = 0.5  # s; whoever only asks whether the lock is held holds it fo
 def moved_path(path: str | os.PathLike, root: pathlib.Path) -> pathlib.Path | None:
     """Where a path of a workspace lies in the workspace that is at `root` today.
 
-    A workspace may be moved or copied, and its metadata keeps the paths of the day they were made.
-
-    Args:
-      path: such as `/anywhere/pipeline_root/NODE/KEY/N` or `/anywhere/serving/MODEL/VERSION`, or
-        what lies below them.
-      root: the workspace's folder.
-
-    Returns:
-      The path below `root`; None for a path that is not of a workspace.
+    A workspace may be moved or copied, and its metadata keeps the paths of the day they were made:
+    such as `/anywhere/pipeline_root/NODE/KEY/N` or `/anywhere/serving/MODEL/VERSION`, and what lies
+    below them. None for a path that is not of a workspace.
     """
     parts = pathlib.PurePath(path).parts
     if ".." in parts:  # it could lead out of the workspace

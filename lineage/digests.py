@@ -38,16 +38,13 @@ def content_properties(uri: str | os.PathLike) -> dict[str, str]:
 def differences(
     properties: Mapping[str, object], folder: str | os.PathLike, *, full: bool = False
 ) -> list[str]:
-    """What of an artifact is not as it was recorded.
+    """What of an artifact is not as it was recorded, such as "Split-train/x.gz is missing".
 
     Args:
       properties: those of the artifact, parsed or as `content_properties` gave them. Stores of
         older versions have no sizes: names are compared then. Without any record nothing is.
       folder: where its files lie.
       full: compare the digests of all files; without it names and sizes, which takes milliseconds.
-
-    Returns:
-      A phrase for each fault: "Split-train/x.gz is missing"; none when all is well.
     """
     if DIGEST_PROPERTY not in properties:
         return []
@@ -81,11 +78,7 @@ def _mapping(value: object) -> dict | None:
 def note_digests(client: mlmd.MetadataStore, execution_id: int) -> None:
     """Records the content of every output of an execution that has ended.
 
-    Outputs that have a record (those from the cache) keep it.
-
-    Args:
-      client: an ML Metadata store that may be written.
-      execution_id: of the execution.
+    Outputs that have a record (those from the cache) keep it. The client may write.
     """
     ids = {
         event.artifact_id

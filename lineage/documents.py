@@ -35,7 +35,6 @@ def document(command: str, **content) -> dict:
     return {"schema": SCHEMA, "command": command, **content}
 
 
-# ---------------------------------------------------------------------------------------------
 # Runs
 
 
@@ -218,7 +217,6 @@ def numbers(facts: dict) -> dict[str, float]:
     }
 
 
-# ---------------------------------------------------------------------------------------------
 # Names
 
 
@@ -293,7 +291,6 @@ def _find_one(store: Store, kind: str, name: str) -> Artifact | Execution | Run:
     raise NotFoundError(f"there is no {kind} {name}")
 
 
-# ---------------------------------------------------------------------------------------------
 # Artifacts and executions
 
 
@@ -409,7 +406,6 @@ def _channels(store: Store, ids: list[int]) -> dict[int, dict]:
     return channels
 
 
-# ---------------------------------------------------------------------------------------------
 # Trace
 
 
@@ -547,19 +543,14 @@ def flatten(value: object, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-# ---------------------------------------------------------------------------------------------
 # Diff
 
 
 def diff(store: Store, name_a: str, name_b: str) -> dict:
-    """What differs between two runs, models or versions.
-
-    Args:
-      store: an open store.
-      name_a, name_b: names as `find` takes them; executions stand for what they made.
+    """What differs between two runs, models or versions; executions stand for what they made.
 
     Raises:
-      NotFoundError: nothing answers to one of them.
+      NotFoundError: nothing answers to one of the names, which are as `find` takes them.
     """
     sides = [_described(store, find(store, name)[0]) for name in (name_a, name_b)]
     both = sides[0]["nodes"].keys() & sides[1]["nodes"].keys()

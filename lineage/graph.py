@@ -70,8 +70,7 @@ def trace(
       roots: ids of artifacts.
       direction: "up" or "down".
       depth: executions to follow in a row; None is all the way.
-      limit: downwards, the newest executions of each type to follow from one artifact, at least
-        1; None is all.
+      limit: down, the newest executions of each type to follow from one artifact; None is all.
     """
     found = Trace(direction)
     level = list(roots)

@@ -23,8 +23,7 @@ def stale(store: Store, pipeline_root: pathlib.Path | None, alive: bool | None =
 
     Args:
       store: an open store.
-      pipeline_root: the folder of the artifacts, to find folders there that no artifact names;
-        None is without.
+      pipeline_root: where to look for folders that no artifact names; None is nowhere.
       alive: whether a run is going on now; None where that can't be known.
 
     Returns:
@@ -97,15 +96,11 @@ def _is_kept(artifact: Artifact) -> bool:
 
 
 def prune(store_file: pathlib.Path, pipeline_root: pathlib.Path, found: dict) -> int:
-    """Removes what `stale` called unreferenced, and the folders that no artifact names.
+    """Removes what `stale` found unreferenced, and the folders that no artifact names.
 
-    The caller holds the workspace, so that no run begins to use what is being removed. Artifacts
-    are marked DELETED, which TFX's cache and resolvers understand.
-
-    Args:
-      store_file: the SQLite file of the store.
-      pipeline_root: nothing outside this folder is touched.
-      found: the document of `stale`.
+    The caller holds the workspace, so that no run begins to use what is being removed. Nothing
+    outside `pipeline_root` is touched. Artifacts are marked DELETED, which TFX's cache and
+    resolvers understand.
 
     Returns:
       Bytes that were freed.

@@ -20,15 +20,10 @@ _EXPORT = "Format-Serving/"  # where TFX's Trainer puts the SavedModel in a Mode
 
 
 def verify(store: Store, version: str | int | None = None) -> dict:
-    """Recomputes the digests of artifacts and of served versions.
+    """Recomputes the digests of artifacts and of served versions: the document of `lineage verify`.
 
-    Args:
-      store: an open store.
-      version: only this pushed version ("latest": the newest) and what it comes from; without it
-        everything in the store.
-
-    Returns:
-      The document of `lineage verify`; its `problems` is empty when all is well.
+    Of everything in the store, or only of a pushed version ("latest": the newest) and what it
+    comes from.
 
     Raises:
       NotFoundError: no such version was pushed.
