@@ -100,11 +100,11 @@ class GeneratorContract:
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> "GeneratorContract":
+    def from_json(cls, text: str | bytes) -> "GeneratorContract":
         """The contract that `to_json` wrote.
 
         Raises:
-          ContractError: it is not JSON, or lacks a field.
+          ContractError: it is not JSON in UTF-8, or lacks a field.
         """
         try:
             tuples = ("image_shape", "value_range", "class_names", "classes_present")
@@ -123,12 +123,10 @@ class GeneratorContract:
         """
         path = pathlib.Path(model_dir, GENERATOR_FILE)
         try:
-            return cls.from_json(path.read_text())
+            return cls.from_json(path.read_bytes())
         except FileNotFoundError:
             raise ContractError(
                 f"{model_dir} holds no {GENERATOR_FILE}: it was not exported by this project"
             ) from None
         except ContractError as error:
             raise ContractError(f"{path}: {error}") from None
-        except UnicodeDecodeError as error:
-            raise ContractError(f"{path} can't be read as a generator contract: {error}") from None
