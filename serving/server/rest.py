@@ -54,10 +54,6 @@ _CORS = {
 }
 
 
-class _TooLargeError(Exception):
-    """A request body is larger than the cap."""
-
-
 def make_app(
     core: Core,
     *,
@@ -88,10 +84,8 @@ def make_app(
             return Response(content, 200, cors, "application/json")
         except ServingError as error:
             return _error(error.http_status, error.message, cors)
-        except _TooLargeError:
-            limit = core.flags.max_request_bytes
-            message = f"the request is larger than {limit} bytes (--max_request_bytes)"
-            return _error(413, message, {**cors, "Connection": "close"})
+        except HTTPException as error:
+            return _error(error.status_code, error.detail, {**cors, "Connection": "close"})
         except ClientDisconnect:
             return _error(499, "the client went away", cors)
 
@@ -206,10 +200,14 @@ async def _read_body(request: Request, limit: int) -> bytes:
         async for chunk in request.stream():
             body += chunk
             if len(body) > limit:
-                raise _TooLargeError
+                raise _too_large(limit)
     if body and "gzip" in request.headers.get("content-encoding", "").lower():
         return _gunzip(bytes(body), limit)
     return bytes(body)
+
+
+def _too_large(limit: int) -> HTTPException:
+    return HTTPException(413, f"the request is larger than {limit} bytes (--max_request_bytes)")
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
@@ -220,7 +218,7 @@ def _gunzip(body: bytes, limit: int) -> bytes:
     except zlib.error as error:
         raise invalid_argument(f"the body is not gzip: {error}") from None
     if len(text) > limit:
-        raise _TooLargeError
+        raise _too_large(limit)
     if not decompressor.eof:
         raise invalid_argument("the body is not gzip: it ends too early")
     return text
@@ -237,7 +235,6 @@ class RestServer:
 
     def __init__(self, app: Callable, listener: socket.socket, grace_seconds: int):
         """Makes a server on a bound socket; `start` lets requests in."""
-        self._listener = listener
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -250,10 +247,9 @@ class RestServer:
                 timeout_keep_alive=KEEP_ALIVE,
             )
         )
-        self._thread = threading.Thread(target=self._run, name="rest", daemon=True)
-
-    def _run(self) -> None:
-        self._server.run(sockets=[self._listener])
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="rest", daemon=True
+        )
 
     def start(self) -> None:
         """Lets requests in; returns when they are."""
