@@ -99,11 +99,15 @@ def _run_row(
 ) -> dict:
     facts = run.properties
     data = [a.properties.get("dataset") for a in made if a.type == "Examples"]
+    span = None
+    if executions:
+        begun = min(execution.created for execution in executions)
+        span = (max(execution.updated for execution in executions) - begun) / 1000
     return {
         "run": run.name,
         "started": iso(run.created),
         "state": _run_state(facts.get("state"), executions, alive),
-        "seconds": facts.get("seconds", _span(executions)),
+        "seconds": facts.get("seconds", span),
         "preset": facts.get("preset"),
         "dataset": facts.get("dataset", data[0] if data else None),
         "dataset_note": facts.get("dataset_note") or None,
@@ -199,13 +203,6 @@ def _run_state(noted: str | None, executions: list[Execution], alive: bool | Non
     if "RUNNING" in states or noted == "RUNNING":
         return "FAILED" if alive is False else "RUNNING"
     return noted or "COMPLETE"
-
-
-def _span(executions: list[Execution]) -> float | None:
-    if not executions:
-        return None
-    begun = min(execution.created for execution in executions)
-    return (max(execution.updated for execution in executions) - begun) / 1000
 
 
 def numbers(facts: dict) -> dict[str, float]:

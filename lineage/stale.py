@@ -8,7 +8,7 @@ import shutil
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from lineage import documents
-from lineage.store import Artifact, Store, connect
+from lineage.store import Store, connect
 
 
 class PruneError(RuntimeError):
@@ -72,7 +72,12 @@ def needed_artifacts(store: Store) -> set[int]:
         if event.kind == "output":
             made_by[event.artifact].add(event.execution)
         touched[event.execution].append(event.artifact)
-    kept = [a for a in artifacts.values() if _is_kept(a)]
+    kept = [
+        a
+        for a in artifacts.values()
+        if a.pushed_version is not None
+        or (a.type == "ModelBlessing" and a.properties.get("blessed") == 1)
+    ]
     compared = [a.properties.get("current_model_id") for a in kept]
     waiting = [a.id for a in kept] + [i for i in compared if isinstance(i, int)]
     for run in store.runs()[:1]:
@@ -88,11 +93,6 @@ def needed_artifacts(store: Store) -> set[int]:
             # The baselines that a verdict was reached against are among them.
             waiting += touched[execution]
     return needed
-
-
-def _is_kept(artifact: Artifact) -> bool:
-    blessed = artifact.type == "ModelBlessing" and artifact.properties.get("blessed") == 1
-    return blessed or artifact.pushed_version is not None
 
 
 def prune(store_file: pathlib.Path, pipeline_root: pathlib.Path, found: dict) -> int:

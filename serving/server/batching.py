@@ -235,7 +235,8 @@ class BatchScheduler:
                 while batch is None:
                     if self._stopping and not self._queues:
                         return
-                    self._changed.wait(self._patience())
+                    dues = [self._due(queue) for queue in self._queues.values()]
+                    self._changed.wait(max(0.0, min(dues) - time.monotonic()) if dues else None)
                     batch = self._next()
             self._process(batch)
 
@@ -258,12 +259,6 @@ class BatchScheduler:
         if batch.is_closed or len(queue) > 1 or self._stopping:
             return 0.0
         return batch.tasks[0].born + self.parameters.batch_timeout_micros / 1e6
-
-    def _patience(self) -> float | None:
-        if not self._queues:
-            return None
-        due = min(self._due(queue) for queue in self._queues.values())
-        return max(0.0, due - time.monotonic())
 
     def _process(self, batch: _Batch) -> None:
         now = time.monotonic()

@@ -68,7 +68,8 @@ class ModelServer:
         """
         flags, cpus, batches = self.flags, os.cpu_count() or 1, self.flags.enable_batching
         prometheus = flags_module.prometheus_path(flags)
-        addresses = [f"{_bracketed(flags.host)}:{flags.port}"] if flags.port else []
+        host = f"[{flags.host}]" if ":" in flags.host else flags.host
+        addresses = [f"{host}:{flags.port}"] if flags.port else []
         if flags.grpc_socket_path:
             addresses.append(f"unix:{flags.grpc_socket_path}")
         if addresses:
@@ -140,7 +141,3 @@ class ModelServer:
                 if str(error) != complaint:
                     log.error("the model configuration was not taken over: %s", error)
                 complaint = str(error)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

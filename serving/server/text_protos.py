@@ -41,7 +41,7 @@ _MESSAGES = {
 _REPEATED = {"allowed_batch_sizes"}
 
 
-def _pool() -> descriptor_pool.DescriptorPool:
+def _classes() -> list[type[message.Message]]:
     file = descriptor_pb2.FileDescriptorProto(
         name="serving/server/text_protos.proto",
         package="tensorflow.serving",
@@ -60,11 +60,6 @@ def _pool() -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(file.SerializeToString())
-    return pool
-
-
-def _classes() -> list[type[message.Message]]:
-    pool = _pool()
     descriptors = [pool.FindMessageTypeByName(f"tensorflow.serving.{n}") for n in _MESSAGES]
     if hasattr(message_factory, "GetMessageClass"):
         return [message_factory.GetMessageClass(descriptor) for descriptor in descriptors]
