@@ -130,16 +130,6 @@ def generate_request(
     return request
 
 
-def _with_default(x, shift, z):
-    """A signature of z = x + shift, where shift is 10 unless it is given."""
-    info = tf.compat.v1.saved_model.build_tensor_info
-    signature = tf.compat.v1.saved_model.build_signature_def(
-        {"x": info(x), "shift": info(shift)}, {"z": info(z)}, "tensorflow/serving/predict"
-    )
-    signature.defaults["shift"].CopyFrom(tf.make_tensor_proto(10.0))
-    return signature
-
-
 def write_half_plus_two(folder: pathlib.Path) -> pathlib.Path:
     """A TensorFlow 1 SavedModel: y = x / 2 + 2 by predict, regress and classify signatures."""
     v1 = tf.compat.v1
@@ -161,7 +151,7 @@ def write_half_plus_two(folder: pathlib.Path) -> pathlib.Path:
         twin = v1.placeholder(tf.string, [None], name="twin")
         twice = 2.0 * tf.io.parse_example(twin, {"x": tf.io.FixedLenFeature([1], tf.float32)})["x"]
         shift = v1.placeholder(tf.float32, name="shift")
-        with_default = _with_default(x, shift, tf.add(x, shift, name="z"))
+        shifted = tf.add(x, shift, name="z")
         scores = tf.concat([answer, -answer], axis=1)
         classes = tf.tile(tf.constant([["up", "down"]]), [tf.shape(answer)[0], 1])
         utils = v1.saved_model
@@ -171,13 +161,14 @@ def write_half_plus_two(folder: pathlib.Path) -> pathlib.Path:
             "regress_x_to_y": utils.regression_signature_def(serialized, answer),
             "classify_x_to_y": utils.classification_signature_def(serialized, classes, scores),
             "regress_twin": utils.regression_signature_def(twin, twice),
-            "with_default": with_default,
+            "with_default": utils.predict_signature_def({"x": x, "shift": shift}, {"z": shifted}),
             "scores_only": utils.build_signature_def(
                 {"inputs": info(serialized)},
                 {"scores": info(scores)},
                 "tensorflow/serving/classify",
             ),
         }
+        signatures["with_default"].defaults["shift"].CopyFrom(tf.make_tensor_proto(10.0))
         session.run(v1.global_variables_initializer())
         builder = utils.Builder(str(folder))
         builder.add_meta_graph_and_variables(session, ["serve"], signatures)
@@ -185,60 +176,29 @@ def write_half_plus_two(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-class Types(tf.Module):
-    """One signature for each type, each giving back what it got; some more with several outputs."""
+DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32",
+          "uint64", "bool", "string", "float16", "complex64")  # fmt: skip
 
-    DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32",
-              "uint64", "bool", "string", "float16", "complex64")  # fmt: skip
 
-    def signatures(self) -> dict:
-        found = {}
-        for name in self.DTYPES:
-            found[name] = self._echo(name, "x", "y")
-        found["serving_default"] = self._echo("float32", "x", "y")
-        found["text_to_bytes"] = self._echo("string", "x", "y_bytes")
-        found["bytes_to_text"] = self._echo("string", "x_bytes", "y")
-        found["two_outputs"] = self._two_outputs()
-        found["scalar_output"] = self._scalar_output()
-        found["no_rows"] = self._no_rows()
-        return found
-
-    @staticmethod
-    def _echo(dtype: str, source: str, target: str):
-        spec = tf.TensorSpec(None, tf.as_dtype(dtype), name=source)
-        return tf.function(
-            lambda value: {target: tf.identity(value)}, input_signature=[spec]
-        ).get_concrete_function()
-
-    @staticmethod
-    def _two_outputs():
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
-        def two(x):
-            return {"double": 2.0 * x, "text": tf.strings.as_string(tf.cast(x, tf.int32))}
-
-        return two.get_concrete_function()
-
-    @staticmethod
-    def _scalar_output():
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
-        def scalar(x):
-            return {"sum": tf.reduce_sum(x)}
-
-        return scalar.get_concrete_function()
-
-    @staticmethod
-    def _no_rows():
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
-        def empty(x):
-            return {"y": x[:0]}
-
-        return empty.get_concrete_function()
+def _signature(compute, dtype="float32", shape=None):
+    spec = tf.TensorSpec(shape, tf.as_dtype(dtype), name="x")
+    return tf.function(compute, input_signature=[spec]).get_concrete_function()
 
 
 def write_types(folder: pathlib.Path) -> pathlib.Path:
-    """A TensorFlow 2 SavedModel of Types."""
-    module = Types()
-    tf.saved_model.save(module, str(folder), signatures=module.signatures())
+    """A SavedModel with one signature for each type, which gives back what it got, and others."""
+    signatures = {t: _signature(lambda x: {"y": tf.identity(x)}, t) for t in DTYPES}
+    signatures |= {
+        "serving_default": _signature(lambda x: {"y": tf.identity(x)}),
+        "text_to_bytes": _signature(lambda x: {"y_bytes": tf.identity(x)}, "string"),
+        "two_outputs": _signature(
+            lambda x: {"double": 2.0 * x, "text": tf.strings.as_string(tf.cast(x, tf.int32))},
+            shape=[None],
+        ),
+        "scalar_output": _signature(lambda x: {"sum": tf.reduce_sum(x)}, shape=[None]),
+        "no_rows": _signature(lambda x: {"y": x[:0]}, shape=[None]),
+    }
+    tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
     return folder
 
 

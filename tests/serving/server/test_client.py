@@ -99,7 +99,7 @@ def test_any_signature_can_be_asked(start, tmp_path, scheme):
     running = start(tmp_path / "m")
     port = running.rest_port if scheme == "http" else running.grpc_port
     with GeneratorClient(f"{scheme}://127.0.0.1:{port}", model="digits") as client:
-        for dtype in saved_models.Types.DTYPES:
+        for dtype in saved_models.DTYPES:
             array = np.array([[1, 0]], dtype) if dtype != "string" else np.array([b"a"], object)
             if scheme == "http" and dtype in ("float16", "complex64"):
                 with pytest.raises(ServerError, match=r"Conversion of JSON|JSON has no form"):

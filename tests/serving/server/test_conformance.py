@@ -363,7 +363,7 @@ def grpc_predict(
     return server.prediction.Predict(request, timeout=timeout)
 
 
-@pytest.mark.parametrize("dtype", saved_models.Types.DTYPES)
+@pytest.mark.parametrize("dtype", saved_models.DTYPES)
 def test_each_type_passes_through_grpc_unchanged(server, dtype):
     array = np.array([b"a", b"\xff"], object) if dtype == "string" else np.array([[0, 1]], dtype)
     response = grpc_predict(server, "types", {"x": array}, dtype)
