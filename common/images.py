@@ -25,6 +25,9 @@ VALUE_RANGE = (-1.0, 1.0)
 DATA_SAMPLES_FILE = "samples.png"
 """A grid of real images in the folder of an Examples artifact; the report shows it."""
 
+CONVERSIONS_FILE = "conversions.png"
+"""Beside it, where image files were converted: some of them before and after."""
+
 _HALF = (GREY_LEVELS - 1) / 2
 _GAP = 2  # white pixels between the images of a grid
 
@@ -74,8 +77,8 @@ def describe_shape(shape: tuple[int, ...]) -> str:
 
 def is_known(shape: tuple[int, ...]) -> bool:
     """Whether the networks draw images of such a shape."""
-    height, *rest = shape
-    return height in IMAGE_SIZES and any(rest == [height, c] for c in IMAGE_CHANNELS)
+    height, width, channels = shape if len(shape) == 3 else (0, 0, 0)
+    return height == width and height in IMAGE_SIZES and channels in IMAGE_CHANNELS
 
 
 def check_images(name: str, values: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
@@ -94,9 +97,8 @@ def check_images(name: str, values: np.ndarray, shape: tuple[int, ...] | None = 
         raise ValueError(
             f"{name} must be uint8 pixels (0..255, rounded as they are served), got {values.dtype}"
         )
-    if shape is None and values.ndim and is_known(values.shape[1:] or (0,)):
-        return values
-    if shape is None or values.shape[1:] != tuple(shape) or not values.ndim:
+    fits = is_known(values.shape[1:]) if shape is None else values.shape[1:] == tuple(shape)
+    if not fits:
         wanted = ", ".join(["N", *(map(str, shape) if shape else ["size", "size", "1 or 3"])])
         sizes = "" if shape else f" with a size of {', '.join(map(str, IMAGE_SIZES))}"
         raise ValueError(f"{name} must have shape [{wanted}]{sizes}, got {list(values.shape)}")

@@ -321,7 +321,7 @@ def read_split(examples: artifact.Artifact, split: str) -> Split:
     folder = artifact_utils.get_split_uri([examples], split)
     files = sorted(os.path.join(folder, name) for name in fileio.listdir(folder) if ".gz" in name)
     try:
-        return read_examples(files)
+        return read_examples(files, dataset_properties.read(examples).image_shape)
     except ValueError as error:
         raise ValueError(f"the split {split!r} of the examples can't be read: {error}") from None
 

@@ -23,15 +23,17 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 from tfx_bsl.coders import example_coder
 
-from common.images import DATA_SAMPLES_FILE
+from common.images import CONVERSIONS_FILE, DATA_SAMPLES_FILE, ImageShape
 from components import dataset_properties
 from datasets import examples as examples_reader
-from datasets import tfds_store
+from datasets import image_folder, tfds_store
 from datasets.source import DataSource
+from metrics.near_duplicates import near_duplicates
 
 DATASET_FILE = "dataset.json"  # in the artifact's folder: the same facts as its properties
 _EXAMPLES_PER_FILE = 10_000  # so that downstream nodes can read in parallel
 _LOG = logging.getLogger(__name__)
+_PROGRESS = logging.getLogger("mnist_gan.progress")
 
 
 @component(use_beam=True)
@@ -63,7 +65,9 @@ def MnistExampleGen(
             for split, split_slice in source.split_slices.items():
                 files = output_files(artifact_utils.get_split_uri([examples], split), split_slice)
                 made = pipeline | f"Files[{split}]" >> beam.Create(files)
-                _ = made | f"Write[{split}]" >> beam.Map(_write, str(source.prepared_dir))
+                _ = made | f"Write[{split}]" >> beam.Map(
+                    _write, str(source.prepared_dir), source.image_shape
+                )
     except Exception as error:
         # Beam hands on what a worker raised as the text of its traceback.
         if examples_reader.UNREADABLE not in str(error):
@@ -77,8 +81,26 @@ def MnistExampleGen(
     describe(examples, source)
     grid = examples_reader.first_of_each_class(source, "train", per_class=10, most=20)
     with tf.io.gfile.GFile(os.path.join(examples.uri, DATA_SAMPLES_FILE), "wb") as file:
-        file.write(tf.io.encode_png(grid[..., np.newaxis]).numpy())
+        file.write(tf.io.encode_png(np.atleast_3d(grid)).numpy())
+    shown = image_folder.conversions_file(source.prepared_dir)
+    if shown.is_file():
+        tf.io.gfile.copy(shown, os.path.join(examples.uri, CONVERSIONS_FILE), overwrite=True)
+    _note_near_duplicates(examples, source)
     _LOG.info("wrote %s", source.split_counts)
+
+
+def _note_near_duplicates(examples: types.Artifact, source: DataSource) -> None:
+    """Counts held-out images that are nearly train images; a sentence on the artifact if any."""
+    train = examples_reader.read_prepared(source, "train").images
+    found = {}
+    for split in ("eval", "test"):
+        images = examples_reader.read_prepared(source, split).images
+        if count := int(near_duplicates(images, train).sum()):
+            found[split] = f"{count:,} of {len(images):,} {split} images"
+    if found:
+        note = f"{' and '.join(found.values())} nearly repeat a train image: FID is too good"
+        _PROGRESS.warning("%s", note)
+        examples.set_string_custom_property("near_duplicates", note)
 
 
 def content_of(source: DataSource) -> str:
@@ -104,24 +126,29 @@ def output_files(folder: str, split_slice: str) -> list[tuple[str, str]]:
     ]
 
 
-def _write(file: tuple[str, str], prepared_dir: str) -> None:
+def _write(file: tuple[str, str], prepared_dir: str, shape: ImageShape) -> None:
     path, part = file
     tf.io.gfile.makedirs(os.path.dirname(path))
     # PNG files hardly shrink: level 1 takes half the time of the default and 2 % more space.
     options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=1)
     with tf.io.TFRecordWriter(path, options) as writer:
-        for example in serialized_examples(prepared_dir, part):
+        for example in serialized_examples(prepared_dir, part, shape):
             writer.write(example)
 
 
-def serialized_examples(prepared_dir: str, split_slice: str) -> Iterator[bytes]:
+def serialized_examples(
+    prepared_dir: str, split_slice: str, shape: ImageShape | None = None
+) -> Iterator[bytes]:
     """Records of a prepared TFDS set as serialized tf.train.Examples, in TFDS's order.
+
+    Args:
+      prepared_dir, split_slice, shape: as of `examples.read_records`.
 
     Raises:
       DataError: a file is missing or damaged.
     """
     encoder = example_coder.RecordBatchToExamplesEncoder()
-    for records in examples_reader.read_records(prepared_dir, split_slice):
+    for records in examples_reader.read_records(prepared_dir, split_slice, shape):
         offsets = pa.array(np.arange(len(records.ids) + 1, dtype=np.int32))
         columns = {
             "image": pa.array(records.images.tolist(), pa.binary()),

@@ -5,26 +5,27 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from common.images import GREY_LEVELS, IMAGE_SHAPE, VALUE_RANGE, to_floats
+from common.images import GREY_LEVELS, IMAGE_SHAPE, VALUE_RANGE, ImageShape, to_floats
 from common.transform_counts import COUNTS_FILE, LABEL, LEVEL, VALUE, VALUE_BINS
 
 
-def decode(images: tf.Tensor) -> tf.Tensor:
+def decode(images: tf.Tensor, shape: ImageShape = IMAGE_SHAPE) -> tf.Tensor:
     """Decodes PNG files.
 
     Args:
-      images: string [n], each the bytes of a 28x28 PNG file.
+      images: string [n], each the bytes of a PNG file.
+      shape: of one image.
 
     Returns:
-      uint8 [n, 28, 28, 1].
+      uint8 [n, *shape].
 
     Raises:
       tf.errors.InvalidArgumentError: when it runs, bytes that are no PNG file of that size.
     """
     return tf.map_fn(
-        lambda image: tf.ensure_shape(tf.io.decode_png(image, channels=1), IMAGE_SHAPE),
+        lambda image: tf.ensure_shape(tf.io.decode_png(image, channels=shape[2]), shape),
         images,
-        fn_output_signature=tf.TensorSpec(IMAGE_SHAPE, tf.uint8),
+        fn_output_signature=tf.TensorSpec(shape, tf.uint8),
     )
 
 
@@ -40,15 +41,16 @@ def preprocessing_fn(
 
     Args:
       inputs: `image` string [n] (PNG), `label` int64 [n], `id` string [n].
-      custom_config: holds the hash of this code, so that TFX's cache sees edits of it; not used.
+      custom_config: `image_shape`, height, width and channels; and the hash of this code, so
+        that TFX's cache sees edits of it, which is not used.
 
     Returns:
-      `image`: float32 [n, 28, 28, 1] in [-1, 1].
+      `image`: float32 [n, *image_shape] in [-1, 1].
       `label`: int64 [n].
       `id`: string [n].
     """
-    del custom_config
-    pixels = decode(inputs["image"])
+    shape = tuple((custom_config or {}).get("image_shape", IMAGE_SHAPE))
+    pixels = decode(inputs["image"], shape)
     images = to_floats(tf.cast(pixels, tf.float32))
     _count(pixels, images, inputs["label"])
     return {

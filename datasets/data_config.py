@@ -24,7 +24,7 @@ class DataConfig(pydantic.BaseModel):
         "auto",
         min_length=1,
         description="'mnist', 'digits' (embedded, needs no files), the name of any TFDS set of "
-        "28x28 grey images with labels ('fashion_mnist', 'emnist/letters'), 'folder:PATH' for a "
+        "images ('fashion_mnist', 'emnist/letters', 'cifar10'), 'folder:PATH' for a "
         "folder of image files, or 'auto': MNIST where it can be had, digits where not",
     )
     data_dir: pathlib.Path | None = Field(
@@ -56,13 +56,13 @@ class DataConfig(pydantic.BaseModel):
         None, ge=1, description="take this many from the start of the test split; default: all"
     )
 
-    image_size: Literal[28] | None = Field(
+    image_size: Literal[28, 32, 64] | None = Field(
         None,
-        description="images of a folder: the shorter side is scaled to so many pixels, the middle "
-        "square is kept; default: another size is refused",
+        description="the shorter side of each image is scaled to so many pixels, the middle square "
+        "is kept; default: as they are, other sizes than these are refused",
     )
-    channels: Literal[1] | None = Field(
-        None, description="images of a folder: 1 makes colours grey; default: colours are refused"
+    channels: Literal[1, 3] | None = Field(
+        None, description="1 makes colours grey, 3 grey images colour; default: as they are"
     )
     background: int | None = Field(
         None,

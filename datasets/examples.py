@@ -5,15 +5,17 @@ TFDS's own: name of the record file and number in it). Needs TensorFlow, neither
 """
 
 import dataclasses
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from common.images import IMAGE_SHAPE, tile
-from datasets import png, tfds_store
+from common.images import IMAGE_SHAPE, ImageShape, tile
+from datasets import image_files, png, tfds_store
 from datasets.source import DataSource
 
 UNREADABLE = "unreadable record: "  # how the message of a damaged file begins
@@ -31,7 +33,7 @@ class Split:
     """One split of the data, in the order of the examples' ids.
 
     Attributes:
-      images: uint8 [N, 28, 28, 1].
+      images: uint8 [N, H, W, C].
       labels: int64 [N].
     """
 
@@ -48,16 +50,20 @@ class Records:
     ids: np.ndarray
 
 
-def read_records(prepared_dir: str | os.PathLike, split_slice: str) -> Iterator[Records]:
+def read_records(
+    prepared_dir: str | os.PathLike, split_slice: str, shape: ImageShape | None = None
+) -> Iterator[Records]:
     """Reads records of a prepared TFDS set, in TFDS's order.
 
     Args:
       prepared_dir: folder that TFDS wrote.
       split_slice: TFDS slice, such as "train[50000:60000]".
+      shape: of `DataSource.image_shape`: what images of another shape are made to have. None
+        takes them as they are.
 
     Yields:
-      `Records`, at most 1,000 per batch. Images are not decoded; that each is a PNG file of the
-      right size is checked.
+      `Records`, at most 1,000 per batch. Images that need no conversion are not decoded; that
+      each is a PNG file of the right size is checked. Labels are 0 where the set has none.
 
     Raises:
       DataError: a file is missing or damaged.
@@ -66,9 +72,13 @@ def read_records(prepared_dir: str | os.PathLike, split_slice: str) -> Iterator[
         builder = tfds.builder_from_directory(os.fspath(prepared_dir))
         instructions = builder.info.splits[split_slice].file_instructions
         image_name, label_name = tfds_store.feature_names(builder)
+        own = tfds_store.image_shape(builder)
+        is_jpeg = builder.info.features[image_name].encoding_format == "jpeg"
+        wanted = shape or own
     except Exception as error:  # TFDS raises nearly anything here
         raise _unreadable(prepared_dir, prepared_dir, error) from error
-    features = {image_name: FEATURES["image"], label_name: FEATURES["label"]}
+    features = {image_name: FEATURES["image"]}
+    features |= {label_name: FEATURES["label"]} if label_name else {}
     for part in instructions:
         name, position = os.path.basename(part.filename), part.skip
         try:
@@ -76,9 +86,12 @@ def read_records(prepared_dir: str | os.PathLike, split_slice: str) -> Iterator[
             for batch in dataset.batch(_BATCH):
                 parsed = tf.io.parse_example(batch, features)
                 images = parsed[image_name].numpy()
-                _check_png(images, position)
+                if wanted != own or is_jpeg:
+                    images = _converted(images, position, wanted)
+                _check_png(images, position, wanted)
+                labels = parsed[label_name].numpy() if label_name else np.zeros(len(images), int)
                 ids = [f"{name}__{i}".encode() for i in range(position, position + len(images))]
-                yield Records(images, parsed[label_name].numpy(), np.array(ids, object))
+                yield Records(images, labels, np.array(ids, object))
                 position += len(images)
             if position != part.skip + part.take:
                 raise ValueError(f"it ends after {position} records")
@@ -93,14 +106,14 @@ def read_prepared(data: DataSource, split: str) -> Split:
       DataError: a file is missing or damaged.
     """
     batches = [
-        (_decode(records.images), records.labels, records.ids)
-        for records in read_records(data.prepared_dir, data.split_slices[split])
+        (_decode(records.images, data.image_shape), records.labels, records.ids)
+        for records in read_records(data.prepared_dir, data.split_slices[split], data.image_shape)
     ]
     return _ordered(batches)
 
 
-def read_examples(files: Sequence[str]) -> Split:
-    """Decodes gzipped TFRecords of tf.train.Examples.
+def read_examples(files: Sequence[str], shape: ImageShape = IMAGE_SHAPE) -> Split:
+    """Decodes gzipped TFRecords of tf.train.Examples, images of `shape`.
 
     Raises:
       ValueError: there is no example in `files`, or one lacks a feature.
@@ -112,7 +125,7 @@ def read_examples(files: Sequence[str]) -> Split:
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(f"an example can't be read: {error.message.splitlines()[0]}") from None
         batches.append(
-            (_decode(parsed["image"].numpy()), parsed["label"].numpy(), parsed["id"].numpy())
+            (_decode(parsed["image"].numpy(), shape), parsed["label"].numpy(), parsed["id"].numpy())
         )
     if not batches:
         raise ValueError(f"there is no example in {', '.join(map(str, files)) or 'no file'}")
@@ -126,18 +139,31 @@ def _ordered(batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Sp
     return Split(images[order], labels[order].astype(np.int64))
 
 
-def _decode(images: np.ndarray) -> np.ndarray:
-    """uint8 [n, 28, 28, 1] from PNG files."""
+def _decode(images: np.ndarray, shape: ImageShape) -> np.ndarray:
+    """uint8 [n, *shape] from PNG files; grey ones give three equal channels where that is asked."""
     dataset = tf.data.Dataset.from_tensor_slices(images.astype(object))
     decoded = dataset.map(
-        lambda image: tf.ensure_shape(tf.io.decode_png(image, channels=1), IMAGE_SHAPE),
+        lambda image: tf.ensure_shape(tf.io.decode_png(image, channels=shape[2]), shape),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
     return next(decoded.batch(len(images)).as_numpy_iterator())
 
 
-def _check_png(images: np.ndarray, position: int) -> None:
-    height, width, _ = IMAGE_SHAPE
+def _converted(images: np.ndarray, position: int, shape: tuple[Any, ...]) -> np.ndarray:
+    """PNG files of `shape` from image files of others: object [n] of bytes."""
+    conversion = image_files.Conversion(image_size=shape[0], channels=shape[2])
+    found = np.empty(len(images), object)
+    for number, image in enumerate(images):
+        try:
+            pixels, _ = image_files.read_image(io.BytesIO(image), conversion, shape=shape)
+        except image_files.ImageError as error:
+            raise ValueError(f"the image of record {position + number}: {error}") from None
+        found[number] = png.encode_png(pixels)
+    return found
+
+
+def _check_png(images: np.ndarray, position: int, shape: tuple[Any, ...]) -> None:
+    height, width, _ = shape
     for number, image in enumerate(images, position):
         if not png.is_png(image, height, width):
             raise ValueError(
@@ -163,24 +189,25 @@ def first_of_each_class(data: DataSource, split: str, *, per_class: int, most: i
       most: the most classes that are shown.
 
     Returns:
-      uint8 [height, width].
+      uint8 [height, width], of colour images [height, width, 3].
 
     Raises:
       DataError: a file is missing or damaged.
     """
+    shape = data.image_shape
     classes = min(data.num_classes, most)
     rows: list[list[bytes]] = [[] for _ in range(classes)]
     seen = 0
-    for records in read_records(data.prepared_dir, data.split_slices[split]):
+    for records in read_records(data.prepared_dir, data.split_slices[split], shape):
         for image, label in zip(records.images, records.labels, strict=True):
             if label < classes and len(rows[label]) < per_class:
                 rows[label].append(image)
         seen += len(records.images)
         if seen >= _LOOKED_AT or all(len(row) == per_class for row in rows):
             break
-    grid = np.full([classes * per_class, *IMAGE_SHAPE], 255, np.uint8)
+    grid = np.full([classes * per_class, *shape], 255, np.uint8)
     for label, row in enumerate(rows):
         if row:
             start = label * per_class
-            grid[start : start + len(row)] = _decode(np.array(row, object))
+            grid[start : start + len(row)] = _decode(np.array(row, object), shape)
     return tile(grid, per_class)

@@ -4,16 +4,18 @@ Nothing about an image is changed without being asked for. NumPy and Pillow, no 
 """
 
 import dataclasses
+import io
 import math
 import os
 import pathlib
 import stat
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from common.images import IMAGE_SHAPE
+from common.images import IMAGE_SIZES, ImageShape, describe_shape
 from common.text import plain
 
 SUFFIXES = (
@@ -24,6 +26,7 @@ SUFFIXES = (
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 _FIRST_FRAME = ("GIF", "MPO")  # MPO is a JPEG of a telephone: a photograph and a preview of it
 MOST_PIXELS = 100_000_000
+_PAIRS, _TILE = 10, 96  # of `before_and_after`: images, and pixels across each
 _GREY_SPREAD = 8  # grey levels between the channels of a grey image that was compressed
 
 Range = tuple[float, float]
@@ -39,7 +42,7 @@ class Conversion:
 
     Attributes:
       image_size: the shorter side becomes so many pixels, the middle square stays.
-      channels: 1 makes colours grey.
+      channels: 1 makes colours grey, 3 repeats grey as red, green and blue.
       background: grey level 0..255 behind what is transparent.
     """
 
@@ -86,16 +89,19 @@ def printable(name: str | os.PathLike) -> str:
 
 
 def read_image(
-    file: pathlib.Path,
+    file: pathlib.Path | io.BytesIO,
     conversion: Conversion = AS_THEY_ARE,
     value_range: Range | None = None,
+    shape: ImageShape | None = None,
 ) -> tuple[np.ndarray, str]:
-    """One image file as uint8 [28, 28, 1], turned as its EXIF data says.
+    """One image file as uint8 [size, size, 1 or 3], turned as its EXIF data says.
 
     Args:
-      file: PNG, JPEG, WebP, BMP, GIF (the first frame), TIFF, PGM, PBM or PPM.
+      file: PNG, JPEG, WebP, BMP, GIF (the first frame), TIFF, PGM, PBM or PPM; or its content.
       conversion: what may be changed so that it fits.
       value_range: what black and white are in the file; None where the file says it itself.
+      shape: what it has to have; a grey file is repeated in three channels where these are
+        wanted. None takes it as it is, if it has a size that the networks draw.
 
     Returns:
       the pixels, and what was assumed ("" for nothing).
@@ -105,12 +111,12 @@ def read_image(
         mean.
     """
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):
+        if isinstance(file, pathlib.Path) and not stat.S_ISREG(os.stat(file).st_mode):
             raise ImageError("no regular file")  # a FIFO would be waited for
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # see MOST_PIXELS
             with Image.open(file, formats=_FORMATS) as picture:
-                return _pixels(picture, conversion, value_range)
+                return _pixels(picture, conversion, value_range, shape)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -164,33 +170,97 @@ def parse_value_range(text: str) -> Range:
     return low, high
 
 
+def size_of(file: pathlib.Path) -> tuple[int, int] | None:
+    """Width and height by the file's header; None where it can't be read."""
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file, formats=_FORMATS) as picture:
+                return picture.size
+    except Exception:  # Pillow raises nearly anything for a broken file; `read_image` says it
+        return None
+
+
+def nearest_size(side: int) -> int:
+    """The largest of IMAGE_SIZES that `side` has room for, else the smallest."""
+    return max((size for size in IMAGE_SIZES if size <= side), default=IMAGE_SIZES[0])
+
+
+def before_and_after(
+    files: Sequence[pathlib.Path], conversion: Conversion, shape: ImageShape
+) -> Image.Image:
+    """A strip of some images as their files have them, and below as they are learnt from.
+
+    Args:
+      files: images, of which ten are shown that can be read.
+      conversion, shape: as of `read_image`.
+    """
+    pairs: list[tuple[Image.Image, Image.Image]] = []
+    for file in files[:: max(1, len(files) // (2 * _PAIRS))]:
+        try:
+            after, _ = read_image(file, conversion, shape=shape)
+            with Image.open(file, formats=_FORMATS) as picture:
+                before = ImageOps.exif_transpose(picture).convert("RGBA")
+        except (ImageError, OSError, ValueError):
+            continue
+        pixels = Image.fromarray(after.squeeze()).convert("RGB")
+        pairs.append((before, pixels.resize((_TILE, _TILE), Image.Resampling.NEAREST)))
+        if len(pairs) == _PAIRS:
+            break
+    strip = Image.new("RGB", (_PAIRS * (_TILE + 2), 2 * _TILE + 2), "white")
+    for column, (before, pixels) in enumerate(pairs):
+        small = ImageOps.contain(before, (_TILE, _TILE))
+        left = column * (_TILE + 2)
+        place = (left + (_TILE - small.width) // 2, (_TILE - small.height) // 2)
+        strip.paste(small, place, small)
+        strip.paste(pixels, (left, _TILE + 2))
+    return strip
+
+
 def _pixels(
-    picture: Image.Image, conversion: Conversion, value_range: Range | None
+    picture: Image.Image,
+    conversion: Conversion,
+    value_range: Range | None,
+    shape: ImageShape | None,
 ) -> tuple[np.ndarray, str]:
     # From the header, before anything is decoded.
     width, height = picture.size
-    size = IMAGE_SHAPE[1], IMAGE_SHAPE[0]
-    if conversion.image_size is None and (width, height) != size:
+    sizes = IMAGE_SIZES if shape is None else shape[:1]
+    if conversion.image_size is None and (width != height or width not in sizes):
+        wanted = " or ".join(f"{size}x{size}" for size in sizes)
+        size = nearest_size(min(width, height)) if shape is None else shape[0]
         raise ImageError(
-            f"{width}x{height} pixels, not 28x28 (--set image_size=28 scales and crops it)"
+            f"{width}x{height} pixels, not {wanted} (--set image_size={size} scales and crops it)"
         )
     if width * height > MOST_PIXELS:
         raise ImageError(f"{width}x{height} pixels, more than {MOST_PIXELS:,} in all")
-    frames = 1 if picture.format in _FIRST_FRAME else getattr(picture, "n_frames", 1)
-    if frames > 1:
+    frames = getattr(picture, "n_frames", 1)
+    if frames > 1 and picture.format not in _FIRST_FRAME:
         raise ImageError(f"{frames} images in one file")
     picture.load()
-    levels, how = _grey_levels(ImageOps.exif_transpose(picture), conversion, value_range)
-    if levels.shape != IMAGE_SHAPE[:2]:
-        fitted = ImageOps.fit(Image.fromarray(levels), size, Image.Resampling.LANCZOS)
+    channels = conversion.channels or (shape[2] if shape else None)
+    levels, how = _levels(ImageOps.exif_transpose(picture), conversion, value_range)
+    if channels == 1 and levels.ndim == 3:
+        raise ImageError("it is in colour (--set channels=1 makes it grey)")
+    size = conversion.image_size or width
+    if levels.shape[:2] != (size, size):
+        fitted = ImageOps.fit(Image.fromarray(levels), (size, size), Image.Resampling.LANCZOS)
         levels = np.asarray(fitted, np.uint8)
-    return levels[..., None], how
+    if levels.ndim == 2:
+        levels = levels[..., None].repeat(channels or 1, axis=2)
+    if frames > 1 and picture.format == "GIF":
+        how = "of a GIF that moves the first frame is taken" + (f"; {how}" if how else "")
+    if shape is not None and levels.shape != shape:
+        raise ImageError(f"it is {describe_shape(levels.shape)}, not {describe_shape(shape)}")
+    return levels, how
 
 
-def _grey_levels(
+def _levels(
     picture: Image.Image, conversion: Conversion, value_range: Range | None
 ) -> tuple[np.ndarray, str]:
-    """uint8 [height, width], and what was assumed."""
+    """uint8 [height, width], of colours [height, width, 3], and what was assumed."""
     mode, how = picture.mode, ""
     if mode.startswith("I;16") or (mode == "I" and picture.format == "PNG"):
         deep = np.asarray(picture).astype(np.float64)
@@ -209,13 +279,16 @@ def _grey_levels(
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
     if "A" in picture.getbands() or "a" in picture.getbands():
         picture, how = _opaque(picture.convert("RGBA"), conversion.background)
+    if picture.mode == "CMYK":
+        how = "inks (CMYK) become colours without their profile"
     if picture.mode not in ("1", "L"):
         colours = np.asarray(picture.convert("RGB"), np.uint8)
         spread = int((colours.max(axis=-1) - colours.min(axis=-1)).max())
-        if spread > _GREY_SPREAD and conversion.channels != 1:
-            raise ImageError("it is in colour (--set channels=1 makes it grey)")
         picture = Image.fromarray(colours)
-    levels = np.asarray(picture.convert("L"), np.uint8)
+    else:
+        spread = 0
+    in_colour = spread > _GREY_SPREAD and conversion.channels != 1
+    levels = np.asarray(picture.convert("RGB" if in_colour else "L"), np.uint8)
     return levels if value_range is None else to_levels(levels, value_range), how
 
 

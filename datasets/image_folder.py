@@ -18,8 +18,8 @@ import pathlib
 import re
 from collections.abc import Iterator, Mapping
 
-from common.files import combined_digest, file_digest, write_atomically
-from common.images import IMAGE_SHAPE
+from common.files import atomic_path, combined_digest, file_digest, write_atomically
+from common.images import IMAGE_SIZES, ImageShape
 from datasets import image_files, png, tfds_store
 from datasets.data_config import FOLDER_PREFIX, DataConfig
 from datasets.image_files import printable
@@ -148,6 +148,13 @@ def _open(root: pathlib.Path) -> ImageFolder:
             f"{len(others):,} files are no images by their names and are left out: "
             f"{_listed(others, root)}"
         )
+    real = os.path.realpath(root) + os.sep
+    outside = [file.path for file in files if not os.path.realpath(file.path).startswith(real)]
+    if outside:
+        notes.append(
+            f"{len(outside):,} images are links to files outside of the folder: "
+            f"{_listed(outside, root)}"
+        )
     return ImageFolder(root, files, class_names, _checksums(root, files, class_names), notes)
 
 
@@ -244,26 +251,47 @@ def prepare(
     Raises:
       DataError: images can't be used, or a split would be empty.
     """
-    builder = _builder(folder, config, tfds_dir)
-    notes_file = pathlib.Path(tfds_dir, "folder", f"{_slug(folder.root)}-{builder.version}.json")
-    if not (builder.is_prepared() and notes_file.is_file()):
-        builder.images, notes = _read(folder, config)
-        write_atomically(notes_file, json.dumps(notes, indent=2) + "\n")
-        tfds_store.prepare(builder, None)
-        builder.images = {}
-    return builder, folder.notes + json.loads(notes_file.read_text())
-
-
-def _builder(
-    folder: ImageFolder, config: DataConfig, tfds_dir: pathlib.Path
-) -> tfds.core.DatasetBuilder:
     decides = [
         *(_READER, folder.checksums, folder.class_names),
         *(dataclasses.astuple(config.conversion), config.skip_unreadable),
     ]
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     version = f"1.0.{int(digest[:8], 16)}"
+    facts_file = pathlib.Path(tfds_dir, "folder", f"{_slug(folder.root)}-{version}.json")
+    facts: dict | None = None
+    if facts_file.is_file() and isinstance(found := json.loads(facts_file.read_text()), dict):
+        facts = found
+    images: dict[str, list[_Example]] = {}
+    if facts is None or not _builder(folder, version, facts["shape"], tfds_dir).is_prepared():
+        images, shape, notes = _read(folder, config)
+        facts = {"shape": shape, "notes": notes}
+        if config.conversion != image_files.AS_THEY_ARE:
+            paths = [file.path for file in folder.files]
+            sheet = image_files.before_and_after(paths, config.conversion, shape)
+            with atomic_path(conversions_file(facts_file)) as path:
+                sheet.save(path, format="PNG")
+        write_atomically(facts_file, json.dumps(facts, indent=2) + "\n")
+    builder = _builder(folder, version, facts["shape"], tfds_dir)
+    builder.images = images
+    tfds_store.prepare(builder, None)
+    builder.images = {}
+    return builder, folder.notes + facts["notes"]
 
+
+def conversions_file(prepared: pathlib.Path) -> pathlib.Path:
+    """Where it is shown what conversions made of images; there only where there were any.
+
+    Args:
+      prepared: `DataSource.prepared_dir`, or the file of facts beside it.
+    """
+    if prepared.suffix != ".json":
+        prepared = prepared.parent.with_name(f"{prepared.parent.name}-{prepared.name}.json")
+    return prepared.with_suffix(".png")
+
+
+def _builder(
+    folder: ImageFolder, version: str, shape: ImageShape, tfds_dir: pathlib.Path
+) -> tfds.core.DatasetBuilder:
     class Folder(  # type: ignore[call-arg]  # TFDS is not typed
         tfds.core.GeneratorBasedBuilder, skip_registration=True
     ):
@@ -274,7 +302,7 @@ def _builder(
 
         def _info(self) -> tfds.core.DatasetInfo:
             features = {
-                "image": tfds.features.Image(shape=IMAGE_SHAPE),
+                "image": tfds.features.Image(shape=tuple(shape)),
                 "label": tfds.features.ClassLabel(names=list(folder.class_names)),
             }
             return tfds.core.DatasetInfo(
@@ -297,22 +325,40 @@ def _builder(
     )
 
 
-def _read(folder: ImageFolder, config: DataConfig) -> tuple[dict[str, list[_Example]], list[str]]:
-    """The examples by split, and what a user should know."""
+def _own_size(files: list[_File]) -> int | None:
+    """The commonest of IMAGE_SIZES among the files; None where none has one of them."""
+    sizes = collections.Counter(image_files.size_of(file.path) for file in files)
+    known = {size: sizes[size, size] for size in IMAGE_SIZES if sizes[size, size]}
+    return max(known, key=lambda size: known[size], default=None)
+
+
+def _read(
+    folder: ImageFolder, config: DataConfig
+) -> tuple[dict[str, list[_Example]], ImageShape, list[str]]:
+    """The examples by split, the shape that they have, and what a user should know.
+
+    They are in colour if any is, unless a setting says otherwise. PNG files of grey ones stay
+    grey: whoever reads them as colour gets three equal channels.
+    """
+    size = config.image_size or _own_size(folder.files)
+    shape = None if size is None else (size, size, config.channels or 3)
     splits: dict[str, list[_Example]] = {"train": [], "eval": [], "test": []}
     has_eval = any(file.split == "eval" for file in folder.files)
     seen: dict[str, tuple[str, int]] = {}
     unreadable: dict[str, str] = {}
     assumed: dict[str, None] = {}
-    repeated = crossing = contradicting = 0
+    repeated = crossing = contradicting = coloured = 0
     for number, file in enumerate(folder.files, 1):
         try:
-            image, how = image_files.read_image(file.path, config.conversion)
+            image, how = image_files.read_image(file.path, config.conversion, shape=shape)
         except image_files.ImageError as error:
             unreadable[printable(file.path.relative_to(folder.root))] = str(error)
             continue
         if how:
             assumed[how] = None
+        if (image == image[..., :1]).all():
+            image = image[..., :1]
+        coloured += image.shape[-1] == 3
         content = hashlib.sha256(image.tobytes()).hexdigest()
         share = int(content[:8], 16) / 16**8
         split = file.split or _drawn(share)
@@ -332,6 +378,12 @@ def _read(folder: ImageFolder, config: DataConfig) -> tuple[dict[str, list[_Exam
             _PROGRESS.info("reading images", extra={"progress": facts})
     name = printable(folder.root)
     notes = list(assumed)
+    used = sum(map(len, splits.values()))
+    if 0 < coloured < used and config.channels is None:
+        notes.append(
+            f"{coloured:,} of {used:,} images are in colour: all are taken as such "
+            "(--set channels=1 makes them grey)"
+        )
     if unreadable:
         listed = "; ".join(f"{file}: {why}" for file, why in list(unreadable.items())[:_SHOWN])
         listed += f"; and {len(unreadable) - _SHOWN:,} more" if len(unreadable) > _SHOWN else ""
@@ -351,7 +403,9 @@ def _read(folder: ImageFolder, config: DataConfig) -> tuple[dict[str, list[_Exam
     if not all(splits.values()):
         sizes = ", ".join(f"{len(images):,} {split}" for split, images in splits.items())
         raise DataError(f"{name} holds too few images: {sizes}")
-    return splits, notes
+    channels = config.channels or (3 if coloured else 1)
+    assert size is not None  # else no image could be used
+    return splits, (size, size, channels), notes
 
 
 def what_is_needed(folder: ImageFolder) -> dict[str, int | bool]:
@@ -361,32 +415,39 @@ def what_is_needed(folder: ImageFolder) -> dict[str, int | bool]:
       DataError: none of them can be used.
     """
     sample = folder.files[:: -(-len(folder.files) // _LOOKED_AT)]
+    found = filter(None, (image_files.size_of(file.path) for file in sample))
+    sides = sorted(min(size) for size in found)
+    nearest = image_files.nearest_size(sides[len(sides) // 2] if sides else 0)
     choices: list[dict[str, int]] = [
-        {**size, **colour, **ground}
+        {**scaled, **ground}
         for ground in ({}, {"background": 255})
-        for colour in ({}, {"channels": 1})
-        for size in ({}, {"image_size": IMAGE_SHAPE[0]})
+        for scaled in ({}, {"image_size": nearest})
     ]
     choices.sort(key=len)
+    own_size = _own_size(folder.files)
     best: dict[str, int] = {}
-    fewest = _unusable(sample, image_files.AS_THEY_ARE)
+    fewest = _unusable(sample, image_files.AS_THEY_ARE, own_size)
     for choice in choices[1:]:
-        if fewest and len(failed := _unusable(sample, image_files.Conversion(**choice))) < len(
-            fewest
-        ):
+        failed = _unusable(sample, image_files.Conversion(**choice), own_size) if fewest else []
+        if len(failed) < len(fewest):
             best, fewest = choice, failed
     if len(fewest) == len(sample):
         raise DataError(f"none of the images can be used, such as {fewest[0]}")
-    left = _unusable(folder.files, image_files.Conversion(**best))
+    left = _unusable(folder.files, image_files.Conversion(**best), own_size)
     return {**best, "skip_unreadable": True} if left else {**best}
 
 
-def _unusable(files: list[_File], conversion: image_files.Conversion) -> list[str]:
+def _unusable(
+    files: list[_File], conversion: image_files.Conversion, own_size: int | None
+) -> list[str]:
     """Name and reason of each file that can't be read so."""
+    size = conversion.image_size or own_size
     found = []
     for file in files:
         try:
-            image_files.read_image(file.path, conversion)
+            image_files.read_image(
+                file.path, conversion, shape=None if size is None else (size, size, 3)
+            )
         except image_files.ImageError as error:
             found.append(f"{printable(file.path.name)}: {error}")
     return found

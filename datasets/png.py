@@ -1,4 +1,4 @@
-"""A PNG encoder for small grey images."""
+"""A PNG encoder for small images."""
 
 import struct
 import zlib
@@ -23,26 +23,30 @@ def is_png(data: bytes, height: int, width: int) -> bool:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encodes one grey image, losslessly.
+    """Encodes one image, losslessly.
 
     One call of `tf.io.encode_png` costs 60 microseconds in eager mode, this one 25: it halves the
     time TFDS needs to prepare MNIST.
 
     Args:
-      image: uint8 [height, width, 1].
+      image: uint8 [height, width, 1], or 3 for red, green and blue.
 
     Returns:
-      the bytes of an 8-bit greyscale PNG file.
+      the bytes of a PNG file with 8 bits a channel.
 
     Raises:
       ValueError: another shape or dtype.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 1:
-        raise ValueError(f"need uint8 [height, width, 1], got {image.dtype} {list(image.shape)}")
-    height, width, _ = image.shape
-    rows = np.zeros((height, 1 + width), np.uint8)  # each row begins with its filter type, 0: none
-    rows[:, 1:] = image[:, :, 0]
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, grey, not interlaced
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"need uint8 [height, width, 1 or 3], got {image.dtype} {list(image.shape)}"
+        )
+    height, width, channels = image.shape
+    # Each row begins with its filter type, 0: none.
+    rows = np.zeros((height, 1 + width * channels), np.uint8)
+    rows[:, 1:] = image.reshape(height, -1)
+    kind = 0 if channels == 1 else 2  # grey or RGB
+    header = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)  # 8 bits, not interlaced
     return (
         _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows.tobytes())) + _END
     )

@@ -3,20 +3,22 @@
 import dataclasses
 import json
 import logging
+import math
 import pathlib
 from collections.abc import Mapping
 
+from common.images import ImageShape, describe_shape, is_known
 from datasets import digits, image_files, image_folder, tfds_store
 from datasets.data_config import DataConfig
 from datasets.info import ORIGINALS, RECORDS, DatasetInfo
 from datasets.tfds_store import DataError
 
 HELD_OUT_EXAMPLES = 10_000  # of `eval` and of `test`, where the data set is as large as MNIST
-MAX_TRAIN_EXAMPLES = 250_000
-"""Largest train split unless `train_examples` asks for more.
+MAX_TRAIN_VALUES = 200_000_000
+"""Largest train split in numbers, pixels times channels, unless `train_examples` asks for more.
 
-The trainer keeps all images in memory (784 bytes each, 200 MB) and every node passes over them;
-quickdraw_bitmap has 50 million.
+The trainer keeps all images in memory, 4 bytes a number, and every node passes over them: 255,000
+of 28x28 grey (quickdraw_bitmap has 50 million), 65,000 of 32x32 and 16,000 of 64x64 in colour.
 """
 # A small data set gives this share of its train split to `eval` (MNIST: 10,000 of 60,000), and
 # where it has no test split another such share of what it has to `test`.
@@ -73,8 +75,9 @@ def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
     tfds_dir = pathlib.Path(tfds_dir).absolute()
     if config.is_folder:
         return _resolve_folder(config, tfds_dir)
-    for name in ("image_size", "channels", "background", "skip_unreadable"):
-        if getattr(config, name) not in (None, False):
+    for name in ("background", "skip_unreadable"):
+        value = getattr(config, name)
+        if value is not None and value is not False:  # a background of 0 is one
             raise DataError(
                 f"the setting {name!r} is for folders of images (--dataset folder:PATH), and the "
                 f"data set is {config.dataset!r}"
@@ -117,6 +120,7 @@ def _resolve_named(
     name: str, config: DataConfig, tfds_dir: pathlib.Path, note: str = ""
 ) -> DataSource:
     builder = tfds_store.get_builder(name, tfds_dir)
+    _shape(builder, config)  # refused before anything is downloaded
     data_dir = root = None
     if config.data_dir is not None and builder.name != "digits":  # which is embedded
         data_dir = config.data_dir.absolute()
@@ -150,21 +154,24 @@ def _found(
     reason: str = "",
 ) -> DataSource:
     """The facts about a set that `builder` has prepared."""
-    slices, counts = _splits(builder, config)
-    label = builder.info.features[tfds_store.feature_names(builder)[1]]
+    shape = _shape(builder, config)
+    slices, counts, taken = _splits(builder, config, shape)
+    label_name = tfds_store.feature_names(builder)[1]
+    names = tuple(builder.info.features[label_name].names) if label_name else (builder.name,)
     found = DataSource(
         requested=config.dataset,
         dataset=tfds_store.full_name(builder),
         dataset_version=str(builder.version),
         split_slices=slices,
         split_counts=counts,
-        num_classes=label.num_classes,
-        class_names=tuple(label.names),
+        num_classes=len(names),
+        class_names=names,
+        image_shape=shape,
         checksums=checksums or tfds_store.shard_checksums(builder),
         checksums_of=ORIGINALS if checksums else RECORDS,
         tfds_dir=str(builder.data_dir_root),
         data_dir=data_dir,
-        note=reason,
+        note=". ".join(filter(None, (reason, taken))),
     )
     return dataclasses.replace(found, fingerprint=found.content_digest())
 
@@ -185,8 +192,29 @@ def _checksums(builder) -> dict[str, str]:
     )
 
 
-def _splits(builder, config: DataConfig) -> tuple[dict[str, str], dict[str, int]]:
-    """Which records of TFDS's splits make up `train`, `eval` and `test`."""
+def _shape(builder, config: DataConfig) -> ImageShape:
+    """What the images have, or are made to have on purpose.
+
+    Raises:
+      DataError: the networks draw no such images.
+    """
+    height, width, own_channels = tfds_store.image_shape(builder)
+    size, channels = config.image_size, config.channels or own_channels
+    shape = (size or height or 0, size or width or 0, channels)
+    if not is_known(shape):
+        own = describe_shape((height, width, own_channels)) if height and width else "of many sizes"
+        nearest = image_files.nearest_size(min(height or 64, width or 64))
+        raise DataError(
+            f"the images of {tfds_store.full_name(builder)!r} are {own}; 28x28, 32x32 and 64x64 "
+            f"are taken as they are (--set image_size={nearest} scales and crops others)"
+        )
+    return shape
+
+
+def _splits(
+    builder, config: DataConfig, shape: ImageShape
+) -> tuple[dict[str, str], dict[str, int], str]:
+    """Which records of TFDS's splits make up `train`, `eval` and `test`, and what is left out."""
     sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
     end = sizes.get("train", 0)
     if "test" in sizes:
@@ -196,9 +224,8 @@ def _splits(builder, config: DataConfig) -> tuple[dict[str, str], dict[str, int]
         test = min(HELD_OUT_EXAMPLES, end // _TEST_DIVISOR)
         test_from, test_start = "train", end - test
         end -= test
-    if "eval" in sizes:  # as folders of images have it
-        held_out, train = min(HELD_OUT_EXAMPLES, sizes["eval"]), end
-        eval_from, eval_start = "eval", 0
+    if eval_from := next((name for name in ("eval", "validation") if name in sizes), ""):
+        held_out, train, eval_start = min(HELD_OUT_EXAMPLES, sizes[eval_from]), end, 0
     else:
         held_out = min(HELD_OUT_EXAMPLES, end // _EVAL_DIVISOR)
         train = end - held_out
@@ -208,14 +235,15 @@ def _splits(builder, config: DataConfig) -> tuple[dict[str, str], dict[str, int]
             f"the data set {tfds_store.full_name(builder)!r} can't be used: splits for training, "
             f"evaluation and test can't be made of {sizes}"
         )
-    if config.train_examples is None and train > MAX_TRAIN_EXAMPLES:
-        _PROGRESS.warning(
-            "taking the first %s of %s training images; --set train_examples=N takes more",
-            f"{MAX_TRAIN_EXAMPLES:,}",
-            f"{train:,}",
+    most, taken = MAX_TRAIN_VALUES // math.prod(shape), ""
+    if config.train_examples is None and train > most:
+        taken = (
+            f"The first {most:,} of {train:,} training images are taken; --set train_examples=N "
+            "takes more"
         )
+        _PROGRESS.warning("%s", taken)
     parts = {  # split: (TFDS split, first record, records, cap)
-        "train": ("train", 0, train, config.train_examples or MAX_TRAIN_EXAMPLES),
+        "train": ("train", 0, train, config.train_examples or most),
         "eval": (eval_from, eval_start, held_out, config.eval_examples),
         "test": (test_from, test_start, test, config.test_examples),
     }
@@ -230,4 +258,4 @@ def _splits(builder, config: DataConfig) -> tuple[dict[str, str], dict[str, int]
         name: f"{part}[{start}:{start + counts[name]}]"
         for name, (part, start, _, _) in parts.items()
     }
-    return slices, counts
+    return slices, counts, taken

@@ -22,7 +22,6 @@ import urllib.request
 from collections.abc import Iterator
 
 from common.files import file_digest, write_atomically
-from common.images import IMAGE_SHAPE
 
 # TFDS and etils look for Google Cloud credentials when they touch a path; without this, that is
 # seconds of waiting and a warning about bearer tokens on every machine outside that cloud.
@@ -78,8 +77,7 @@ def get_builder(name: str, tfds_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
     """Finds the TFDS builder called `name` ("mnist", "emnist/letters", "mnist:3.0.1", "digits").
 
     Raises:
-      DataError: no such data set, configuration or version; or its images are not 28x28 grey
-        levels with one class label each.
+      DataError: no such data set, configuration or version; or it is not of 8-bit images.
     """
     from datasets import digits  # registers itself
 
@@ -105,7 +103,7 @@ def get_builder(name: str, tfds_dir: pathlib.Path) -> tfds.core.DatasetBuilder:
 
 
 def feature_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
-    """Names of the image and the label feature of `builder`.
+    """Names of the image and the label feature of `builder`; "" where there are no labels.
 
     Raises:
       DataError: they are not what this project learns from.
@@ -114,23 +112,22 @@ def feature_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
     features = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
     keys = (builder.info.supervised_keys or ("image", "label"))[:2]
     image, label = (features.get(key) if isinstance(key, str) else None for key in keys)
-    if not isinstance(image, tfds.features.Image) or tuple(image.shape) != IMAGE_SHAPE:
-        found = getattr(image, "shape", None)
-        if not found:
-            what = "it has none"
-        elif not isinstance(image, tfds.features.Image):
-            what = f"its {keys[0]!r} is no Image feature but a {type(image).__name__}"
-        else:
-            what = f"these are {'x'.join(map(str, found))}"
-        raise DataError(
-            f"the data set {full_name(builder)!r} can't be used: it needs images of 28x28x1, {what}"
-        )
-    if np.dtype(image.np_dtype) != np.uint8 or not isinstance(label, tfds.features.ClassLabel):
-        raise DataError(
-            f"the data set {full_name(builder)!r} can't be used: it needs 8-bit images with one "
-            "class label each"
-        )
-    return keys[0], keys[1]
+    problem = ""
+    if not isinstance(image, tfds.features.Image):
+        kind = f"its {keys[0]!r} is a {type(image).__name__}" if image else "it has none"
+        problem = f"it needs a feature of images, {kind}"
+    elif np.dtype(image.np_dtype) != np.uint8 or image.shape[-1] not in (1, 3):
+        problem = f"it needs 8-bit images, grey or RGB, these are {image.np_dtype} {image.shape}"
+    elif not (label is None or isinstance(label, tfds.features.ClassLabel)):
+        problem = f"it needs one class label each, its {keys[1]!r} is a {type(label).__name__}"
+    if problem:
+        raise DataError(f"the data set {full_name(builder)!r} can't be used: {problem}")
+    return keys[0], keys[1] if label is not None else ""
+
+
+def image_shape(builder: tfds.core.DatasetBuilder) -> tuple[int | None, int | None, int]:
+    """Height and width, None where they differ from image to image, and channels."""
+    return tuple(builder.info.features[feature_names(builder)[0]].shape)
 
 
 def full_name(builder: tfds.core.DatasetBuilder) -> str:
@@ -358,11 +355,14 @@ def _encode_images_here(builder: tfds.core.DatasetBuilder) -> None:
     if not inspect.isgeneratorfunction(inspect.unwrap(generate)):
         return  # a Beam pipeline: runs elsewhere
     image_name, _ = feature_names(builder)
+    shape = image_shape(builder)
+    if builder.info.features[image_name].encoding_format == "jpeg":
+        return
 
     def generate_encoded(*args, **kwargs) -> Iterator[tuple]:
         for key, example in generate(*args, **kwargs):
             image = example[image_name]
-            if getattr(image, "shape", None) == IMAGE_SHAPE:  # not a path or a file
+            if getattr(image, "shape", None) == shape:  # not a path or a file
                 example = {**example, image_name: png.encode_png(image)}
             yield key, example
 

@@ -84,7 +84,9 @@ def evaluate(
     """
     if output_dir is not None:
         _check_writable(pathlib.Path(output_dir))
-    found = targets.open_target(pathlib.Path(target), data.class_names, value_range, conversion)
+    found = targets.open_target(
+        pathlib.Path(target), data.class_names, value_range, conversion, data.image_shape
+    )
     given = len(found.images) if found.images is not None else config.num_fakes
     extractors = reference.load_extractors(config.extractor)
     real = reference.load(

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from common.files import atomic_path
 from common.images import IMAGE_SHAPE, check_images, tile
@@ -18,6 +18,7 @@ from common.images import IMAGE_SHAPE, check_images, tile
 # Nothing for paper and a middle grey for ink: legible on light pages and on dark ones.
 _EDGE = 10  # pixels right of a sheet and below it
 _SCALE = 2  # how many pixels a pixel becomes
+_SIDE = "image side"  # in a PNG's text: pixels across each of its images, before enlarging
 _PAPER, _INK, _GRID = (255, 255, 255, 0), (118, 118, 118, 255), "#dddddd"
 _REAL, _FAKE = "#4c6a92", "#d1702f"
 _COLORS = (_REAL, _FAKE, "#6a8f3f", "#8a5a96")
@@ -35,7 +36,7 @@ def digit_grid(
 
     Args:
       path: the PNG to write.
-      images: uint8 [N, 28, 28, 1], N >= 1, row by row.
+      images: uint8 [N, H, W, C], N >= 1, row by row.
       columns: how many in a row.
       row_names: one name per row, or none.
       title: one line above.
@@ -47,12 +48,15 @@ def digit_grid(
     rows = -(-len(images) // columns)
     if row_names and len(row_names) != rows:
         raise ValueError(f"row_names must be {rows}, one per row, got {len(row_names)}")
-    _labelled([("", sheet)], title, row_names).save_to(path)
+    page = _labelled([("", sheet)], title, row_names)
+    page.picture.info[_SIDE] = str(images.shape[1])
+    page.save_to(path)
 
 
 def first_column(path: str | os.PathLike) -> list[Image.Image]:
-    """The first image of each row of a `digit_grid` of ten columns, grey, 56x56."""
-    side = _SCALE * IMAGE_SHAPE[0]
+    """The first image of each row of a `digit_grid` of ten columns, grey, twice as large."""
+    with Image.open(path) as sheet:
+        side = _SCALE * int(sheet.info.get(_SIDE, IMAGE_SHAPE[0]))  # older sheets do not say it
     pitch = side + 2  # the gap of `tile`
     with Image.open(path) as sheet:
         left, bottom = sheet.width - _EDGE - 10 * pitch, sheet.height - _EDGE
@@ -69,7 +73,7 @@ def real_above_fake(
 
     Args:
       path: the PNG to write.
-      real, fake: uint8 [N, 28, 28, 1], N >= 1; in the same order of classes.
+      real, fake: uint8 [N, H, W, C], N >= 1; in the same order of classes.
       columns: how many in a row; one class per column if the images are in that order.
 
     Raises:
@@ -96,7 +100,7 @@ def pairs(
 
     Args:
       path: the PNG to write.
-      upper, lower: uint8 [N, 28, 28, 1], N >= 1.
+      upper, lower: uint8 [N, H, W, C], N >= 1.
       values: N numbers, such as distances.
       title: one line above.
       note: what the numbers are to be read by; goes below the title.
@@ -211,7 +215,7 @@ def _filled(images: np.ndarray, columns: int) -> np.ndarray:
     """Pads a row of images with white ones, so that a second row starts below the first."""
     images = check_images("images", images)
     missing = columns - len(images)
-    return np.concatenate([images, np.full((missing, *IMAGE_SHAPE), 255, np.uint8)])
+    return np.concatenate([images, np.full((missing, *images.shape[1:]), 255, np.uint8)])
 
 
 class _Page:
@@ -220,7 +224,10 @@ class _Page:
 
     def save_to(self, path: str | os.PathLike) -> None:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            self.picture.save(file, format="PNG", optimize=True)
+            told = PngImagePlugin.PngInfo()
+            for name, text in self.picture.info.items():
+                told.add_text(str(name), text)
+            self.picture.save(file, format="PNG", optimize=True, pnginfo=told)
 
 
 def _labelled(

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.contract import ContractError
-from common.images import IMAGE_SHAPE
+from common.images import IMAGE_SHAPE, ImageShape, describe_shape
 from datasets.image_files import (
     AS_THEY_ARE,
     Conversion,
@@ -33,7 +33,6 @@ from serving import versions
 
 FEWEST_IMAGES = 100
 MOST_IMAGES = 1_000_000  # 784 MB
-_SHAPES = (IMAGE_SHAPE, IMAGE_SHAPE[:2])  # of one image
 
 
 class EvaluateError(ValueError):
@@ -49,7 +48,7 @@ class Target:
       path: where it lies.
       draw: (seeds, classes asked for) -> float images in [-1, 1], for a generator; None for given
         images.
-      images: uint8 [N, 28, 28, 1] as given; None for a generator.
+      images: uint8 [N, *shape] as given; None for a generator.
       labels: int64 [N], the classes that the images are meant to be of; None where nobody says.
       conditional: whether the classes asked for (or given) mean something.
       unreadable: file name to why it could not be used.
@@ -71,6 +70,7 @@ def open_target(
     class_names: tuple[str, ...],
     value_range: Range | None = None,
     conversion: Conversion = AS_THEY_ARE,
+    shape: ImageShape = IMAGE_SHAPE,
 ) -> Target:
     """Finds out what `path` is and opens it.
 
@@ -80,13 +80,14 @@ def open_target(
       class_names: of the data set; folders of images may be called after them or their numbers.
       value_range: what black and white are in float pixels; None where the target says it itself.
       conversion: what may be done to images of a folder that do not fit.
+      shape: of the data set's images, which these have to have.
 
     Raises:
       EvaluateError: it is nothing that can be evaluated.
     """
     try:
         if path.suffix.lower() == ".npz" and path.is_file():
-            return _told_ink(_open_npz(path, len(class_names), value_range))
+            return _told_ink(_open_npz(path, len(class_names), value_range, shape))
         if not path.is_dir():
             raise EvaluateError(
                 f"{printable(path)} is neither a folder nor an .npz file: it takes a SavedModel, a "
@@ -94,11 +95,11 @@ def open_target(
             )
         for candidate in (path, path / "Format-Serving"):
             if (candidate / "saved_model.pb").is_file():
-                return _open_saved_model(candidate, value_range)
+                return _open_saved_model(candidate, value_range, shape)
         newest = versions.latest(path)
         if newest is not None and (newest.path / "saved_model.pb").is_file():
-            return _open_saved_model(newest.path, value_range)
-        return _told_ink(_open_images(path, class_names, value_range, conversion))
+            return _open_saved_model(newest.path, value_range, shape)
+        return _told_ink(_open_images(path, class_names, value_range, conversion, shape))
     except OSError as error:
         name = printable(error.filename or path)
         raise EvaluateError(f"{name} can't be read: {error.strerror or error}") from None
@@ -128,6 +129,7 @@ def _open_images(
     class_names: tuple[str, ...],
     value_range: Range | None,
     conversion: Conversion,
+    shape: ImageShape,
 ) -> Target:
     classes = {name: label for label, name in enumerate(class_names)}
     classes |= {str(label): label for label in range(len(class_names))}
@@ -144,7 +146,7 @@ def _open_images(
     for file in files:
         name = printable(file.relative_to(path).as_posix())
         try:
-            image, how = read_image(file, conversion, value_range)
+            image, how = read_image(file, conversion, value_range, shape)
         except ImageError as error:
             unreadable[name] = str(error)
             continue
@@ -193,15 +195,18 @@ def _check_count(path: pathlib.Path, count: int, unreadable: Mapping[str, str]) 
 # .npz
 
 
-def _open_npz(path: pathlib.Path, num_classes: int, value_range: Range | None) -> Target:
+def _open_npz(
+    path: pathlib.Path, num_classes: int, value_range: Range | None, shape: ImageShape
+) -> Target:
     name = printable(path)
+    taken = (shape, shape[:2]) if shape[2] == 1 else (shape,)
     try:
         headers = _npz_headers(path)
     except Exception as error:  # NumPy and zipfile raise a dozen kinds for a broken file
         raise EvaluateError(f"{name} can't be read as an .npz of images: {error}") from error
     if not headers:
         raise EvaluateError(f"{name} holds no array")
-    pictures = [k for k, (shape, _) in headers.items() if shape[1:] in _SHAPES]
+    pictures = [k for k, (found, _) in headers.items() if found[1:] in taken]
     usual = [k for k in ("images", "x", "samples", "arr_0") if k in headers]
     if not usual and len(pictures) > 1:
         raise EvaluateError(
@@ -210,25 +215,23 @@ def _open_npz(path: pathlib.Path, num_classes: int, value_range: Range | None) -
         )
     key = (usual or pictures or list(headers))[0]
     label_key = next((k for k in ("labels", "label", "y", "arr_1") if k in headers), None)
-    shape, dtype = headers[key]
-    if shape[1:] not in _SHAPES:
-        raise EvaluateError(
-            f"{name}: the array {key!r} has shape {list(shape)}; "
-            "it takes [N, 28, 28] or [N, 28, 28, 1]"
-        )
+    given, dtype = headers[key]
+    if given[1:] not in taken:
+        wanted = " or ".join(f"[N, {', '.join(map(str, one))}]" for one in reversed(taken))
+        raise EvaluateError(f"{name}: the array {key!r} has shape {list(given)}; it takes {wanted}")
     if dtype != np.uint8 and (value_range is None or dtype.kind not in "fiu"):
         raise EvaluateError(
             f"{name}: the array {key!r} holds {dtype}; it takes uint8 pixels, 0..255, or "
             "--value-range, because others do not say what range they mean"
         )
-    _check_count(path, shape[0], {})
-    if shape[0] > MOST_IMAGES:
-        raise EvaluateError(f"{name} holds {shape[0]:,} images; at most {MOST_IMAGES:,} are taken")
-    if label_key == key or (label_key and headers[label_key][0] != (shape[0],)):
+    _check_count(path, given[0], {})
+    if given[0] > MOST_IMAGES:
+        raise EvaluateError(f"{name} holds {given[0]:,} images; at most {MOST_IMAGES:,} are taken")
+    if label_key == key or (label_key and headers[label_key][0] != (given[0],)):
         found = list(headers[label_key][0])
         if label_key != key:
             raise EvaluateError(
-                f"{name}: the array {label_key!r} has shape {found}; it takes [{shape[0]}]"
+                f"{name}: the array {label_key!r} has shape {found}; it takes [{given[0]}]"
             )
         label_key = None
     try:
@@ -250,7 +253,7 @@ def _open_npz(path: pathlib.Path, num_classes: int, value_range: Range | None) -
     return Target(
         "npz",
         name,
-        images=images.reshape(-1, *IMAGE_SHAPE),
+        images=images.reshape(-1, *shape),
         labels=labels,
         conditional=labels is not None,
         assumed=[f"arrays that are left out: {_listed(others)}"] if others else [],
@@ -278,14 +281,19 @@ def _npz_headers(path: pathlib.Path) -> dict[str, tuple[tuple[int, ...], np.dtyp
 # SavedModels
 
 
-def _open_saved_model(path: pathlib.Path, value_range: Range | None) -> Target:
+def _open_saved_model(path: pathlib.Path, value_range: Range | None, shape: ImageShape) -> Target:
     try:
         generator = local_generator.Generator(path)
     except ContractError:
-        return _open_foreign_model(path, value_range)
+        return _open_foreign_model(path, value_range, shape)
     except local_generator.GeneratorError as error:
         raise EvaluateError(str(error)) from error
     contract = generator.contract
+    if contract.image_shape != tuple(shape):
+        raise EvaluateError(
+            f"{printable(path)} draws {describe_shape(contract.image_shape)} images, the data set "
+            f"has {describe_shape(shape)} ones"
+        )
     if value_range is not None and value_range != tuple(contract.value_range):
         raise EvaluateError(
             f"{printable(path)} says itself that its values run from "
@@ -299,7 +307,7 @@ def _open_saved_model(path: pathlib.Path, value_range: Range | None) -> Target:
     )
 
 
-def _open_foreign_model(path: pathlib.Path, value_range: Range | None) -> Target:
+def _open_foreign_model(path: pathlib.Path, value_range: Range | None, shape: ImageShape) -> Target:
     """A SavedModel without our contract, by what its signatures say.
 
     Taken are `generate` (seed, label) as ours, and `serving_default` with one float input
@@ -329,7 +337,9 @@ def _open_foreign_model(path: pathlib.Path, value_range: Range | None) -> Target
             if floats:
                 assumed.append(f"latents of {latent_dim} numbers are standard normal")
             assumed += [f"{flag} is False" for flag in flags]
-            draw = _Drawer(module, function, (floats, seeds, labels, flags), value_range, assumed)
+            draw = _Drawer(
+                module, function, (floats, seeds, labels, flags), value_range, assumed, shape
+            )
             return Target(
                 "saved_model",
                 printable(path),
@@ -347,13 +357,20 @@ class _Drawer:
     """(seeds, classes) -> float images in [-1, 1], through a signature of a foreign model."""
 
     def __init__(
-        self, module: Any, function: Any, inputs: Any, value_range: Range | None, assumed: list[str]
+        self,
+        module: Any,
+        function: Any,
+        inputs: Any,
+        value_range: Range | None,
+        assumed: list[str],
+        shape: ImageShape,
     ):
         self._module = module  # it holds the variables
         self._function = function
         self._floats, self._seeds, self._labels, self._flags = inputs
         self._range = value_range
         self._assumed = assumed
+        self._shape = shape
 
     def __call__(self, numbers: np.ndarray, classes: np.ndarray) -> np.ndarray:
         arguments = {}
@@ -391,7 +408,7 @@ class _Drawer:
         return np.clip((images - low) / (high - low) * 2.0 - 1.0, -1.0, 1.0)
 
     def _images(self, outputs: Mapping, count: int) -> np.ndarray:
-        size = math.prod(IMAGE_SHAPE)
+        size = math.prod(self._shape)
         found = {
             key: value
             for key, value in outputs.items()
@@ -400,11 +417,13 @@ class _Drawer:
         }
         if len(found) != 1:
             shapes = {key: value.shape.as_list() for key, value in outputs.items()}
-            raise ValueError(f"one output of 28x28 pixels is needed, it gives {shapes}")
+            raise ValueError(
+                f"one output of {describe_shape(self._shape)} images is needed, it gives {shapes}"
+            )
         (images,) = found.values()
         if images.dtype == tf.uint8 and self._range is None:
             self._range = (0.0, 255.0)
-        return images.numpy().reshape(count, *IMAGE_SHAPE).astype(np.float32)
+        return images.numpy().reshape(count, *self._shape).astype(np.float32)
 
 
 def _range_of(values: np.ndarray) -> Range:

@@ -118,7 +118,10 @@ def create_pipeline(
         materialize=False,
         disable_statistics=True,
         disable_analyzer_cache=True,
-        custom_config={"source_hash": provenance.source_hash("components.preprocessing")},
+        custom_config={
+            "image_shape": list(data.image_shape),
+            "source_hash": provenance.source_hash("components.preprocessing"),
+        },
     )
     transform.add_upstream_node(data_gate)
 

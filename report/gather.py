@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from common.contract import ASSETS_EXTRA
-from common.images import DATA_SAMPLES_FILE
+from common.images import CONVERSIONS_FILE, DATA_SAMPLES_FILE, IMAGE_SHAPE, describe_shape
 from common.transform_counts import VALUE_BINS, read_counts
 from common.workspace import Workspace
 from judge.registry import BY_KEY, HEADLINES
@@ -321,16 +321,19 @@ def data(subject: Subject) -> dict:
                 f"{(facts.get('split_slices') or {}).get(split, '')}"
                 for split in _splits(facts.get("split_counts") or {})
             },
+            "images": describe_shape(tuple(facts.get("image_shape") or IMAGE_SHAPE)),
             "classes": facts.get("num_classes"),
             "fingerprint": facts.get("fingerprint"),
         },
         "checksums": facts.get("checksums") or {},
         "checksums_of": facts.get("checksums_of") or "files",
         "note": subject.row["dataset_note"],
+        "near_duplicates": facts.get("near_duplicates"),
         "anomalies": _anomalies(subject),
     }
     for key, part in (
         ("digits", lambda: _real_digits(subject.folder("Examples", "dataset"))),
+        ("conversions", lambda: _conversions(subject.folder("Examples", "dataset"))),
         ("labels", lambda: _label_chart(subject, names)),
         ("pixels", lambda: _pixel_charts(subject)),
     ):
@@ -365,6 +368,13 @@ def _anomalies(subject: Subject) -> list[str] | None:
 def _real_digits(folder: pathlib.Path) -> dict:
     caption = "Real training images, the first of each class, one class per row."
     return image(folder / DATA_SAMPLES_FILE, caption)
+
+
+def _conversions(folder: pathlib.Path) -> dict | None:
+    """What was done to images of a folder; None where nothing was."""
+    path = folder / CONVERSIONS_FILE
+    caption = "Above images as their files have them, below as they are learnt from."
+    return image(path, caption) if path.is_file() else None
 
 
 def _label_chart(subject: Subject, names: list[str]) -> dict:

@@ -16,13 +16,13 @@ def shift_some(images: tf.Tensor, key: tf.Tensor, share: float, pixels: int) -> 
     """Moves some of the images by whole pixels; what comes in from outside is background, -1.
 
     Args:
-      images: float32 [N, H, W, 1] in [-1, 1].
+      images: float32 [N, H, W, C] in [-1, 1].
       key: integers [2]; the same key moves the same images by the same.
       share: how likely an image is to be moved, 0..1.
       pixels: each way by at most so many, each number alike, none included.
 
     Returns:
-      float32 [N, H, W, 1], differentiable by `images`.
+      float32 [N, H, W, C], differentiable by `images`.
     """
     count, height, width = tf.shape(images)[0], images.shape[1], images.shape[2]
     shift_key, choice_key = tf.unstack(tf.random.experimental.stateless_split(key, 2))
@@ -35,5 +35,6 @@ def shift_some(images: tf.Tensor, key: tf.Tensor, share: float, pixels: int) -> 
     # its columns reaches is 0, and so is background here.
     rows = tf.one_hot(tf.range(height) - shifts[:, :1], height)  # [N, to, from]
     columns = tf.one_hot(tf.range(width) - shifts[:, 1:], width)
-    moved = tf.matmul(rows, tf.matmul(images[..., 0] + 1.0, columns, transpose_b=True))
-    return moved[..., None] - 1.0
+    planes = tf.transpose(images + 1.0, [0, 3, 1, 2])
+    moved = tf.matmul(rows[:, None], tf.matmul(planes, columns[:, None], transpose_b=True))
+    return tf.transpose(moved, [0, 2, 3, 1]) - 1.0

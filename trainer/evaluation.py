@@ -30,7 +30,7 @@ def make_evaluation(
     """Makes the function that `train` calls each `eval_interval` steps.
 
     Args:
-      images: float32 [N, 28, 28, 1] in [-1, 1], the eval split.
+      images: float32 [N, H, W, C] in [-1, 1], the eval split.
       labels: int64 [N]; the fakes get the same classes.
       dataset: name of the data set; the pinned classifier judges labels of its own only.
       config: says how many fakes are drawn (at most N) and how long their latents are.
@@ -38,7 +38,7 @@ def make_evaluation(
       seed: of the latents, the same at every call.
 
     Returns:
-      From `generate(latents, labels) -> float32 [n, 28, 28, 1] in [-1, 1]` to `fid_<count>_eval`
+      From `generate(latents, labels) -> float32 [n, H, W, C] in [-1, 1]` to `fid_<count>_eval`
       and, where the classifier knows the classes and the generator obeys the label,
       `accuracy_<count>_eval`.
     """

@@ -1,8 +1,8 @@
 """The trained generator as a SavedModel that keeps `common/contract.py`'s promises.
 
 Four signatures, every input and output with an open first dimension:
-  serving_default(latent float32 [N, Z], label int64 [N])  -> image float32 [N, 28, 28, 1]
-  generate(seed int64 [N], label int64 [N])                -> image float32 [N, 28, 28, 1]
+  serving_default(latent float32 [N, Z], label int64 [N])  -> image float32 [N, H, W, C]
+  generate(seed int64 [N], label int64 [N])                -> image float32 [N, H, W, C]
   generate_png(seed int64 [N], label int64 [N])            -> image_bytes string [N]
   describe(seed int64 [N])                                 -> contract string [N], as JSON
 
@@ -39,7 +39,7 @@ class ExportedGenerator(tf.Module):
     """A generator's weights and the functions that are its signatures.
 
     Args:
-      generator: [N, Z], and labels [N] if it takes any, -> [N, 28, 28, 1] in [-1, 1], computing
+      generator: [N, Z], and labels [N] if it takes any, -> [N, H, W, C] in [-1, 1], computing
         in float32.
       contract: what it promises; decides latents and labels.
     """

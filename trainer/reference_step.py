@@ -24,7 +24,7 @@ def reference_step(
     Args:
       generator: latents and labels to images; discriminator: images and labels to logits [N, 1].
       generator_optimizer, discriminator_optimizer: of the two.
-      real: float32 [N, 28, 28, 1] in [-1, 1]; labels: int64 [N]; latents: float32 [N, latent_dim].
+      real: float32 [N, H, W, C] in [-1, 1]; labels: int64 [N]; latents: float32 [N, latent_dim].
       penalty_weight: of R1 in this step; 0 for none.
     """
     with tf.GradientTape() as generator_tape:  # it is needed below, when the fakes are judged

@@ -61,7 +61,9 @@ def run_fn(fn_args: Any) -> None:
     name = f"{data.dataset} {config.model} {config.steps} steps seed {seed} {fingerprint[:8]}"
     name = name.replace("/", "-").replace(" ", "_")
     evaluate = None
-    if config.eval_interval:
+    if config.eval_interval and data.image_shape != IMAGE_SHAPE:
+        logger.info("No FID while training: the pinned network takes %s", IMAGE_SHAPE)
+    elif config.eval_interval:
         eval_images, eval_labels = read_split(fn_args.eval_files, fn_args.transform_output)
         _check_count("eval", len(eval_images), data, fn_args.eval_files)
         evaluate = make_evaluation(
@@ -98,7 +100,7 @@ def run_fn(fn_args: Any) -> None:
         model=config.model,
         latent_dim=config.latent_dim,
         latent_distribution=architecture.latent_distribution,
-        image_shape=IMAGE_SHAPE,
+        image_shape=data.image_shape,
         value_range=(-1.0, 1.0),
         num_classes=data.num_classes,
         class_names=data.class_names,
@@ -128,7 +130,7 @@ def read_split(patterns: Sequence[str], transform_output: str) -> tuple[np.ndarr
       transform_output: the TransformGraph artifact's folder.
 
     Returns:
-      Images float32 [N, 28, 28, 1] in [-1, 1] and labels int64 [N], ordered by the feature `id`:
+      Images float32 [N, H, W, C] in [-1, 1] and labels int64 [N], ordered by the feature `id`:
       Beam writes examples in an order that differs from run to run, and the same seed must give
       the same weights.
     """

@@ -99,13 +99,13 @@ class RunRecorder:
             self._writer.flush()
 
     def samples(self, step: int, images: np.ndarray, columns: int) -> None:
-        """Writes a grid of images (floats in [-1, 1], [N, H, W, 1]) as PNG and to TensorBoard."""
-        grid = tile(to_uint8(images), columns, scale=1)
-        png = tf.io.encode_png(grid[..., np.newaxis]).numpy()
+        """Writes a grid of images (floats in [-1, 1], [N, H, W, C]) as PNG and to TensorBoard."""
+        grid = np.atleast_3d(tile(to_uint8(images), columns, scale=1))
+        png = tf.io.encode_png(grid).numpy()
         write_atomically(self._samples / f"step_{step:07d}.png", png)
         if self._writer:
             with self._writer.as_default(step=step):
-                tf.summary.image("samples", grid[np.newaxis, ..., np.newaxis])
+                tf.summary.image("samples", grid[np.newaxis])
             self._writer.flush()
 
     def model(self, epoch: int, generator: keras.Model) -> None:
@@ -166,6 +166,6 @@ def write_animation(frames: Sequence[pathlib.Path], path: pathlib.Path) -> None:
     """Joins images of equal size to a GIF that pauses on the last one; writes nothing if none."""
     if not frames:
         return
-    images = [Image.open(frame).convert("L") for frame in frames]
+    images = [Image.open(frame).copy() for frame in frames]
     durations = [200] * (len(images) - 1) + [2000]  # milliseconds
     images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)

@@ -29,7 +29,7 @@ class GanLoop:
       metrics: names of what each step measures.
 
     Args:
-      images: float32 [N, 28, 28, 1] in [-1, 1], kept in memory.
+      images: float32 [N, H, W, C] in [-1, 1], kept in memory.
       labels: int [N], each in 0..num_classes-1.
       config: the settings of its model.
       num_classes: number of labels.
@@ -60,9 +60,11 @@ class GanLoop:
 
         keras.utils.set_random_seed(seed % 2**32)
         precision = resolve_precision(config.precision)
-        networks = models.build_networks(config, num_classes, precision, self.architecture)
+        _, height, width, channels = images.shape
+        shape = (height, width, channels)
+        networks = models.build_networks(config, num_classes, precision, self.architecture, shape)
         self.generator, self.discriminator = networks.generator, networks.discriminator
-        self.average = models.float32_generator(config, num_classes, self.architecture)
+        self.average = models.float32_generator(config, num_classes, self.architecture, shape)
         self.average.set_weights(self.generator.get_weights())
 
         rate = config.learning_rate
@@ -180,8 +182,8 @@ class GanLoop:
         """Updates the discriminator.
 
         Args:
-          real: float32 [R, 28, 28, 1] in [-1, 1].
-          fake: float32 [N, 28, 28, 1] in [-1, 1].
+          real: float32 [R, H, W, C] in [-1, 1].
+          fake: float32 [N, H, W, C] in [-1, 1].
           labels: int64 [N], of both.
 
         Returns:
@@ -231,12 +233,12 @@ class GanLoop:
         return shift_some(images, key, config.augment_share, config.augment_shift)
 
     def logits(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """The discriminator's logits of images in [-1, 1], float32 [N, 28, 28, 1] to [N]."""
+        """The discriminator's logits of images in [-1, 1], float32 [N, H, W, C] to [N]."""
         inputs = self.architecture.inputs(images, labels)
         return self.discriminator(inputs, training=True)[:, 0]
 
     def real_batch(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The step's images, float32 [R, 28, 28, 1] in [-1, 1], and labels, int64 [R].
+        """The step's images, float32 [R, H, W, C] in [-1, 1], and labels, int64 [R].
 
         Each epoch visits every image once, in an order of its own. The order is a cipher
         of the position, computed for the positions asked for, so there is nothing to store.
@@ -292,7 +294,7 @@ class GanLoop:
         layer.fit(tf.concat(fakes, 0).numpy(), np.concatenate([to_uint8(part) for part in parts]))
 
     def generate(self, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The averaged generator's images, float32 [N, 28, 28, 1] in [-1, 1]."""
+        """The averaged generator's images, float32 [N, H, W, C] in [-1, 1]."""
         latents, labels = np.asarray(latents, np.float32), np.asarray(labels, np.int64)
         return self.average(self.architecture.inputs(latents, labels), training=False).numpy()
 

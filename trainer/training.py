@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.images import IMAGE_SHAPE
+from common.images import is_known
 from trainer.checkpoints import CheckpointStore, StopRequest, TrainingInterrupted, stop_on_signals
 from trainer.latents import draw_latents
 from trainer.summaries import RunRecorder
@@ -86,7 +86,8 @@ def train(
     """Trains a GAN, from its newest checkpoint where there is one.
 
     Args:
-      images: float32 [N, 28, 28, 1] in [-1, 1], as Transform gives them.
+      images: float32 [N, H, W, C] in [-1, 1], as Transform gives them, of a shape that the
+        networks draw.
       labels: int [N], each in 0..num_classes-1.
       config, num_classes: as of the loop.
       seed: any int; the same seed gives the same weights, bit for bit, on the same kind of machine.
@@ -237,9 +238,10 @@ def _make_steps(
 
 
 def _check_data(images: np.ndarray, labels: np.ndarray, num_classes: int) -> None:
-    if images.dtype != np.float32 or images.shape[1:] != IMAGE_SHAPE or not len(images):
+    if images.dtype != np.float32 or not is_known(images.shape[1:]) or not len(images):
         raise ValueError(
-            f"images must be float32 [N, 28, 28, 1], got {images.dtype} {list(images.shape)}"
+            "images must be float32 [N, size, size, 1 or 3], such as [N, 28, 28, 1], got "
+            f"{images.dtype} {list(images.shape)}"
         )
     lowest, highest = images.min(), images.max()
     if not (lowest >= -1.00001 and highest <= 1.00001):  # NaN fails too

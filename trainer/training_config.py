@@ -72,10 +72,18 @@ class CdcganConfig(TrainingConfig):
     steps: Steps = 5000
     latent_dim: LatentDim = 64
     generator_channels: int = Field(
-        64, ge=1, le=1024, description="channels of the generator at 14x14; twice that at 7x7"
+        64,
+        ge=1,
+        le=1024,
+        description="channels of the generator at 14x14 (16x16 for larger images); twice that at "
+        "half the size, half at twice",
     )
     discriminator_channels: int = Field(
-        32, ge=1, le=1024, description="channels of the discriminator at 14x14; twice that at 7x7"
+        32,
+        ge=1,
+        le=1024,
+        description="channels of the discriminator at 14x14 (16x16); twice that at half the size, "
+        "half at twice",
     )
     loss: Literal["non_saturating", "hinge"] = Field("non_saturating", description="GAN loss")
     learning_rate: float = Field(

@@ -36,7 +36,7 @@ class Sketches(tfds.core.GeneratorBasedBuilder):
 
 
 class Colours(tfds.core.GeneratorBasedBuilder):
-    """Images that this project can't learn from: three channels."""
+    """Images that this project can't learn from: four channels."""
 
     VERSION = tfds.core.Version("1.0.0")
 
@@ -45,7 +45,7 @@ class Colours(tfds.core.GeneratorBasedBuilder):
             builder=self,
             features=tfds.features.FeaturesDict(
                 {
-                    "image": tfds.features.Image(shape=(28, 28, 3)),
+                    "image": tfds.features.Image(shape=(28, 28, 4)),
                     "label": tfds.features.ClassLabel(num_classes=2),
                 }
             ),

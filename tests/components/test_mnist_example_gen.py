@@ -143,7 +143,7 @@ def test_a_set_with_345_classes_and_no_test_split_is_cut_from_train_alone(tmp_pa
 
 
 def test_a_huge_train_split_is_capped_with_a_message(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(source, "MAX_TRAIN_EXAMPLES", 1000)
+    monkeypatch.setattr(source, "MAX_TRAIN_VALUES", 1000 * 28 * 28)
     with caplog.at_level("WARNING", "mnist_gan.progress"):
         found = source.resolve(DataConfig(dataset="sketches"), tmp_path)
     assert found.split_counts["train"] == 1000
@@ -192,7 +192,8 @@ def test_a_folder_of_mnist_is_not_taken_for_that_of_fashion_mnist(mnist_dir, tmp
         ("mnist/letters", "it has none"),
         ("mnist:1.0.0", "in version 3.0.1, not 1.0.0"),
         ("somebody:mnist", "no data set called 'somebody'"),
-        ("colours", "28x28x1, these are 28x28x3"),
+        ("colours", r"8-bit images, grey or RGB, these are uint8 \(28, 28, 4\)"),
+        ("stl10", r"are 96x96 colour; 28x28, .*--set image_size=64 scales"),
         ("wikipedia", "it has none"),
     ],
 )
@@ -316,7 +317,7 @@ def test_a_failure_inside_tfds_is_one_line(tmp_path, monkeypatch):
 
 def test_encoded_images_are_png_files_of_the_same_pixels():
     random = np.random.default_rng(0)
-    for shape in ((28, 28, 1), (1, 1, 1), (3, 17, 1)):
+    for shape in ((28, 28, 1), (1, 1, 1), (3, 17, 1), (64, 32, 3)):
         image = random.integers(0, 256, shape, dtype=np.uint8)
         data = png.encode_png(image)
         np.testing.assert_array_equal(tf.io.decode_png(data).numpy(), image)
@@ -327,7 +328,7 @@ def test_encoded_images_are_png_files_of_the_same_pixels():
 
 
 @pytest.mark.parametrize("image", [np.zeros((28, 28), np.uint8), np.zeros((28, 28, 1))])
-def test_only_grey_bytes_are_encoded(image):
+def test_only_bytes_are_encoded(image):
     with pytest.raises(ValueError, match="need uint8"):
         png.encode_png(image)
 

@@ -18,7 +18,9 @@ def digit(digits) -> np.ndarray:
 
 def read(tmp_path, picture: Image.Image, name="x.png", conversion=None, value_range=None, **save):
     picture.save(tmp_path / name, **save)
-    image, how = image_files.read_image(tmp_path / name, conversion or Conversion(), value_range)
+    image, how = image_files.read_image(
+        tmp_path / name, conversion or Conversion(), value_range, (28, 28, 1)
+    )
     assert image.shape == (28, 28, 1) and image.dtype == np.uint8
     return image[..., 0], how
 
@@ -97,6 +99,37 @@ def test_colours_are_made_grey_on_purpose_only(tmp_path, digit):
     np.testing.assert_allclose(image, digit * 0.299, atol=1)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "P", "RGBA"])
+def test_colours_stay_where_they_are_not_refused(tmp_path, mode):
+    colours = Image.new("RGB", (64, 64), (200, 100, 0))
+    name = "x.jpg" if mode == "CMYK" else "x.png"
+    colours.convert(mode).save(tmp_path / name, quality=95)
+    image, how = image_files.read_image(tmp_path / name)
+    assert image.shape == (64, 64, 3) and ("CMYK" in how) == (mode == "CMYK")
+    np.testing.assert_allclose(image[9, 9].astype(int), [200, 100, 0], atol=4)
+    with pytest.raises(ImageError, match=r"64x64 pixels, not 32x32 \(--set image_size=32"):
+        image_files.read_image(tmp_path / name, shape=(32, 32, 3))
+    grey, _ = image_files.read_image(tmp_path / name, Conversion(channels=1))
+    assert grey.shape == (64, 64, 1)
+
+
+def test_a_grey_image_among_colours_has_three_equal_channels(tmp_path, digit):
+    Image.fromarray(digit).save(tmp_path / "x.png")
+    image, _ = image_files.read_image(tmp_path / "x.png", shape=(28, 28, 3))
+    np.testing.assert_array_equal(image, digit[..., None].repeat(3, axis=2))
+
+
+@pytest.mark.parametrize(("size", "nearest"), [((1, 1), 28), ((33, 50), 32), ((640, 480), 64)])
+def test_a_size_that_no_network_draws_is_refused_with_the_nearest_that_one_does(
+    tmp_path, size, nearest
+):
+    Image.new("L", size, 90).save(tmp_path / "x.png")
+    with pytest.raises(ImageError, match=f"not 28x28 or 32x32 or 64x64 .*image_size={nearest} "):
+        image_files.read_image(tmp_path / "x.png")
+    image, _ = image_files.read_image(tmp_path / "x.png", Conversion(image_size=nearest))
+    assert image.shape == (nearest, nearest, 1) and (image == 90).all()
+
+
 def test_another_size_is_scaled_and_cropped_on_purpose_only(tmp_path, digit):
     large = Image.fromarray(digit.repeat(4, axis=0).repeat(4, axis=1))
     wide = Image.new("L", (112 + 40, 112))
@@ -116,8 +149,9 @@ def test_an_image_is_turned_as_its_camera_says(tmp_path, digit):
 
 def test_a_moving_gif_gives_its_first_frame(tmp_path, digit):
     frames = [Image.fromarray(digit), Image.fromarray(digit[::-1])]
-    image, _ = read(tmp_path, frames[0], "x.gif", save_all=True, append_images=frames[1:])
+    image, how = read(tmp_path, frames[0], "x.gif", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(image, digit)
+    assert "first frame" in how
 
 
 @pytest.mark.parametrize("conversion", [Conversion(), Conversion(image_size=28)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import examples, source
+from datasets import examples, image_folder, source
 from datasets.data_config import DataConfig
 from datasets.tfds_store import DataError
 
@@ -164,11 +164,29 @@ def test_a_conversion_is_another_version_of_the_data(folder, tmp_path):
     for path in folder.rglob("*.png"):
         image = Image.open(path)
         image.resize((32, 40)).save(path)
-    with pytest.raises(DataError, match="32x40 pixels"):
+    with pytest.raises(DataError, match=r"32x40 pixels.*image_size=32"):
         resolve(folder, tmp_path)
     scaled = resolve(folder, tmp_path, image_size=28)
-    again = resolve(folder, tmp_path, image_size=28, background=0)
+    again = resolve(folder, tmp_path, image_size=64, channels=3)
+    assert scaled.image_shape == (28, 28, 1) and again.image_shape == (64, 64, 3)
     assert scaled.fingerprint != again.fingerprint
+    shown = [image_folder.conversions_file(data.prepared_dir) for data in (scaled, again)]
+    assert all(path.is_file() for path in shown) and shown[0] != shown[1]
+
+
+def test_images_keep_their_own_size_and_colours(digits, tmp_path):
+    """One grey image among colours is taken as one of them, and that is told."""
+    folder = write(digits[0][:600], np.zeros(600, int), tmp_path / "set", names=())
+    for path in list(folder.iterdir())[1:]:
+        grey = Image.open(path).resize((32, 32))
+        Image.merge("RGB", [grey, Image.new("L", (32, 32), 99), grey]).save(path)
+    grey.save(path)
+    next(folder.iterdir()).unlink()
+    data = resolve(folder, tmp_path)
+    assert data.image_shape == (32, 32, 3) and "598 of 599 images are in colour" in data.note
+    split = examples.read_prepared(data, "train")
+    assert split.images.shape[1:] == (32, 32, 3)
+    assert not image_folder.conversions_file(data.prepared_dir).exists()
 
 
 @pytest.mark.parametrize(
@@ -226,5 +244,5 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path, many):
         source.resolve(DataConfig(dataset=str(many)), tmp_path)
     with pytest.raises(DataError, match="leave --data-dir"):
         resolve(many, tmp_path, data_dir=tmp_path)
-    with pytest.raises(DataError, match="'image_size' is for folders"):
-        source.resolve(DataConfig(dataset="digits", image_size=28), tmp_path)
+    with pytest.raises(DataError, match="'background' is for folders"):
+        source.resolve(DataConfig(dataset="digits", background=0), tmp_path)

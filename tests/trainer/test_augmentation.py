@@ -9,7 +9,7 @@ KEY = tf.constant([3, 0], tf.int64)
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.RandomState(0).uniform(-1, 1, [300, 9, 7, 1]).astype(np.float32)
+    return np.random.RandomState(0).uniform(-1, 1, [300, 9, 7, 3]).astype(np.float32)
 
 
 def shifts_of(before: np.ndarray, after: np.ndarray, pixels: int) -> list[tuple[int, int]]:

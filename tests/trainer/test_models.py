@@ -1,9 +1,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tests.trainer.conftest import TINY_OF
 from trainer import models
 from trainer.networks import network_table
+from trainer.training import LOOPS
 from trainer.training_config import make_config
 
 
@@ -19,6 +22,24 @@ def test_networks_take_any_number_of_classes_and_give_float32(tiny_config, num_c
     assert logit.shape == (3, 1) and logit.dtype == np.float32
     dtypes = {w.dtype for n in (networks.generator, networks.discriminator) for w in n.weights}
     assert dtypes == {"float32"}
+
+
+@pytest.mark.parametrize("model", LOOPS)
+@pytest.mark.parametrize("shape", [(32, 32, 1), (28, 28, 3), (64, 64, 3)])
+def test_networks_grow_with_the_image_and_take_colours(model, shape):
+    config, architecture = make_config(**TINY_OF[model]), LOOPS[model].architecture
+    networks = models.build_networks(config, 2, "float32", architecture, shape)
+    labels, latents = tf.constant([0, 1], tf.int64), tf.zeros([2, config.latent_dim])
+    image = networks.generator(architecture.inputs(latents, labels), training=False)
+    assert image.shape == (2, *shape) and np.abs(image).max() <= 1.0
+    logit = networks.discriminator(architecture.inputs(image, labels), training=False)
+    assert logit.shape == (2, 1)
+
+
+def test_there_is_one_block_for_each_doubling():
+    assert models.grid_sizes((28, 28, 1)) == [7, 14, 28]
+    assert models.grid_sizes((32, 32, 3)) == [8, 16, 32]
+    assert models.grid_sizes((64, 64, 3)) == [8, 16, 32, 64]
 
 
 def test_the_label_changes_image_and_logit(tiny_config):

@@ -11,34 +11,45 @@ import tensorflow as tf
 from keras import layers
 from keras.initializers import GlorotUniform, RandomNormal
 
-from common.images import IMAGE_SHAPE
+from common.images import IMAGE_SHAPE, ImageShape
 from trainer.layers import FusedBatchNormalization, LeakyReLU
-from trainer.models import Architecture
+from trainer.models import Architecture, grid_sizes
 from trainer.training_config import Blocks5Config
 from trainer.variants.loop import UnconditionalLoop
 
 GROUPS = 4  # of channels, where each is normalised by itself
 
 
-def build_generator(config: Blocks5Config, num_classes: int) -> keras.Model:
-    """[N, latent_dim] as one pixel, by five blocks to 4x4, 7x7, 14x14, 28x28 and an image."""
+def build_generator(
+    config: Blocks5Config, num_classes: int, shape: ImageShape = IMAGE_SHAPE
+) -> keras.Model:
+    """[N, latent_dim] as one pixel, by five blocks to 4x4, 7x7, 14x14, 28x28 and an image.
+
+    32x32 images come by 8x8 and 16x16, and for 64x64 the last block doubles too.
+    """
+    first = grid_sizes(shape)[0]
     latent = keras.Input([config.latent_dim], name="latent")
     x = layers.Reshape([1, 1, config.latent_dim], name="to_1x1")(latent)
     x = _block(config, 1, layers.Conv2DTranspose, 16, kernel_size=4, padding="valid")(x)
-    x = _block(config, 2, layers.Conv2DTranspose, 48, kernel_size=4, padding="valid")(x)
+    x = _block(config, 2, layers.Conv2DTranspose, 48, kernel_size=first - 3, padding="valid")(x)
     x = _block(config, 3, layers.Conv2DTranspose, 28, kernel_size=4, strides=2)(x)
     x = _block(config, 4, layers.Conv2DTranspose, 24, kernel_size=4, strides=2)(x)
-    x = _block(config, 5, layers.Conv2D, 24, kernel_size=3)(x)
+    if shape[0] == 4 * first:
+        x = _block(config, 5, layers.Conv2D, 24, kernel_size=3)(x)
+    else:
+        x = _block(config, 5, layers.Conv2DTranspose, 24, kernel_size=4, strides=2)(x)
     x = layers.Conv2D(
-        1, 3, padding="same", kernel_initializer=_initializer(config), name="to_image"
+        shape[2], 3, padding="same", kernel_initializer=_initializer(config), name="to_image"
     )(x)
     image = layers.Activation("tanh", dtype="float32", name="image")(x)
     return keras.Model([latent], image, name="generator")
 
 
-def build_discriminator(config: Blocks5Config, num_classes: int) -> keras.Model:
+def build_discriminator(
+    config: Blocks5Config, num_classes: int, shape: ImageShape = IMAGE_SHAPE
+) -> keras.Model:
     """28x28x1 by five blocks to 4x4x80, and one logit."""
-    image = keras.Input(IMAGE_SHAPE, name="image")
+    image = keras.Input(shape, name="image")
     x = _block(config, 1, layers.Conv2D, 16, kernel_size=4, strides=2)(image)
     x = _block(config, 2, layers.Conv2D, 16, kernel_size=3)(x)
     x = _block(config, 3, layers.Conv2D, 32, kernel_size=4, strides=2)(x)

@@ -8,40 +8,64 @@ import keras
 from keras import layers
 from keras.initializers import RandomNormal
 
-from common.images import IMAGE_SHAPE
+from common.images import IMAGE_SHAPE, ImageShape
 from trainer.layers import FusedBatchNormalization, LeakyReLU
-from trainer.models import Architecture
+from trainer.models import Architecture, grid_sizes
 from trainer.training_config import TrainingConfig
 from trainer.variants.loop import UnconditionalLoop
 
 STRIDED = {"kernel_size": 5, "strides": 2, "padding": "same"}
 
 
-def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
-    """[N, latent_dim] to 7x7x128, by transposed convolutions to 14x14x64 and 28x28x1."""
+def build_generator(
+    config: TrainingConfig, num_classes: int, shape: ImageShape = IMAGE_SHAPE
+) -> keras.Model:
+    """[N, latent_dim] to 7x7x128, by transposed convolutions to 14x14x64 and 28x28x1.
+
+    64x64 images begin with 8x8x256, one doubling more.
+    """
+    start, *between, size = grid_sizes(shape)
+    channels = 64 * 2 ** len(between)
     first = RandomNormal(0.0, 0.02)
     latent = keras.Input([config.latent_dim], name="latent")
-    x = layers.Dense(7 * 7 * 128, use_bias=False, kernel_initializer=first, name="project")(latent)
-    x = layers.Reshape([7, 7, 128], name="to_7x7")(x)
-    x = FusedBatchNormalization(name="norm_7x7")(x)
-    x = layers.ReLU(name="relu_7x7")(x)
+    x = layers.Dense(
+        start * start * channels, use_bias=False, kernel_initializer=first, name="project"
+    )(latent)
+    x = layers.Reshape([start, start, channels], name=f"to_{start}x{start}")(x)
+    x = FusedBatchNormalization(name=f"norm_{start}x{start}")(x)
+    x = layers.ReLU(name=f"relu_{start}x{start}")(x)
+    for grid in between:
+        channels //= 2
+        x = layers.Conv2DTranspose(
+            channels,
+            **STRIDED,
+            use_bias=False,
+            kernel_initializer=first,
+            name=f"up_{grid}x{grid}",
+        )(x)
+        x = FusedBatchNormalization(name=f"norm_{grid}x{grid}")(x)
+        x = layers.ReLU(name=f"relu_{grid}x{grid}")(x)
     x = layers.Conv2DTranspose(
-        64, **STRIDED, use_bias=False, kernel_initializer=first, name="up_14x14"
+        shape[2], **STRIDED, kernel_initializer=first, name=f"up_{size}x{size}"
     )(x)
-    x = FusedBatchNormalization(name="norm_14x14")(x)
-    x = layers.ReLU(name="relu_14x14")(x)
-    x = layers.Conv2DTranspose(1, **STRIDED, kernel_initializer=first, name="up_28x28")(x)
     image = layers.Activation("tanh", dtype="float32", name="image")(x)
     return keras.Model([latent], image, name="generator")
 
 
-def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model:
-    """28x28x1 to 14x14x32, 7x7x64, 4x4x128, which is the vector of 2,048, and one logit of it."""
+def build_discriminator(
+    config: TrainingConfig, num_classes: int, shape: ImageShape = IMAGE_SHAPE
+) -> keras.Model:
+    """28x28x1 to 14x14x32, 7x7x64, 4x4x128, which is the vector of 2,048, and one logit of it.
+
+    64x64 images have one halving more.
+    """
     first = RandomNormal(0.0, 0.02)
-    image = keras.Input(IMAGE_SHAPE, name="image")
-    x = layers.Conv2D(32, **STRIDED, kernel_initializer=first, name="down_14x14")(image)
-    x = LeakyReLU(name="leaky_14x14")(x)
-    for size, channels in ((7, 64), (4, 128)):
+    image = keras.Input(shape, name="image")
+    half, *grids = [*grid_sizes(shape)[-2::-1], 4]
+    x = layers.Conv2D(32, **STRIDED, kernel_initializer=first, name=f"down_{half}x{half}")(image)
+    x = LeakyReLU(name=f"leaky_{half}x{half}")(x)
+    for doubling, size in enumerate(grids, 1):
+        channels = 32 * 2**doubling
         x = layers.Conv2D(
             channels,
             **STRIDED,

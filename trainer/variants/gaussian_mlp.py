@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from common.images import IMAGE_SHAPE
+from common.images import IMAGE_SHAPE, ImageShape
 from trainer.layers import LeakyReLU
 from trainer.models import Architecture
 from trainer.training_config import TrainingConfig
@@ -19,21 +19,25 @@ from trainer.variants.loop import UnconditionalLoop
 WIDTHS = (256, 512, 1024)
 
 
-def build_generator(config: TrainingConfig, num_classes: int) -> keras.Model:
+def build_generator(
+    config: TrainingConfig, num_classes: int, shape: ImageShape = IMAGE_SHAPE
+) -> keras.Model:
     """[N, latent_dim] by ever wider dense layers to an image."""
     latent = x = keras.Input([config.latent_dim], name="latent")
     for width in WIDTHS:
         x = layers.Dense(width, name=f"dense_{width}")(x)
         x = LeakyReLU(name=f"leaky_{width}")(x)
-    x = layers.Dense(math.prod(IMAGE_SHAPE), name="pixels")(x)
-    x = layers.Reshape(IMAGE_SHAPE, name="to_image")(x)
+    x = layers.Dense(math.prod(shape), name="pixels")(x)
+    x = layers.Reshape(shape, name="to_image")(x)
     image = layers.Activation("tanh", dtype="float32", name="image")(x)
     return keras.Model([latent], image, name="generator")
 
 
-def build_discriminator(config: TrainingConfig, num_classes: int) -> keras.Model:
+def build_discriminator(
+    config: TrainingConfig, num_classes: int, shape: ImageShape = IMAGE_SHAPE
+) -> keras.Model:
     """An image by ever narrower dense layers to one logit."""
-    image = keras.Input(IMAGE_SHAPE, name="image")
+    image = keras.Input(shape, name="image")
     x = layers.Flatten(name="pixels")(image)
     for width in reversed(WIDTHS):
         x = layers.Dense(width, name=f"dense_{width}")(x)
