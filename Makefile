@@ -5,7 +5,7 @@
 PYTHON := .venv/bin/python
 MNIST_GAN := .venv/bin/mnist-gan
 
-.PHONY: help run test quick run-newest test-newest test-both serve-tf native docs setup lock lint clean
+.PHONY: help run test quick coverage run-newest test-newest test-both serve-tf native docs setup lock lint clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ test: lint  ## style and all tests
 
 quick: lint  ## style and the fast tests, what most edits need
 	@$(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not e2e and not slow" $(ARGS)
+
+coverage: override ARGS += --cov
+coverage: quick  ## make quick, and how much of the code it runs: at least the threshold in pyproject.toml
 
 run-newest:  ## make run with the newest stack in a Debian 13 root; as root
 	@tools/newest.sh run ARGS="$(ARGS)"

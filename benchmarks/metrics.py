@@ -1,12 +1,10 @@
 """Each metric beside the libraries that people know, on the same features, in one process.
 
-    python -m benchmarks.metrics [--count 10000] [--data-dir DIR] [--features FILE.npz]
+    python -m benchmarks.metrics [--count 10000] [--data-dir DIR]
 
 The libraries are those themselves, their functions from features on, and no formulas rewritten
 (but for the textbook's, with SciPy's root). They are the extra `compare`, for this
-comparison alone; one that is not installed is named and left out. They may live in an environment
-without TensorFlow: `--save-features FILE.npz` in one with TensorFlow keeps the features of real
-digits for `--features FILE.npz` in the other.
+comparison alone; one that is not installed is named and left out.
 
 Each time is the best of `--repeat`, in seconds. "differs" is the relative difference of the values.
 """
@@ -51,23 +49,17 @@ class Table:
 
     def run(self, metric: str, function: Callable[[], float | tuple]) -> None:
         """Times our own `function`; what comes after it under the same name is compared with it."""
-        self._time(metric, "ours", None, lambda module: function())
+        self.beside(metric, "ours", None, lambda module: function())
 
-    def beside(
-        self, metric: str, who: str, module: str, function: Callable, *, same: bool = True
-    ) -> None:
+    def beside(self, metric: str, who: str, module: str | None, function: Callable) -> None:
         """Times `function` of an imported library; one that is not installed is noted instead.
 
         Args:
           metric: as in `run`.
           who: the library's name, and what is particular about it.
-          module: which module of it `function` takes.
+          module: which module of it `function` takes; None: our own.
           function: module -> values.
-          same: whether it is meant to give our values.
         """
-        self._time(metric, who, module, function, same)
-
-    def _time(self, metric: str, who: str, module: str | None, function, same=True) -> None:
         try:
             # Before its time is taken: importing torch takes seconds.
             imported = importlib.import_module(module) if module else None
@@ -88,7 +80,7 @@ class Table:
             pairs = zip(our_values, values, strict=False)
             gap = max(abs(a - b) / max(abs(a), 1e-300) for a, b in pairs)
             times = f"{seconds / our_seconds:.1f}"
-            differs = f"{gap:.0e}" if same else "(other rows)"
+            differs = f"{gap:.0e}"
         else:
             self.ours[metric] = values, seconds
         told = ", ".join(f"{value:.6g}" for value in values)
@@ -203,20 +195,12 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--count", type=int, default=10_000, help="images on either side")
     parser.add_argument("--data-dir", default=default_data_dir("mnist"))
-    parser.add_argument("--features", help="an .npz that --save-features wrote")
-    parser.add_argument("--save-features", help="keep the features of digits, compare nothing")
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args(arguments)
 
-    if options.features:
-        data = dict(np.load(options.features))
-    elif options.data_dir:
-        data = of_digits(options.count, options.data_dir)
-    else:
-        parser.error("give --data-dir, the folder of the original MNIST files, or --features")
-    if options.save_features:
-        np.savez(options.save_features, **data)
-        return
+    if not options.data_dir:
+        parser.error("give --data-dir, the folder of the original MNIST files")
+    data = of_digits(options.count, options.data_dir)
     fakes, reals, width = len(data["fake"]), *data["real"].shape
     print(f"{fakes:,} fakes, {reals:,} reals, {width} wide; {os.cpu_count()} cores\n")
     print("| metric | who | value | s | s over ours | differs |")

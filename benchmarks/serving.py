@@ -433,21 +433,14 @@ def fresh_generator(folder: pathlib.Path, seed: int) -> pathlib.Path:
     """An untrained generator with the default's networks, exported as the Trainer exports."""
     import keras
 
-    from tests.serving.server import saved_models
+    from tests.fixtures_generators import contract_of
     from trainer.export import export_generator
     from trainer.models import float32_generator
     from trainer.training_config import make_config
 
     config = make_config()
     keras.utils.set_random_seed(seed)
-    contract = dataclasses.replace(
-        saved_models.CONTRACT,
-        model="cdcgan",
-        latent_dim=config.latent_dim,
-        classes_present=tuple(range(10)),
-        training={"seed": seed},
-    )
-    export_generator(float32_generator(config, 10), contract, folder)
+    export_generator(float32_generator(config, 10), contract_of(config.latent_dim, 10), folder)
     return folder
 
 

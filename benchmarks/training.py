@@ -1,8 +1,7 @@
-"""This trainer beside a naive recipe and two tutorials: same data, same minutes, same judge.
+"""This trainer beside a naive recipe: same data, same minutes, same judge.
 
     python -m benchmarks.training [--data-dir DIR] [--minutes 10] [--only ours naive ...]
                                   [--seeds 1] [--out DIR] [--cas-fakes 60000] [--processor-time]
-    python -m benchmarks.training --ceiling [--processor-time]
 
 Each trains alone, in a process of its own, on the 50,000 images of the train split. At five marks
 on the way it is judged: relative FID of 10,000 fakes to the train split by each pinned extractor
@@ -17,9 +16,6 @@ of four would reach. `ours` is therefore trained again for 40 % of the minutes t
 way to 10 are those of the long run, `ours_short` ends at 4; `ours_shifted` is as long as `ours`
 and shows the discriminator shifted images, as the preset `quality` does. Their steps are as many
 as the speed so far lets fit, counted again at each mark; the real minutes stand in the table.
-
-`--ceiling` measures instead how much of the time of a training step the convolutions and dense
-layers would take alone, and where the rest goes.
 """
 
 import argparse
@@ -43,15 +39,13 @@ MARKS = 5
 SHORT = 0.4  # ours_short's share of the minutes
 # Ours, and what each changes in the settings of `standard`.
 OURS = {"ours": (), "ours_short": (), "ours_shifted": ("augment_share",)}
-OTHERS = ("naive", "naive_r1", "tensorflow_tutorial", "keras_example")
+OTHERS = ("naive", "naive_r1")
 NAMES = {
     "ours": "this trainer",
     "ours_short": "this trainer, a shorter run",
     "ours_shifted": "this trainer with the shifts of quality",
     "naive": "naive recipe, Adam 2e-4",
     "naive_r1": "naive recipe, Adam 5e-4, lazy R1",
-    "tensorflow_tutorial": "TensorFlow's DCGAN tutorial",
-    "keras_example": "Keras' conditional GAN example",
 }
 
 
@@ -81,7 +75,7 @@ class Judge:
         """What `contender`, as it is now, reaches.
 
         Returns:
-          `relative_fid` (by extractor); `cas` and `accuracy` where it is conditional.
+          `relative_fid` (by extractor), `accuracy` and maybe `cas`.
         """
         from common.images import to_uint8
         from judge.generation import ordered_labels
@@ -92,16 +86,14 @@ class Judge:
         labels = ordered_labels(apportion(self._counts, NUM_FAKES), seed)
         fakes = to_uint8(contender.generate(labels, 1000 + seed))
         features, probabilities = self._extractors.see(fakes)
-        strata = labels if contender.conditional else np.zeros_like(labels)
         found = {
             "relative_fid": {
-                name: relative_fid(features[name], strata, folds).value
+                name: relative_fid(features[name], labels, folds).value
                 for name, folds in self._folds.items()
-            }
+            },
+            "accuracy": float(np.mean(probabilities.argmax(1) == labels)),
         }
-        if contender.conditional:
-            found["accuracy"] = float(np.mean(probabilities.argmax(1) == labels))
-        if contender.conditional and self.cas_fakes:
+        if self.cas_fakes:
             labels = ordered_labels(apportion(self._counts, self.cas_fakes), seed)
             fakes = to_uint8(contender.generate(labels, 2000 + seed))
             found["cas"] = classification_accuracy_score(
@@ -120,8 +112,6 @@ class Ours:
       clock: seconds.
       of_quality: settings that it has from `quality` instead.
     """
-
-    conditional = True
 
     def __init__(
         self,
@@ -395,7 +385,6 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/benchmarks"))
     parser.add_argument("--cas-fakes", type=int, default=60_000, help="0 leaves CAS out")
-    parser.add_argument("--ceiling", action="store_true", help="how near the machine's ceiling")
     parser.add_argument(
         "--processor-time",
         action="store_true",
@@ -404,12 +393,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.minutes <= 0 or options.seeds < 1:
         parser.error("--minutes must be above 0 and --seeds at least 1")
-    if options.ceiling:
-        from benchmarks import ceiling
-
-        ceiling.main(processor_time=options.processor_time)
-        return
-
     options.out.mkdir(parents=True, exist_ok=True)
     results = []
     spawn = multiprocessing.get_context("spawn")

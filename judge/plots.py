@@ -49,8 +49,8 @@ def digit_grid(
     if row_names and len(row_names) != rows:
         raise ValueError(f"row_names must be {rows}, one per row, got {len(row_names)}")
     page = _labelled([("", sheet)], title, row_names)
-    page.picture.info[_SIDE] = str(images.shape[1])
-    page.save_to(path)
+    page.info[_SIDE] = str(images.shape[1])
+    _write(page, path)
 
 
 def first_column(path: str | os.PathLike) -> list[Image.Image]:
@@ -83,7 +83,7 @@ def real_above_fake(
         ("real", tile(real, columns, scale=_SCALE)),
         ("generated", tile(fake, columns, scale=_SCALE)),
     ]
-    _labelled(sheets, "", ()).save_to(path)
+    _write(_labelled(sheets, "", ()), path)
 
 
 def pairs(
@@ -124,7 +124,7 @@ def pairs(
         captions.append([f"{value:.3g}" for value in values[part]])
     subtitle = "above: generated; below: nearest in training; the number: their distance"
     subtitle += f"\n{note}" if note else ""
-    _labelled(sheets, title, (), captions=captions, subtitle=subtitle).save_to(path)
+    _write(_labelled(sheets, title, (), captions=captions, subtitle=subtitle), path)
 
 
 def histogram(
@@ -218,16 +218,12 @@ def _filled(images: np.ndarray, columns: int) -> np.ndarray:
     return np.concatenate([images, np.full((missing, *images.shape[1:]), 255, np.uint8)])
 
 
-class _Page:
-    def __init__(self, picture: Image.Image):
-        self.picture = picture
-
-    def save_to(self, path: str | os.PathLike) -> None:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            told = PngImagePlugin.PngInfo()
-            for name, text in self.picture.info.items():
-                told.add_text(str(name), text)
-            self.picture.save(file, format="PNG", optimize=True, pnginfo=told)
+def _write(page: Image.Image, path: str | os.PathLike) -> None:
+    told = PngImagePlugin.PngInfo()
+    for name, text in page.info.items():
+        told.add_text(str(name), text)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        page.save(file, format="PNG", optimize=True, pnginfo=told)
 
 
 def _labelled(
@@ -236,7 +232,7 @@ def _labelled(
     row_names: Sequence[str],
     captions: Sequence[Sequence[str]] = (),
     subtitle: str = "",
-) -> _Page:
+) -> Image.Image:
     """Sets sheets of digits below each other, with text about them."""
     font, small = ImageFont.load_default(16), ImageFont.load_default(13)
     left = 10 + int(max([0.0, *(small.getlength(name) + 8 for name in row_names)]))
@@ -268,7 +264,7 @@ def _labelled(
             names = [*captions[index], *[""] * (columns - len(captions[index]))]
             _across(draw, names, left, wide, top + 2, small)
             top += feet[index]
-    return _Page(page)
+    return page
 
 
 def _across(

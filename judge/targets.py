@@ -206,14 +206,14 @@ def _open_npz(
         raise EvaluateError(f"{name} can't be read as an .npz of images: {error}") from error
     if not headers:
         raise EvaluateError(f"{name} holds no array")
-    pictures = [k for k, (found, _) in headers.items() if found[1:] in taken]
+    of_images = [k for k, (found, _) in headers.items() if found[1:] in taken]
     usual = [k for k in ("images", "x", "samples", "arr_0") if k in headers]
-    if not usual and len(pictures) > 1:
+    if not usual and len(of_images) > 1:
         raise EvaluateError(
-            f"{name} holds several arrays of images: {_listed(pictures)}; it takes one, or one "
+            f"{name} holds several arrays of images: {_listed(of_images)}; it takes one, or one "
             "called 'images'"
         )
-    key = (usual or pictures or list(headers))[0]
+    key = (usual or of_images or list(headers))[0]
     label_key = next((k for k in ("labels", "label", "y", "arr_1") if k in headers), None)
     given, dtype = headers[key]
     if given[1:] not in taken:

@@ -168,7 +168,7 @@ def train(
     learning_rate: float = 4e-3,
     dropout: float = 0.25,
     augment: bool = True,
-    on_step: Callable[[int, int, float], None] | None = None,
+    verbose: bool = False,
     facts: dict | None = None,
 ) -> Weights:
     """Trains the classifier with AdamW and a learning rate that falls to zero along a cosine.
@@ -186,7 +186,7 @@ def train(
       learning_rate: the highest, reached after a twentieth of the steps.
       dropout: share of units dropped before and after the feature layer.
       augment: whether images are moved, turned, scaled and sheared a little.
-      on_step: called with (steps done, steps in all, mean loss of the epoch so far).
+      verbose: whether Keras prints a line for each epoch.
       facts: goes into `Weights.facts`.
 
     Raises:
@@ -212,7 +212,7 @@ def train(
         seed=seed,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        on_step=on_step,
+        verbose=verbose,
     )
     return fold(model, dict(facts or {}))
 
@@ -227,7 +227,7 @@ def fit(
     seed: int,
     batch_size: int,
     learning_rate: float,
-    on_step: Callable[[int, int, float], None] | None = None,
+    verbose: bool = False,
 ) -> keras.Model:
     """Trains what `build` returns on batches of `arrays`.
 
@@ -236,7 +236,7 @@ def fit(
       arrays: of equal length; shuffled together.
       prepare: (step, arrays of a batch) -> (inputs, targets).
       loss: of targets and outputs.
-      epochs, seed, batch_size, learning_rate, on_step: as in `train`.
+      epochs, seed, batch_size, learning_rate, verbose: as in `train`.
     """
     # Keras draws some seeds (of the shuffle between epochs) from the process's own state.
     keras.utils.set_random_seed(seed)
@@ -264,13 +264,6 @@ def fit(
         .prefetch(8)
     )
 
-    class Report(keras.callbacks.Callback):
-        done = 0
-
-        def on_train_batch_end(self, batch: int, logs: dict) -> None:
-            self.done += 1
-            if on_step:
-                on_step(self.done, steps, float(logs["loss"]))
-
-    model.fit(data, epochs=epochs, steps_per_epoch=steps_per_epoch, verbose=0, callbacks=[Report()])
+    lines = 2 if verbose else 0
+    model.fit(data, epochs=epochs, steps_per_epoch=steps_per_epoch, verbose=lines)
     return model

@@ -129,7 +129,7 @@ class NetworkExtractor:
     """A small network of 28x28 images: its features, and class probabilities if it reads classes.
 
     The network is traced once for a fixed number of images; a call of any size goes through it
-    in chunks. Safe to call from several threads.
+    in chunks.
     """
 
     def __init__(self, weights: Weights, digest: str = ""):
@@ -278,8 +278,6 @@ def _in_chunks(
 def load_extractor(
     spec: str | os.PathLike | None = None,
     *,
-    input_tensor: str = "Mul:0",
-    output_tensor: str = "pool_3:0",
     digest_required: bool = False,
 ) -> Extractor:
     """Loads the pinned classifier, or the network that `spec` names.
@@ -295,8 +293,6 @@ def load_extractor(
           weights of `keras.applications.InceptionV3`, with or without its top;
         - a SavedModel folder: 299x299x3 in [-1, 1] -> pooled features, in an output called
           `pool_3` or in its only one.
-      input_tensor: of a frozen graph: float images 299x299x3 in [-1, 1].
-      output_tensor: of a frozen graph: the pooled features.
       digest_required: whether an `X.npz` without an `X.npz.sha256` is refused.
 
     Raises:
@@ -311,7 +307,7 @@ def load_extractor(
         return _load_network(path, digest_required=digest_required)
     try:
         if path.suffix == ".pb":
-            variant, pool = _frozen_graph(path, input_tensor, output_tensor)
+            variant, pool = _frozen_graph(path)
         elif path.suffix in (".keras", ".h5"):
             variant, pool = _keras_file(path)
         elif (path / "saved_model.pb").is_file():
@@ -361,7 +357,8 @@ def _enlarged(pixels: tf.Tensor) -> tf.Tensor:
     return to_floats(tf.image.resize(pixels, [INCEPTION_SIZE, INCEPTION_SIZE]))
 
 
-def _frozen_graph(path: pathlib.Path, input_tensor: str, output_tensor: str) -> tuple[str, Pool]:
+def _frozen_graph(path: pathlib.Path) -> tuple[str, Pool]:
+    input_tensor, output_tensor = "Mul:0", "pool_3:0"
     graph = tf.compat.v1.GraphDef()
     graph.ParseFromString(path.read_bytes())
     names = {node.name for node in graph.node}

@@ -14,10 +14,8 @@ import hashlib
 import os
 import pathlib
 import platform
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -163,7 +161,7 @@ def _make(
         augment=not pooled,
         dropout=0.0 if pooled else 0.25,
         facts=facts,
-        on_step=_progress(),
+        verbose=True,
     )
 
 
@@ -225,7 +223,7 @@ def _autoencoder(images: np.ndarray, epochs: int, seed: int, facts: dict) -> Wei
         seed=seed,
         batch_size=250,
         learning_rate=4e-3,
-        on_step=_progress(),
+        verbose=True,
     )
     return classifier.fold(encoder[0], facts)
 
@@ -244,35 +242,6 @@ def _write(path: pathlib.Path, weights: Weights, splits: dict, facts: dict, minu
         with atomic_path(target) as temporary:
             temporary.write_bytes(text if isinstance(text, bytes) else text.encode())
     print(card)
-
-
-def _progress() -> Callable[[int, int, float], None]:
-    """Shows steps, loss and time: a bar on a terminal, a line every tenth of the way elsewhere."""
-    if not sys.stderr.isatty():
-
-        def line(done: int, total: int, loss: float) -> None:
-            if done % max(1, total // 10) == 0 or done == total:
-                print(f"step {done}/{total}  loss {loss:.4f}", file=sys.stderr, flush=True)
-
-        return line
-
-    import rich.console
-    import rich.progress
-
-    bar = rich.progress.Progress(
-        *rich.progress.Progress.get_default_columns(),
-        rich.progress.TextColumn("loss {task.fields[loss]:.4f}"),
-        console=rich.console.Console(stderr=True),
-    )
-    task = bar.add_task("training", total=None, loss=0.0)
-    bar.start()
-
-    def update(done: int, total: int, loss: float) -> None:
-        bar.update(task, completed=done, total=total, loss=loss)
-        if done == total:
-            bar.stop()
-
-    return update
 
 
 def fid_of_real(extractor: NetworkExtractor, splits: dict) -> tuple[float, float]:
@@ -298,11 +267,8 @@ def fid_of_real(extractor: NetworkExtractor, splits: dict) -> tuple[float, float
 def _card(
     name: str, extractor: NetworkExtractor, content: bytes, splits: dict, minutes: float
 ) -> str:
-    weights, facts, kind = (
-        extractor.weights,
-        extractor.weights.facts,
-        extractor.weights.facts["eye"],
-    )
+    weights, facts = extractor.weights, extractor.weights.facts
+    kind = facts["eye"]
     parameters = sum(array.size for array in weights.kernels + weights.biases)
     layers = "\n".join(
         f"| {index} | {layer['kind']} | {' x '.join(map(str, kernel.shape))} | "

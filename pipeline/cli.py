@@ -44,11 +44,13 @@ ADDRESS_SPACE = 6 * 2**30  # bytes; a run with the default model was seen to map
 
 
 class _Group(click.Group):
-    """Turns a file that belongs to somebody else into one message, whatever the command."""
+    """Turns what is wrong with the workspace or its files into one message, for all commands."""
 
     def invoke(self, context: click.Context) -> object:
         try:
             return super().invoke(context)
+        except WorkspaceError as error:
+            raise Failure(str(error)) from None
         except PermissionError as error:
             raise Failure(
                 f"{error.filename or error} may not be used by this user: work as its owner, or "
@@ -99,54 +101,56 @@ def run(
     replace, verify, list_settings, verbose, as_json,
 ) -> None:  # fmt: skip
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
-    from pipeline import configs, console
+    from pipeline import console
 
     begun = time.monotonic()
     for option, reason in (("--force-bless", force_bless), ("--replace", replace)):
         if reason is not None and not reason.strip():
             raise click.UsageError(f"{option} takes a reason, which is recorded")
-    try:
-        overrides = configs.parse_assignments(assignments)
-        if dataset is not None:
-            overrides["dataset"] = dataset
-        if data_dir:
-            overrides["data_dir"] = data_dir
-        settings = configs.load(preset, overrides)
-    except configs.SettingsError as error:
-        raise Failure(str(error)) from None
+    settings = _settings(preset, assignments, dataset, data_dir)
     if list_settings:
-        _print_settings(configs.describe(settings), as_json)
+        _print_settings(settings, as_json)
         return
 
     check_tfx()
     _check_machine()
     log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
-    try:
-        with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
-            with console.RunView(err if as_json else out) as view:
-                document = _run(
-                    settings,
-                    workspace,
-                    view,
-                    verbose,
-                    log,
-                    from_node=from_node,
-                    beam_args=list(beam_args),
-                    force_bless=force_bless or "",
-                    verify_cache=verify,
-                    replace=replace or "",
-                    begun=begun,
-                )
-            if as_json:
-                out.print_json(json.dumps(document))
-            elif not document["stopped"]:
-                console.say(out, _closing(document, workspace, log, out))
-    except WorkspaceError as error:
-        raise Failure(str(error)) from None
+    with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
+        with console.RunView(err if as_json else out) as view:
+            document = _run(
+                settings,
+                workspace,
+                view,
+                verbose,
+                log,
+                from_node=from_node,
+                beam_args=list(beam_args),
+                force_bless=force_bless or "",
+                verify_cache=verify,
+                replace=replace or "",
+                begun=begun,
+            )
+        if as_json:
+            out.print_json(json.dumps(document))
+        elif not document["stopped"]:
+            console.say(out, _closing(document, workspace, log, out))
     if document["stopped"]:
         _leave(INTERRUPTED)
     if document["state"] != "COMPLETE" or document["pushed_version"] is None:
         sys.exit(FAILED)
+
+
+def _settings(preset: str, assignments, dataset: str | None, data_dir: str | None):
+    """The settings of a preset with what the options change."""
+    from pipeline import configs
+
+    try:
+        overrides = configs.parse_assignments(assignments)
+        overrides |= {"dataset": dataset} if dataset is not None else {}
+        overrides |= {"data_dir": data_dir} if data_dir else {}
+        return configs.load(preset, overrides)
+    except configs.SettingsError as error:
+        raise Failure(str(error)) from None
 
 
 def _closing(document: dict, workspace, log: pathlib.Path, out) -> Iterator[str]:
@@ -258,33 +262,24 @@ def evaluate(
     workspace, target, dataset, data_dir, assignments, value_range, out, verbose, as_json
 ) -> None:
     """Measure a generator (SavedModel), a folder of images or an .npz as the judge does."""
-    from pipeline import configs, console, summary
+    from pipeline import console, summary
 
-    try:
-        overrides = configs.parse_assignments(assignments) | {"dataset": dataset}
-        if data_dir:
-            overrides["data_dir"] = data_dir
-        settings = configs.load("standard", overrides)
-    except configs.SettingsError as error:
-        raise Failure(str(error)) from None
+    settings = _settings("standard", assignments, dataset, data_dir)
     log = workspace.logs / time.strftime("evaluate-%Y%m%d-%H%M%S.log")
-    try:
-        with console.quiet(log, verbose=verbose) as (stdout, stderr):
-            with console.RunView(stderr) as view:
-                document, rows, problem = _evaluate(
-                    settings, workspace, target, value_range, out, view, verbose
-                )
-            if as_json:
-                stdout.print_json(json.dumps(document))
-            else:
-                lines = summary.evaluation(
-                    document, rows, None if problem else out, console.columns(stdout)
-                )
-                console.say(stdout, lines)
-        if problem:
-            raise Failure(problem, FAILED)
-    except WorkspaceError as error:
-        raise Failure(str(error)) from None
+    with console.quiet(log, verbose=verbose) as (stdout, stderr):
+        with console.RunView(stderr) as view:
+            document, rows, problem = _evaluate(
+                settings, workspace, target, value_range, out, view, verbose
+            )
+        if as_json:
+            stdout.print_json(json.dumps(document))
+        else:
+            lines = summary.evaluation(
+                document, rows, None if problem else out, console.columns(stdout)
+            )
+            console.say(stdout, lines)
+    if problem:
+        raise Failure(problem, FAILED)
 
 
 def _evaluate(settings, workspace, target, value_range, out, view, verbose) -> tuple:
@@ -366,18 +361,19 @@ def tensorboard(workspace, port, host) -> None:
     os.execv(sys.executable, [sys.executable, *quiet, *arguments])
 
 
-def _print_settings(rows: list[dict], as_json: bool) -> None:
+def _print_settings(settings, as_json: bool) -> None:
+    from pipeline import configs
+
+    rows = configs.describe(settings)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     table = [("name", "value", "description")]
-    table += [(row["name"], row["value"], _with_bounds(row)) for row in rows]
+    for row in rows:
+        bounds = f" ({row['takes']})" if row["takes"] else ""
+        table.append((row["name"], row["value"], row["description"] + bounds))
     for line in terminal.table(table, whole={0}):
         click.echo(line)
-
-
-def _with_bounds(row: dict) -> str:
-    return f"{row['description']} ({row['takes']})" if row["takes"] else row["description"]
 
 
 main.add_command(generate)

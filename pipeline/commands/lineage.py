@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import click
 
-from common.workspace import Workspace, WorkspaceError
+from common.workspace import Workspace
 from pipeline.options import FAILED, Failure, check_tfx, json_option, no_run, workspace_option
 
 
@@ -182,13 +182,9 @@ def stale(workspace, metadata, prune, yes, as_json) -> None:
         raise click.UsageError("--prune works on a workspace, not on --metadata")
     root = None if metadata else workspace.pipeline_root
     with contextlib.ExitStack() as stack:
-        if prune:
-            try:
-                # Held from the look to the removal: no run begins to use what goes.
-                if workspace.metadata.is_file():
-                    stack.enter_context(workspace.lock())
-            except WorkspaceError as error:
-                raise Failure(str(error)) from None
+        if prune and workspace.metadata.is_file():
+            # Held from the look to the removal: no run begins to use what goes.
+            stack.enter_context(workspace.lock())
         store, alive = stack.enter_context(reading(workspace, metadata))
         document = leftovers.stale(store, root, alive=False if prune else alive)
         if prune and not as_json:

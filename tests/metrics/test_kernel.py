@@ -37,14 +37,6 @@ def test_it_is_zero_on_average_for_one_distribution_and_a_shift_is_seen():
     assert min(moved) > max(same)
 
 
-def test_float32_features_are_multiplied_in_float64():
-    random = np.random.default_rng(0)
-    a = (random.normal(size=(60, 2)) * 0.01 + 3).astype(np.float32)
-    b = (random.normal(size=(60, 2)) * 0.01 + 3.01).astype(np.float32)
-    expected = by_loops(a.astype(np.float64), b.astype(np.float64))
-    assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-8)
-
-
 @pytest.mark.parametrize(
     ("a", "b", "message"),
     [

@@ -70,15 +70,6 @@ def test_accuracy_on_the_asked_class_leaves_out_classes_nobody_asked_for():
     assert found.worst_class == 2
 
 
-def test_confusions_of_parts_add_up():
-    random = np.random.default_rng(0)
-    asked, predicted = random.integers(0, 345, (2, 1000))
-    parts = confusion(asked[:300], predicted[:300], 345) + confusion(
-        asked[300:], predicted[300:], 345
-    )
-    np.testing.assert_array_equal(parts, confusion(asked, predicted, 345))
-
-
 def test_labels_that_do_not_fit_are_refused_by_name():
     with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2, got 0\.\.3"):
         label_histogram(np.array([0, 3]), 3)

@@ -51,22 +51,12 @@ def test_points_on_a_line_by_hand():
     assert (scores.density, scores.coverage) == pytest.approx((3 / 3, 1))
 
 
-def test_a_row_on_the_edge_of_a_ball_is_inside():
-    assert manifold_scores([[0.0], [2.0]], [[4.0], [9.0]], 1).precision == 0.5
-
-
 def test_the_reals_themselves_are_wholly_precise_and_wholly_recalled():
     real = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32) + 100
     scores = manifold_scores(real, real, 3)
     assert (scores.precision, scores.recall, scores.coverage) == (1, 1, 1)
     # Each fake is in its own ball, and in that of everyone whose k nearest it is among.
     assert scores.density == pytest.approx((3 + 1) / 3, rel=1e-12)
-
-
-def test_clouds_that_are_apart_share_nothing():
-    real = np.random.default_rng(0).normal(size=(50, 4))
-    scores = manifold_scores(real, real + 1000, 5)
-    assert (scores.precision, scores.recall, scores.density, scores.coverage) == (0, 0, 0, 0)
 
 
 def test_a_collapsed_generator_is_precise_and_recalls_nothing():

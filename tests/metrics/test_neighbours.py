@@ -71,9 +71,3 @@ def test_blurred_rows_are_means_of_four_by_four_pixels():
     images[0, 0:4, 0:4] = 255
     rows = neighbours.blurred_rows(images).reshape(14, 14)
     assert rows[0, 0] == 1 and rows[1, 1] == 0.25 and rows[3, 3] == 0
-
-
-def test_pixel_rows_are_in_0_to_1(digits):
-    rows = neighbours.pixel_rows(digits[0][:3])
-    assert rows.shape == (3, 784) and rows.dtype == np.float32
-    assert rows.min() == 0 and rows.max() == 1

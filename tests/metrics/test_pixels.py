@@ -18,11 +18,6 @@ def test_the_error_is_to_the_nearest_real_of_the_class_asked_for_in_units_of_ful
     assert found == pytest.approx((0.04 + 0.36) / 2)
 
 
-def test_the_mean_is_over_fakes_and_not_over_classes():
-    found = mse_to_nearest(flat(0, 0, 255), np.array([0, 0, 1]), flat(0, 0), np.array([0, 1]), 2)
-    assert found == pytest.approx(1 / 3)
-
-
 def test_a_copy_has_no_error(digits):
     images, labels = digits
     assert mse_to_nearest(images[5:9], labels[5:9], images, labels, 10) == 0

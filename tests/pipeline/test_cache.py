@@ -1,16 +1,10 @@
 """What the cache hands out, and what counts as the same input."""
 
 import functools
-import os
 import pathlib
 import shutil
-import signal
-import threading
-import time
 
-import apache_beam as beam
 import pytest
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
@@ -235,31 +229,3 @@ def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path, m
     handle = connect(moved.metadata)
     uris = [artifact.uri for artifact in handle.get_artifacts()]
     assert all(uri.startswith(f"{moved.root}/") for uri in uris)
-
-
-@component
-def Stopped(examples: OutputArtifact[standard_artifacts.Examples]) -> None:
-    """Somebody presses Ctrl-C while Beam is at work."""
-    threading.Timer(2.0, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with beam.Pipeline(FnApiRunner()) as work:
-        _ = work | beam.Create([0.1] * 300) | beam.Map(time.sleep)
-
-
-def test_a_node_that_is_stopped_in_beam_says_so_in_one_sentence(tmp_path):
-    space = Workspace.at(tmp_path / "ws")
-    space.root.mkdir()
-    connection = metadata.sqlite_metadata_connection_config(str(space.metadata))
-    with local_runner._Signals(), pytest.raises(local_runner.NodeFailedError) as raised:
-        local_runner.ObservedDagRunner(View(), connection, "1").run(
-            pipeline.Pipeline(
-                pipeline_name="small",
-                pipeline_root=str(space.pipeline_root),
-                components=[Stopped()],
-                metadata_connection_config=connection,
-            )
-        )
-    assert raised.value.stopped
-    said = "stopped; what was finished is kept, and the next `mnist-gan run` goes on from there"
-    assert str(raised.value) == f"Stopped: {said}"
-    [execution] = open_store(space.metadata).all_executions.values()
-    assert execution.error == said

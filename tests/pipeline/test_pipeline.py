@@ -51,13 +51,10 @@ def test_nothing_is_trained_before_the_gate_let_the_data_pass(nodes):
     assert nodes["Transform"] in nodes["Trainer"].upstream_nodes
 
 
-def test_the_push_depends_on_the_verdict(nodes):
-    assert nodes["Evaluator"] in nodes["Pusher"].upstream_nodes
-
-
-def test_the_push_depends_on_a_server_that_could_serve_it(nodes):
+def test_the_push_depends_on_the_verdict_and_on_a_server_that_could_serve_it(nodes):
     validator = nodes["GeneratorValidator"]
     assert validator in nodes["Pusher"].upstream_nodes
+    assert nodes["Evaluator"] in nodes["Pusher"].upstream_nodes
     assert nodes["Pusher"].inputs["infra_blessing"] is validator.outputs["blessing"]
     assert list(nodes).index("GeneratorValidator") < list(nodes).index("Evaluator")
 

@@ -29,12 +29,6 @@ def edit(path: pathlib.Path) -> None:
     path.write_text(path.read_text() + "\nEDITED = True\n")
 
 
-def test_an_edit_of_a_module_changes_its_hash(copy):
-    before = provenance.source_hash("trainer.losses")
-    edit(copy / "trainer" / "losses.py")
-    assert provenance.source_hash("trainer.losses") != before
-
-
 def test_an_edit_of_an_imported_module_changes_the_hash_of_the_importer(copy):
     before = provenance.source_hash("trainer.run_fn")
     edit(copy / "trainer" / "losses.py")
@@ -75,13 +69,6 @@ def test_the_trainer_does_not_depend_on_the_judge_and_the_judge_not_on_the_train
     judge = provenance.source_hash("components.evaluator")
     edit(copy / "trainer" / "train_loop.py")
     assert provenance.source_hash("components.evaluator") == judge
-
-
-def test_the_hash_does_not_depend_on_where_the_sources_lie(copy):
-    here = provenance.source_hash("trainer.run_fn")
-    shutil.move(copy / "trainer", copy / "elsewhere")
-    shutil.copytree(copy / "elsewhere", copy / "trainer")
-    assert provenance.source_hash("trainer.run_fn") == here
 
 
 def test_a_name_that_is_no_module_of_ours_is_refused():

@@ -60,12 +60,6 @@ def test_building_leaves_the_global_policy_as_it_was(tiny_config):
     assert keras.config.dtype_policy() == before
 
 
-def test_width_is_a_setting(tiny_config):
-    wide = make_config(**{**tiny_config.model_dump(), "generator_channels": 16})
-    narrow_parameters = models.float32_generator(tiny_config, 4).count_params()
-    assert models.float32_generator(wide, 4).count_params() > narrow_parameters
-
-
 def test_a_table_counts_every_parameter_says_which_are_trained_and_what_feeds_a_layer(tiny_config):
     networks = models.build_networks(tiny_config, 4, "float32")
     tables = [network_table(n) for n in (networks.generator, networks.discriminator)]

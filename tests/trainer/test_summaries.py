@@ -93,15 +93,6 @@ def test_quality_and_reconstruction_are_logged_where_they_are_measured(tiny_data
     assert min(scalars(events, "loss/generator_reconstruction").values()) > 0
 
 
-def test_without_a_folder_nothing_goes_to_tensorboard(tmp_path):
-    recorder = RunRecorder(tmp_path, None, 0)
-    recorder.settings({"steps": 1})
-    recorder.graph(tf.Graph())
-    recorder.scalars(1, {"g_loss": 1.0})
-    recorder.samples(1, np.zeros([2, 28, 28, 1]), 2)
-    assert not list(tmp_path.rglob("events*"))
-
-
 @pytest.mark.parametrize("resumed_step", [0, 2])
 def test_steps_that_a_resumed_run_makes_again_are_shown_once(tmp_path, resumed_step):
     """A run killed after step 4, with its last checkpoint at step 2 or none yet."""

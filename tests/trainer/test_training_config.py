@@ -74,11 +74,6 @@ def test_auto_is_bfloat16_only_where_the_cpu_computes_it(monkeypatch, tmp_path, 
     assert resolve_precision("auto") == expected
 
 
-def test_a_precision_that_is_asked_for_is_kept():
-    assert resolve_precision("float32") == "float32"
-    assert resolve_precision("bfloat16") == "bfloat16"
-
-
 def test_the_settings_need_no_tensorflow():
     code = "import sys, trainer.training_config; sys.exit('tensorflow' in sys.modules)"
     root = pathlib.Path(__file__).parents[2]
