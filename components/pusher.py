@@ -10,7 +10,8 @@ from typing import Any
 from tfx import types
 from tfx.components.pusher import executor as tfx_pusher
 from tfx.proto import pusher_pb2
-from tfx.types import artifact_utils, standard_component_specs
+from tfx.types import artifact_utils
+from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
 from common.contract import REAL_FILE, UUID_FILE, GeneratorContract
@@ -28,12 +29,15 @@ _NAMESPACE = uuid.UUID("6f0a3c0e-8c0b-5f3e-9d1a-2f6f7f6f4d4e")
 class Executor(tfx_pusher.Executor):
     """Pushes a blessed model into the next version directory, or records why it did not.
 
-    Use it as `Pusher(..., custom_executor_spec=executor_spec.ExecutorClassSpec(Executor))`.
+    Use it as `Pusher(..., custom_executor_spec=executor_spec.ExecutorClassSpec(Executor))`. A
+    class and no function of `@component`, because TFX tells functions nothing of the run, and
+    `metadata.json` names it.
+
     Differs from TFX's own executor: the version appears in one rename, version numbers rise
     strictly, the same model is never pushed twice, nor again after it was rolled back, and
-    `assets.extra` tells where the model comes
-    from. The PushedModel artifact keeps TFX's properties (`pushed`, `pushed_destination`,
-    `pushed_version`) and has `reason`, and `new` (1 when this execution made the version).
+    `assets.extra` tells where the model comes from. The PushedModel artifact keeps TFX's
+    properties (`pushed`, `pushed_destination`, `pushed_version`) and has `reason`, and `new` (1
+    when this execution made the version).
     """
 
     def Do(
@@ -53,53 +57,38 @@ class Executor(tfx_pusher.Executor):
           versions.PublishError: the model is not the one that was judged, there is no evaluation
             of it, or the copy failed; nothing was pushed.
         """
-        pushed = artifact_utils.get_single_instance(
-            output_dict[standard_component_specs.PUSHED_MODEL_KEY]
-        )
+        pushed = artifact_utils.get_single_instance(output_dict[specs.PUSHED_MODEL_KEY])
         blessings = [
             artifact
-            for key in (
-                standard_component_specs.MODEL_BLESSING_KEY,
-                standard_component_specs.INFRA_BLESSING_KEY,
-            )
+            for key in (specs.MODEL_BLESSING_KEY, specs.INFRA_BLESSING_KEY)
             for artifact in input_dict.get(key) or []
         ]
         if not self.CheckBlessing(input_dict):
-            pushed.set_string_custom_property("reason", _refusal(blessings))
-            self._MarkNotPushed(pushed)
+            self._refuse(pushed, _refusal(blessings))
             return
         destination = pusher_pb2.PushDestination()
-        proto_utils.json_to_proto(
-            exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
-        )
-        if destination.WhichOneof("destination") != "filesystem":
-            raise ValueError("this Pusher pushes to a folder: use PushDestination.filesystem")
+        proto_utils.json_to_proto(exec_properties[specs.PUSH_DESTINATION_KEY], destination)
+        base = destination.filesystem.base_directory
+        model = artifact_utils.get_single_instance(input_dict[specs.MODEL_KEY])
         model_dir = self.GetModelPath(input_dict)
         contract = GeneratorContract.load(model_dir)
-        folders = [pathlib.Path(artifact.uri) for artifact in blessings]
-        evaluation = _evaluation(folders)
+        judged = pathlib.Path(blessings[0].uri)
+        evaluation = _evaluation(judged)
         _check_unaltered(model_dir, evaluation, blessings)
-        base = destination.filesystem.base_directory
         if change := _change_since(evaluation, base):
-            pushed.set_string_custom_property("reason", f"not pushed: {change}")
-            self._MarkNotPushed(pushed)
+            self._refuse(pushed, change)
             return
         images = {
-            target: content
+            target: (judged / name).read_bytes()
             for name, target in IMAGES.items()
-            if (content := _first(folders, name)) is not None
+            if (judged / name).is_file()
         }
-        model_artifacts = input_dict.get(standard_component_specs.MODEL_KEY) or []
         mlmd = {
             "pipeline_run_id": self._context.pipeline_run_id if self._context else None,
             # TFX puts outputs into a folder called after the execution, and tells it nowhere else.
-            "execution_id": int(name)
-            if (name := pathlib.Path(pushed.uri).name).isdigit()
-            else None,
+            "execution_id": int(pathlib.Path(pushed.uri).name),
         }
-        for key in input_dict:
-            for artifact in input_dict[key]:
-                mlmd[f"{key}_id"] = artifact.id
+        mlmd |= {f"{key}_id": a.id for key, artifacts in input_dict.items() for a in artifacts}
 
         def describe(version: int) -> tuple[dict[str, bytes], dict]:
             # Once more after the copy was made, so that the copy is covered too.
@@ -111,7 +100,7 @@ class Executor(tfx_pusher.Executor):
                 evaluation,
                 model={
                     "name": pathlib.Path(base).name,
-                    "uri": model_artifacts[0].uri if model_artifacts else model_dir,
+                    "uri": model.uri,
                     "digest": versions.model_digest(model_dir),
                 },
                 data=evaluation.get("data", {}),
@@ -125,12 +114,11 @@ class Executor(tfx_pusher.Executor):
 
         version, is_new = versions.publish(model_dir, base, describe)
         if version.is_rolled_back:
-            pushed.set_string_custom_property(
-                "reason",
-                f"not pushed: version {version.number} holds this model and was rolled back; "
+            self._refuse(
+                pushed,
+                f"version {version.number} holds this model and was rolled back; "
                 f"`mnist-gan versions restore {version.number}` brings it back",
             )
-            self._MarkNotPushed(pushed)
             return
         # TFX keeps a copy in the artifact; the server's folder may be pruned, history should not.
         try:
@@ -151,24 +139,23 @@ class Executor(tfx_pusher.Executor):
         if link := version.metadata.get("mlmd", {}).get("mlmd_uuid"):
             pushed.set_string_custom_property("mlmd_uuid", link)
 
+    def _refuse(self, pushed: types.Artifact, why: str) -> None:
+        pushed.set_string_custom_property("reason", f"not pushed: {why}")
+        self._MarkNotPushed(pushed)
 
-def _evaluation(folders: list[pathlib.Path]) -> dict:
+
+def _evaluation(folder: pathlib.Path) -> dict:
     """What the Evaluator found, from the folder of its blessing.
 
     Raises:
       versions.PublishError: there is none, or it can't be read.
     """
-    content = _first(folders, EVALUATION_FILE)
-    if content is None:
-        raise versions.PublishError(
-            f"there is no {EVALUATION_FILE} beside the blessing: nothing was pushed. "
-            "`mnist-gan run --from Evaluator` judges the model again"
-        )
     try:
-        return json.loads(content)
-    except ValueError:
+        return json.loads((folder / EVALUATION_FILE).read_bytes())
+    except (OSError, ValueError) as error:
+        what = "is damaged" if isinstance(error, ValueError) else "is missing"
         raise versions.PublishError(
-            f"the {EVALUATION_FILE} beside the blessing is damaged: nothing was pushed. "
+            f"the {EVALUATION_FILE} beside the blessing {what}: nothing was pushed. "
             "`mnist-gan run --from Evaluator` judges the model again"
         ) from None
 
@@ -212,12 +199,4 @@ def _change_since(evaluation: dict, base: str) -> str:
 def _refusal(blessings: list[types.Artifact]) -> str:
     refused = [b for b in blessings if not b.get_int_custom_property("blessed")]
     reasons = [b.get_string_custom_property("reason") for b in refused]
-    return "not pushed: " + ("; ".join(r for r in reasons if r) or "the model was not blessed")
-
-
-def _first(folders: list[pathlib.Path], name: str) -> bytes | None:
-    """The content of the first file called `name` in `folders`."""
-    for folder in folders:
-        if (folder / name).is_file():
-            return (folder / name).read_bytes()
-    return None
+    return "; ".join(r for r in reasons if r) or "the model was not blessed"

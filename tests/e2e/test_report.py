@@ -1,6 +1,5 @@
 """The report that a real run leaves, in a real browser."""
 
-
 import pytest
 
 from tests.report.test_report import SECTIONS
