@@ -4,6 +4,7 @@ import json
 
 from tfx import types
 
+from components import properties
 from datasets.info import DatasetInfo
 
 _TEXTS = ("dataset", "dataset_version", "checksums_of", "fingerprint")
@@ -12,12 +13,14 @@ _DOCUMENTS = ("class_names", "image_shape", "split_slices", "split_counts", "che
 
 def write(examples: types.Artifact, info: DatasetInfo) -> None:
     """Puts `info` on the artifact."""
-    for name, value in info.to_dict().items():
-        if name == "num_classes":
-            examples.set_int_custom_property(name, value)
-        else:
-            text = value if name in _TEXTS else json.dumps(value, sort_keys=True)
-            examples.set_string_custom_property(name, text)
+    plain = (*_TEXTS, "num_classes")
+    properties.note(
+        examples,
+        {
+            name: value if name in plain else json.dumps(value, sort_keys=True)
+            for name, value in info.to_dict().items()
+        },
+    )
 
 
 def read(examples: types.Artifact) -> DatasetInfo:

@@ -28,7 +28,7 @@ from common.contract import REAL_FILE, ContractError, GeneratorContract
 from common.files import atomic_path
 from common.images import tile, to_uint8
 from common.workspace import Workspace
-from components import beam_drawing, dataset_properties
+from components import beam_drawing, dataset_properties, properties
 from components.baseline import model_digest, model_dir
 from datasets.examples import Split, read_examples
 from judge import assess, generation, local_generator, measure, reference, replacement, sheets
@@ -222,41 +222,32 @@ def _write(
             shutil.copyfile(folder / name, target / name)
     blessed = document["blessed"]
     (target / (constants.BLESSED_FILE_NAME if blessed else constants.NOT_BLESSED_FILE_NAME)).touch()
-    blessing.set_int_custom_property(
-        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
-        constants.BLESSED_VALUE if blessed else constants.NOT_BLESSED_VALUE,
-    )
-    blessing.set_string_custom_property(
-        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
-    )
-    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    facts = {
+        constants.ARTIFACT_PROPERTY_BLESSED_KEY: blessed,
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY: model.uri,
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY: model.id,
+        "evaluation": evaluation.uri,
+    }
     if baseline is not None:
-        blessing.set_string_custom_property(
-            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, baseline.uri
-        )
-        blessing.set_int_custom_property(
-            constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY, baseline.id
-        )
-    blessing.set_string_custom_property("evaluation", evaluation.uri)
+        facts[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY] = baseline.uri
+        facts[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY] = baseline.id
+    properties.note(blessing, facts)
+    missed = [check["name"] for check in document["checks"] if not check["passed"]]
+    facts = {name: document[name] for name in ("reason", "protocol", "num_fakes")}
+    facts |= {
+        "extractor": document["extractor"]["name"],
+        "extractor_digest": document["extractor"]["digest"],
+        "fingerprint": document["data"]["fingerprint"],
+        "thresholds": json.dumps(document["thresholds"], sort_keys=True),
+        "missed": json.dumps(missed),
+        "forced": document["forced"],
+        "replaced": document["replaced"],
+        **({"force_reason": document["force_reason"]} if document["forced"] else {}),
+        **({"replace_reason": document["replace_reason"]} if document["replaced"] else {}),
+        **_numbers(document),
+    }
     for output in (evaluation, blessing):
-        output.set_string_custom_property("reason", document["reason"])
-        output.set_string_custom_property("protocol", document["protocol"])
-        output.set_string_custom_property("extractor", document["extractor"]["name"])
-        output.set_string_custom_property("extractor_digest", document["extractor"]["digest"])
-        output.set_string_custom_property("fingerprint", document["data"]["fingerprint"])
-        output.set_int_custom_property("num_fakes", document["num_fakes"])
-        output.set_int_custom_property("forced", int(document["forced"]))
-        if document["forced"]:
-            output.set_string_custom_property("force_reason", document["force_reason"])
-        thresholds = json.dumps(document["thresholds"], sort_keys=True)
-        output.set_string_custom_property("thresholds", thresholds)
-        output.set_int_custom_property("replaced", int(document["replaced"]))
-        if document["replaced"]:
-            output.set_string_custom_property("replace_reason", document["replace_reason"])
-        missed = [check["name"] for check in document["checks"] if not check["passed"]]
-        output.set_string_custom_property("missed", json.dumps(missed))
-        for name, number in _numbers(document).items():
-            output.set_float_custom_property(name, number)
+        properties.note(output, facts)
 
 
 def _numbers(document: dict) -> dict[str, float]:

@@ -19,6 +19,7 @@ from tfx.types import artifact, standard_artifacts
 from tfx.utils import io_utils
 
 from common.contract import WARMUP_FILE, ContractError, GeneratorContract
+from components import properties
 from components import server_checks as checks
 from components.baseline import model_dir
 from components.validator_config import ValidatorConfig
@@ -78,10 +79,11 @@ def GeneratorValidator(
     seconds = time.monotonic() - started
     _write(blessing, found, reason, name, seconds, log)
     # As on a ModelBlessing: whose blessing it is.
-    blessing.set_string_custom_property(
-        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY, model.uri
-    )
-    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+    owner = {
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY: model.uri,
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY: model.id,
+    }
+    properties.note(blessing, owner)
 
 
 def _validate(
@@ -163,6 +165,4 @@ def _write(
         tfx_infra_validator._mark_not_blessed(blessing)
         io_utils.write_string_file(os.path.join(blessing.uri, LOG_FILE), log)
         _progress.warning("%s", reason)
-    blessing.set_string_custom_property("reason", reason)
-    blessing.set_string_custom_property("server", server)
-    blessing.set_float_custom_property("seconds", seconds)
+    properties.note(blessing, {"reason": reason, "server": server, "seconds": seconds})

@@ -15,7 +15,7 @@ from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
 from common.contract import REAL_FILE, UUID_FILE, GeneratorContract
-from components import model_card
+from components import model_card, properties
 from serving import versions
 
 # What the Evaluator leaves in the folder of its ModelBlessing for the Pusher.
@@ -129,15 +129,13 @@ class Executor(tfx_pusher.Executor):
         self._MarkPushed(
             pushed, pushed_destination=str(version.path), pushed_version=str(version.number)
         )
-        pushed.set_int_custom_property("new", int(is_new))
-        pushed.set_string_custom_property(
-            "reason",
-            f"pushed as version {version.number}"
-            if is_new
-            else f"version {version.number} already holds this model",
-        )
+        reason = f"version {version.number} already holds this model"
+        if is_new:
+            reason = f"pushed as version {version.number}"
+        facts = {"new": is_new, "reason": reason}
         if link := version.metadata.get("mlmd", {}).get("mlmd_uuid"):
-            pushed.set_string_custom_property("mlmd_uuid", link)
+            facts["mlmd_uuid"] = link
+        properties.note(pushed, facts)
 
     def _refuse(self, pushed: types.Artifact, why: str) -> None:
         pushed.set_string_custom_property("reason", f"not pushed: {why}")
