@@ -1,10 +1,10 @@
-"""Seconds a node: cold and cached, and how they grow from 7,000 to 70,000 examples.
+"""Seconds per node: cold and cached, and how they grow from 7,000 to 70,000 examples.
 
     python -m benchmarks.pipeline [--preset standard] [--keep DIR]
 
 Runs the pipeline as a user does, in processes of their own: a tenth of the data set with a few
 steps of training, all of it with a few steps, all of it with the preset as it is, and that once
-more with nothing changed. Prints seconds a node, their growth, the total and the peak memory.
+more with nothing changed. Prints seconds per node, their growth, the total and the peak memory.
 """
 
 import argparse

@@ -327,7 +327,11 @@ def verdict(results: Sequence[dict], minutes: float) -> str:
             for m in result["marks"]
             if abs(m["mark"] - mark) < 1e-6
         ]
-        return {eye: float(np.mean([m[eye] for m in found])) for eye in found[0]} if found else None
+        return (
+            {extractor: float(np.mean([m[extractor] for m in found])) for extractor in found[0]}
+            if found
+            else None
+        )
 
     lines = []
     lengths = {"ours_short": minutes * SHORT, "ours": minutes, "ours_shifted": minutes}
@@ -336,7 +340,9 @@ def verdict(results: Sequence[dict], minutes: float) -> str:
         for name, mark in lengths.items():
             mine = at(name, mark)
             if mine and theirs:
-                shares = ", ".join(f"{mine[eye] / theirs[eye]:.2f} ({eye})" for eye in mine)
+                shares = ", ".join(
+                    f"{mine[extractor] / theirs[extractor]:.2f} ({extractor})" for extractor in mine
+                )
                 lines.append(
                     f"- {NAMES[name]}, {mark:g} min, over {NAMES[other]}, {minutes:g} min: {shares}"
                 )

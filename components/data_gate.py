@@ -65,7 +65,7 @@ def check_counts(
       expected: {split: number of examples}, as the data set promises; splits may lack.
 
     Returns:
-      one sentence a fault.
+      one sentence per fault.
     """
     faults = []
     for split, count in examples.items():

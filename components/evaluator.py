@@ -291,7 +291,7 @@ def _draw_samples(folder: pathlib.Path, model_dir: str) -> None:
 def _draw_real(folder: pathlib.Path, real: reference.Reference) -> None:
     """Ten images of the test split of each class in it, for people to compare with.
 
-    One row a class, in label order; where a class has fewer than ten they come again.
+    One row per class, in label order; where a class has fewer than ten they come again.
     """
     picked = [
         np.resize(np.flatnonzero(real.labels == label), SAMPLES_A_CLASS)

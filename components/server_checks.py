@@ -1,7 +1,7 @@
 """What a running server must answer before a generator may be pushed.
 
 Plain functions on a running server. Each check asks over REST and over gRPC, as users do, and
-yields one sentence a fault; a check without faults is passed. Needs no TFX.
+yields one sentence per fault; a check without faults is passed. Needs no TFX.
 """
 
 import dataclasses

@@ -182,7 +182,7 @@ def train(
       epochs: passes over the images.
       seed: of initial weights, order, augmentation and dropout.
       architecture: of the network.
-      batch_size: images a step; what is left of an epoch waits for the next one's shuffle.
+      batch_size: images per step; what is left of an epoch waits for the next one's shuffle.
       learning_rate: the highest, reached after a twentieth of the steps.
       dropout: share of units dropped before and after the feature layer.
       augment: whether images are moved, turned, scaled and sheared a little.

@@ -8,7 +8,7 @@ import { fromLevels, levelsIn, levelsOf, picture } from "./pictures.js";
 import { find, listen, make, numbers, otherSeed, seedOf, worker } from "./wiring.js";
 
 const COUNT = 10;
-const COLUMNS = 10; // of the sheet of real images (components/evaluator), one row a class
+const COLUMNS = 10; // of the sheet of real images (components/evaluator), one row per class
 const SIDE = 28;
 const GAP = 2;
 
