@@ -6,6 +6,7 @@ bright on black.
 """
 
 import numpy as np
+from scipy import ndimage, stats
 
 from common.images import check_images
 from metrics import checks
@@ -93,13 +94,10 @@ def one_threshold_accuracy(fake: np.ndarray, real: np.ndarray) -> float:
       fake: finite numbers [N], N >= 1.
       real: finite numbers [M], M >= 1.
     """
-    fake, real = np.sort(checks.finite("fake", fake)), np.sort(checks.finite("real", real))
+    fake, real = checks.finite("fake", fake), checks.finite("real", real)
     if fake.ndim != 1 or real.ndim != 1 or not len(fake) or not len(real):
         raise ValueError("fake and real must be rows of numbers, not empty")
-    at = np.concatenate([fake, real])
-    below_fake = np.searchsorted(fake, at, side="right") / len(fake)
-    below_real = np.searchsorted(real, at, side="right") / len(real)
-    return float((1 + np.abs(below_fake - below_real).max()) / 2)
+    return float((1 + stats.ks_2samp(fake, real, method="asymp").statistic) / 2)
 
 
 def level_histogram(images: np.ndarray) -> np.ndarray:
@@ -123,18 +121,21 @@ def level_divergence(fake: np.ndarray, real: np.ndarray) -> float:
     Raises:
       ValueError: not 256 counts, or nothing counted.
     """
-    shares = []
-    for name, counts in (("fake", fake), ("real", real)):
-        counts = checks.finite(name, counts)
-        if counts.shape != (LEVELS,) or (counts < 0).any() or counts.sum() <= 0:
-            raise ValueError(f"{name} must be a histogram of {LEVELS} grey levels, not empty")
-        shares.append(counts / counts.sum())
+    shares = [level_shares(name, counts) for name, counts in (("fake", fake), ("real", real))]
     middle = (shares[0] + shares[1]) / 2
-    total = 0.0
-    for share in shares:
-        used = share > 0
-        total += float(np.sum(share[used] * np.log2(share[used] / middle[used]))) / 2
-    return min(1.0, max(0.0, total))
+    return max(0.0, float(np.mean([stats.entropy(share, middle, base=2) for share in shares])))
+
+
+def level_shares(name: str, counts: np.ndarray, more: float = 0.0) -> np.ndarray:
+    """Share of each grey level in a `level_histogram` to which `more` was added: float64 [256].
+
+    Raises:
+      ValueError: not 256 counts, or nothing counted; `name` is in the text.
+    """
+    counts = checks.finite(name, counts)
+    if counts.shape != (LEVELS,) or (counts < 0).any() or counts.sum() <= 0:
+        raise ValueError(f"{name} must be a histogram of {LEVELS} grey levels, not empty")
+    return (counts + more) / (counts + more).sum()
 
 
 def pixel_shift(fake: np.ndarray, real: np.ndarray) -> float:
@@ -160,8 +161,6 @@ def _extent(lit: np.ndarray) -> np.ndarray:
 
 def _parts(mask: np.ndarray, structure: np.ndarray) -> np.ndarray:
     """Connected parts of every image: bool [N, H, W] -> float64 [N]."""
-    from scipy import ndimage
-
     labelled, _ = ndimage.label(mask, structure)
     # Parts are numbered in the order of the images: the largest number so far counts them.
     so_far = np.maximum.accumulate(labelled.max(axis=(1, 2)))

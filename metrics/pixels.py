@@ -5,11 +5,11 @@ have a KLD of 0.
 """
 
 import numpy as np
+from scipy import stats
 
 from metrics import checks, distances
+from metrics.ink import level_shares
 from metrics.neighbours import pixel_rows
-
-LEVELS = 256
 
 
 def mse_to_nearest(
@@ -65,11 +65,5 @@ def intensity_kld(real: np.ndarray, fake: np.ndarray) -> float:
     Raises:
       ValueError: not 256 counts, or nothing counted.
     """
-    shares = []
-    for name, counts in (("real", real), ("fake", fake)):
-        counts = checks.finite(name, counts)
-        if counts.shape != (LEVELS,) or (counts < 0).any() or counts.sum() <= 0:
-            raise ValueError(f"{name} must be a histogram of {LEVELS} grey levels, not empty")
-        shares.append((counts + 0.5) / (counts.sum() + 0.5 * LEVELS))
-    p, q = shares
-    return max(0.0, float(np.sum(p * np.log(p / q))))
+    p, q = (level_shares(name, counts, 0.5) for name, counts in (("real", real), ("fake", fake)))
+    return max(0.0, float(stats.entropy(p, q)))
