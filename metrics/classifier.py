@@ -51,34 +51,19 @@ def build_model(
     # One seed per layer: layers that share one would start with correlated weights.
     seeds = iter(np.random.SeedSequence(seed).generate_state(16).tolist())
 
-    def normalised(value: tf.Tensor, layer: keras.Layer) -> tf.Tensor:
-        value = keras.layers.BatchNormalization(momentum=0.98)(layer(value))
+    def normalised(value: tf.Tensor, layer: type, *arguments: int, **options: object) -> tf.Tensor:
+        options["kernel_initializer"] = keras.initializers.HeNormal(seed=next(seeds))
+        value = layer(*arguments, use_bias=False, **options)(value)
+        value = keras.layers.BatchNormalization(momentum=0.98)(value)
         return keras.layers.ReLU()(value)
 
     inputs = value = keras.Input(IMAGE_SHAPE)
     for filters, stride, padding in architecture.convolutions:
-        initializer = keras.initializers.HeNormal(seed=next(seeds))
-        value = normalised(
-            value,
-            keras.layers.Conv2D(
-                filters,
-                3,
-                strides=stride,
-                padding=padding,
-                use_bias=False,
-                kernel_initializer=initializer,
-            ),
-        )
+        value = normalised(value, keras.layers.Conv2D, filters, 3, strides=stride, padding=padding)
     if architecture.features:
         value = keras.layers.Flatten()(value)
         value = keras.layers.Dropout(dropout, seed=next(seeds))(value)
-        initializer = keras.initializers.HeNormal(seed=next(seeds))
-        value = normalised(
-            value,
-            keras.layers.Dense(
-                architecture.features, use_bias=False, kernel_initializer=initializer
-            ),
-        )
+        value = normalised(value, keras.layers.Dense, architecture.features)
     else:
         value = keras.layers.GlobalAveragePooling2D()(value)
     value = keras.layers.Dropout(dropout, seed=next(seeds))(value)
