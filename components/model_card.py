@@ -5,6 +5,7 @@ Plain functions on dictionaries; needs neither TensorFlow nor TFX.
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 
 from common.contract import GeneratorContract
 from judge.registry import BY_KEY
@@ -104,100 +105,82 @@ def header(record: dict) -> str:
 def model_card(record: dict) -> str:
     """The card, Markdown, from what `metadata` (as pushed, with its version) returned."""
     model, data, metrics = record["model"], record["data"], record["metrics"]
-    blessing = record["blessing"]
+    blessing, mlmd, conditional = record["blessing"], record["mlmd"], model["conditional"]
     name = data.get("dataset") or "its training data"
-    lines = [header(record)]
-    if record["preset"] == "smoke":
-        lines += [SMOKE_LINE, ""]
+    parts = [SMOKE_LINE] if record["preset"] == "smoke" else []
     if blessing["forced"]:
-        lines += [
+        parts.append(
             f"> **Blessed by force** (“{blessing['force_reason']}”), "
-            "against the judge's verdict; see below.",
-            "",
-        ]
+            "against the judge's verdict; see below."
+        )
     if blessing["replaced"]:
-        baseline = blessing["baseline"] or {}
-        lines += [
-            f"> **Replaced version {baseline.get('version')} on demand** "
-            f"(“{blessing['replace_reason']}”), against the judge's verdict; see below.",
-            "",
-        ]
-    lines += [
+        parts.append(
+            f"> **Replaced version {(blessing['baseline'] or {}).get('version')} on demand** "
+            f"(“{blessing['replace_reason']}”), against the judge's verdict; see below."
+        )
+    parts += [
         f"# Generator {record['version']}",
-        "",
         f"Draws {'x'.join(map(str, model['image_shape'][:2]))} images like those of {name}"
-        + (", one class at a time." if model["conditional"] else ", of whatever class comes."),
-        "",
-        f"![{'ten of each class' if model['conditional'] else 'samples'}](samples.png)",
-        "",
+        + (", one class at a time." if conditional else ", of whatever class comes."),
+        f"![{'ten of each class' if conditional else 'samples'}](samples.png)",
         "## Verdict",
-        "",
         blessing["reason"] or "This model was not judged.",
-        "",
     ]
     if blessing["checks"]:
-        lines += ["| check | value | threshold | |", "| --- | --- | --- | --- |"]
-        lines += [
-            f"| {check['name']} | {_number(check['value'])} | "
-            f"{_number(check.get('threshold', check.get('bar')))} | "
-            f"{'passed' if check['passed'] else '**missed**'} |"
-            for check in blessing["checks"]
-        ]
-        lines += [""]
+        rows = [
+            (c["name"], c["value"], c.get("threshold", c.get("bar")),
+             "passed" if c["passed"] else "**missed**")
+            for c in blessing["checks"]
+        ]  # fmt: skip
+        parts.append(_table([("check", "value", "threshold", ""), *rows]))
     measured = {k: v for k, v in metrics.items() if isinstance(v, int | float)}
     if measured:
-        lines += ["## Metrics", ""]
+        parts.append("## Metrics")
         if metrics["protocol"]:
             extractor = metrics["extractor"] or {}
-            lines += [
+            parts.append(
                 f"Protocol `{metrics['protocol']}` on the features of `{extractor.get('name')}` "
                 f"({str(extractor.get('digest'))[:12]}). Such numbers compare only with others of "
-                "the same protocol and extractor, never with published Inception figures.",
-                "",
-            ]
-        lines += ["| metric | value |", "| --- | --- |"]
-        lines += [f"| {key} | {_number(value)} |" for key, value in measured.items()]
-        lines += [""]
-    lines += ["## Where it comes from", "", "| | |", "| --- | --- |"]
-    lines += [f"| {key} | {value} |" for key, value in _origin(record).items() if value is not None]
-    lines += [
-        "",
-        "`metadata.json` beside this card has all of it: settings, library versions, digests.",
-        "",
-        "## Use and limits",
-        "",
-        "- `generate` (seed, label) gives floats in [-1, 1], `generate_png` the same as PNG, "
-        "`serving_default` (latent, label) takes the latent vector itself. The same seed and label "
-        "give the same image everywhere.",
-        f"- Classes: {', '.join(model['class_names'][c] for c in model['classes_present'])}. "
-        + (
-            "Label -1 lets the seed choose."
-            if model["conditional"]
-            else "They come as they like: it takes no label but -1."
-        ),
-        "- It imitates its training data, with that data's gaps and habits; a drawn image is no "
-        "evidence of anything.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _origin(record: dict) -> dict[str, object]:
-    data, mlmd = record["data"], record["mlmd"]
-    return {
+                "the same protocol and extractor, never with published Inception figures."
+            )
+        parts.append(_table([("metric", "value"), *measured.items()]))
+    origin = {
         "data set": data.get("dataset"),
         "data set version": data.get("dataset_version"),
         "data fingerprint": data.get("fingerprint"),
-        "architecture": record["model"]["architecture"],
+        "architecture": model["architecture"],
         "preset": record["preset"],
         "seed": record["seed"],
         "source": record["source_hash"],
-        "model digest": record["model"].get("digest"),
+        "model digest": model.get("digest"),
         "pipeline run": mlmd.get("pipeline_run_id"),
         "Model artifact": mlmd.get("model_id"),
         "ModelBlessing artifact": mlmd.get("model_blessing_id"),
     }
+    parts += [
+        "## Where it comes from",
+        _table([("", ""), *(row for row in origin.items() if row[1] is not None)]),
+        "`metadata.json` beside this card has all of it: settings, library versions, digests.",
+        "## Use and limits",
+        "- `generate` (seed, label) gives floats in [-1, 1], `generate_png` the same as PNG, "
+        "`serving_default` (latent, label) takes the latent vector itself. The same seed and label "
+        "give the same image everywhere.\n"
+        f"- Classes: {', '.join(model['class_names'][c] for c in model['classes_present'])}. "
+        + (
+            "Label -1 lets the seed choose."
+            if conditional
+            else "They come as they like: it takes no label but -1."
+        )
+        + "\n- It imitates its training data, with that data's gaps and habits; a drawn image is "
+        "no evidence of anything.",
+    ]
+    return header(record) + "\n" + "\n\n".join(parts) + "\n"
 
 
-def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _table(rows: Iterable[Sequence[object]]) -> str:
+    """Rows as a Markdown table; the first is its head."""
+    lines = []
+    for row in rows:
+        cells = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row]
+        lines.append("|" + "".join(f" {cell} |" if cell else " |" for cell in cells))
+    return "\n".join([lines[0], "|" + " --- |" * len(cells), *lines[1:]])
