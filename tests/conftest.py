@@ -4,6 +4,8 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -132,6 +134,31 @@ def browser():
         )  # fmt: skip
         yield found
         found.close()
+
+
+def fresh(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Runs Python code in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def without_tensorflow(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Runs `mnist-gan` in a process of its own, which may import neither TensorFlow nor TFX."""
+    code = (
+        "import sys; sys.argv[0] = 'mnist-gan'\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        "finally: assert not {'tensorflow', 'tfx', 'keras', 'apache_beam'} & set(sys.modules)"
+    )
+    result = fresh(code, *arguments, **environment)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result
 
 
 def contrast(page, selector: str) -> float:

@@ -5,8 +5,6 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +12,7 @@ from click.testing import CliRunner
 from benchmarks.lineage import FIRST_VERSION
 from pipeline.commands.report import report as command
 from report import pages
-from tests.conftest import contrast
+from tests.conftest import contrast, without_tensorflow
 from tests.lineage.conftest import writer
 from tests.report.conftest import RUNS, fail_last_run
 
@@ -150,16 +148,7 @@ def test_two_runs_stand_side_by_side_and_the_better_figure_is_named(made):
 
 
 def test_the_command_prints_where_the_page_is_and_needs_no_tensorflow(workspace):
-    program = (
-        "import sys\n"
-        "from pipeline.commands.report import report\n"
-        "assert 'jinja2' not in sys.modules\n"
-        f"report(['--workspace', {str(workspace.root)!r}, '--json'], standalone_mode=False)\n"
-        "assert not {'tensorflow', 'tfx', 'keras'} & set(sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, stdout=subprocess.PIPE, text=True
-    )
+    done = without_tensorflow("report", "--workspace", str(workspace.root), "--json")
     assert json.loads(done.stdout) == {"report": str(workspace.report)}
     result = CliRunner().invoke(
         command, ["--workspace", str(workspace.root), "--compare", "run-00000", "nonsense"]

@@ -1,10 +1,7 @@
-import pathlib
-import subprocess
-import sys
-
 import pydantic
 import pytest
 
+from tests.conftest import fresh
 from trainer import training_config as config
 from trainer.training_config import MODELS, PRESETS, make_config, preset, resolve_precision
 
@@ -76,5 +73,4 @@ def test_auto_is_bfloat16_only_where_the_cpu_computes_it(monkeypatch, tmp_path, 
 
 def test_the_settings_need_no_tensorflow():
     code = "import sys, trainer.training_config; sys.exit('tensorflow' in sys.modules)"
-    root = pathlib.Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
+    assert fresh(code).returncode == 0
