@@ -223,8 +223,8 @@ class Gate:
         found.ink = {name: values[first] for name, values in self.ink.items()}
         found.nearest = neighbours.Neighbours(
             {name: values[few] for name, values in self.nearest.distances.items()},
-            {name: values[few] for name, values in self.nearest.indices.items()},
             self.nearest.trimmed[few],
+            self.nearest.closest[few],
         )
         return found
 

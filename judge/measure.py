@@ -304,18 +304,21 @@ class Measured:
         return labels.class_balance(self.confusion.sum(axis=0), real)
 
     @functools.cached_property
-    def _asked(self) -> labels.AskedAccuracy | None:
+    def class_accuracy(self) -> dict[int, float]:
+        """Accuracy by class asked for; empty where nobody can ask, or the classifier can't tell."""
         if self.confusion is None or not self.conditional:
-            return None
-        return labels.asked_accuracy(self.confusion)
+            return {}
+        return labels.class_accuracy(self.confusion)
 
     @property
     def accuracy(self) -> float | None:
-        return None if self._asked is None else self._asked.accuracy
+        if self.confusion is None or not self.conditional:
+            return None
+        return float(np.trace(self.confusion) / self.confusion.sum())
 
     @property
     def worst_class_accuracy(self) -> float | None:
-        return None if self._asked is None else self._asked.per_class[self._asked.worst_class]
+        return min(self.class_accuracy.values(), default=None)
 
     @property
     def class_share(self) -> float | None:
@@ -331,7 +334,6 @@ class Measured:
         if self.balance is None:
             return []
         real = self.real
-        accuracy = {} if self._asked is None else self._asked.per_class
         fake_ink = (self.ink, self.classes[: len(self.images)])
         real_ink = (real.sample_ink, real.train_labels[real.sample_rows])
         return [
@@ -340,7 +342,7 @@ class Measured:
                 "name": real.data.class_names[label],
                 "share": self.balance.shares[label],
                 "reference_share": self.balance.reference_shares[label],
-                "accuracy": accuracy.get(int(label)),
+                "accuracy": self.class_accuracy.get(int(label)),
                 "reference_accuracy": float(np.mean(real.predicted[real.labels == label] == label)),
                 **self._ink_of_class(int(label), *fake_ink),
                 **{

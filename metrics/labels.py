@@ -82,36 +82,7 @@ def confusion(asked: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.
     return cells.reshape(num_classes, num_classes)
 
 
-@dataclasses.dataclass(frozen=True)
-class AskedAccuracy:
-    """How often a fake is taken for the class that was asked for.
-
-    Attributes:
-      accuracy: over all fakes, 0..1.
-      per_class: label -> accuracy, for the labels that were asked for.
-      worst_class: the one with the least accuracy.
-    """
-
-    accuracy: float
-    per_class: dict[int, float]
-    worst_class: int
-
-
-def asked_accuracy(counts: np.ndarray) -> AskedAccuracy:
-    """Reads `confusion` counts.
-
-    Raises:
-      ValueError: not a square of counts, or nothing counted.
-    """
-    counts = checks.finite("counts", counts)
-    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or (counts < 0).any():
-        raise ValueError(f"counts must be a square of counts, got shape {list(counts.shape)}")
+def class_accuracy(counts: np.ndarray) -> dict[int, float]:
+    """Of `confusion` counts: label that was asked for -> share of its fakes taken for it, 0..1."""
     asked = counts.sum(axis=1)
-    if asked.sum() <= 0:
-        raise ValueError("counts must hold at least one fake")
-    per_class = {int(c): float(counts[c, c] / asked[c]) for c in np.flatnonzero(asked)}
-    return AskedAccuracy(
-        accuracy=float(np.trace(counts) / asked.sum()),
-        per_class=per_class,
-        worst_class=min(per_class, key=per_class.__getitem__),
-    )
+    return {int(c): float(counts[c, c] / asked[c]) for c in np.flatnonzero(asked)}

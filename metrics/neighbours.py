@@ -99,19 +99,14 @@ class Neighbours:
 
     Attributes:
       distances: space -> float64 [N].
-      indices: space -> int64 [N], rows of the training images.
       trimmed: float64 [N], root of the sum of squared differences of pixels (0..1) to the most
         alike of all those training images, the TRIMMED pixels that differ most left out.
+      closest: int64 [N], the row of that training image.
     """
 
     distances: dict[str, np.ndarray]
-    indices: dict[str, np.ndarray]
     trimmed: np.ndarray
-
-    @property
-    def closest(self) -> np.ndarray:
-        """int64 [N], the training image to which `trimmed` is."""
-        return self.indices["closest"]
+    closest: np.ndarray
 
 
 def neighbours(
@@ -135,17 +130,17 @@ def neighbours(
     spaces["blurred"] = blurred_rows(images), blurred_rows(train_images)
     if places.any():
         spaces["pixels"] = pixels[:, places], train_pixels[:, places]
-    distances, indices = {}, {}
+    distances = {}
     best = np.full(len(images), np.inf)
     closest = np.zeros(len(images), np.int64)
     for name, (rows, points) in spaces.items():
-        distances[name], indices[name] = nearest(rows, points)
-        difference = np.square(pixels - train_pixels[indices[name]])
+        distances[name], indices = nearest(rows, points)
+        difference = np.square(pixels - train_pixels[indices])
         difference.partition(difference.shape[1] - TRIMMED, axis=1)
         found = np.sqrt(difference[:, :-TRIMMED].sum(axis=1, dtype=np.float64))
         better = found < best
-        best[better], closest[better] = found[better], indices[name][better]
-    return Neighbours(distances, {**indices, "closest": closest}, best)
+        best[better], closest[better] = found[better], indices[better]
+    return Neighbours(distances, best, closest)
 
 
 def telling_places(fake: np.ndarray, real: np.ndarray) -> np.ndarray:
