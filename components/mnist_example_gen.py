@@ -1,7 +1,6 @@
 """MnistExampleGen: images with labels from TFDS, as TFX Examples with train, eval and test."""
 
 import dataclasses
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from tfx import types
 from tfx.components.example_gen import write_split
 from tfx.components.util import examples_utils
 from tfx.dsl.component.experimental.annotations import (
@@ -30,7 +28,6 @@ from datasets import image_folder, tfds_store
 from datasets.source import DataSource
 from metrics.near_duplicates import near_duplicates
 
-DATASET_FILE = "dataset.json"  # in the artifact's folder: the same facts as its properties
 _EXAMPLES_PER_FILE = 10_000  # so that downstream nodes can read in parallel
 _LOG = logging.getLogger(__name__)
 _PROGRESS = logging.getLogger("mnist_gan.progress")
@@ -78,7 +75,8 @@ def MnistExampleGen(
     examples_utils.set_file_format(
         examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
     )
-    describe(examples, source)
+    dataset_properties.write(examples, source)
+    examples.set_string_custom_property("note", source.note)
     grid = examples_reader.first_of_each_class(source, "train", per_class=10, most=20)
     with tf.io.gfile.GFile(os.path.join(examples.uri, DATA_SAMPLES_FILE), "wb") as file:
         file.write(tf.io.encode_png(np.atleast_3d(grid)).numpy())
@@ -157,12 +155,3 @@ def serialized_examples(
         }
         lists = [pa.ListArray.from_arrays(offsets, column) for column in columns.values()]
         yield from encoder.encode(pa.RecordBatch.from_arrays(lists, list(columns)))
-
-
-def describe(examples: types.Artifact, source: DataSource) -> None:
-    """Puts what the examples are on the artifact and into its folder."""
-    dataset_properties.write(examples, source)
-    examples.set_string_custom_property("note", source.note)
-    facts = {**source.to_dict(), "note": source.note}
-    with tf.io.gfile.GFile(os.path.join(examples.uri, DATASET_FILE), "w") as file:
-        file.write(json.dumps(facts, indent=2, sort_keys=True) + "\n")
