@@ -145,6 +145,7 @@ KINDS: dict[str, Callable] = {
 }
 
 
+WORLD_FAKES, WORLD_FOLDS = 2_000, 5
 # What the intervals are tried with besides the images as they are.
 WORLDS: dict[str, Callable] = {
     "5 % cut by a black line": lambda x, y, t, r: _some(x, 0.05, r, _line),
@@ -285,17 +286,17 @@ def coverage(found: np.ndarray) -> str:
     return f"| {truth:.3g} | {rate(held, len(found))} | {deviations:.2f} |"
 
 
-def worlds(gate: Gate, count: int, size: int = 2_000, folds: int = 5) -> dict[str, np.ndarray]:
+def worlds(gate: Gate, count: int) -> dict[str, np.ndarray]:
     """Relative FID, and FID compared with the unspoilt, in `count` worlds.
 
-    In each, `size` fakes and `folds` times as many train images are drawn, with replacement: the
-    images at hand are the population.
+    In each, WORLD_FAKES fakes and WORLD_FOLDS times as many train images are drawn, with
+    replacement: the images at hand are the population.
 
     Returns:
       what -> float64 [count, 3]: value, low, high.
     """
     real, found = gate.real, {}
-    counts = reference.apportion(real.class_counts(), size)
+    counts = reference.apportion(real.class_counts(), WORLD_FAKES)
     features = {"as it is": gate.whole.features}
     for name, spoil in WORLDS.items():
         images = _spoilt(spoil, gate.images, gate.asked, None, np.random.default_rng(0))
@@ -308,12 +309,12 @@ def worlds(gate: Gate, count: int, size: int = 2_000, folds: int = 5) -> dict[st
 
     for number in range(count):
         random = np.random.default_rng(1000 + number)
-        train = np.concatenate([drawn(real.train_labels) for _ in range(folds)])
+        train = np.concatenate([drawn(real.train_labels) for _ in range(WORLD_FOLDS)])
         fakes, others = drawn(gate.asked), drawn(gate.asked)
         asked = gate.asked[fakes]
         for name, rows in real.train_features.items():
             of_real = relative.real_folds(
-                rows[train], real.train_labels[train], size, counts, seed=number
+                rows[train], real.train_labels[train], WORLD_FAKES, counts, seed=number
             )
             good = features["as it is"][name]
             for what, seen in features.items():

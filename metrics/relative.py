@@ -109,10 +109,8 @@ def deal(labels: np.ndarray, parts: int) -> list[np.ndarray]:
     return [order[part::parts][: len(labels) // parts] for part in range(parts)]
 
 
-def fold_rows(
-    labels: np.ndarray, counts: np.ndarray, seed: int, most: int = MOST_FOLDS
-) -> list[np.ndarray]:
-    """Disjoint folds of rows with `counts[c]` rows of class c in each.
+def fold_rows(labels: np.ndarray, counts: np.ndarray, seed: int) -> list[np.ndarray]:
+    """At most MOST_FOLDS disjoint folds of rows with `counts[c]` rows of class c in each.
 
     A class with fewer than two folds' worth of rows is cut in two halves.
 
@@ -120,12 +118,11 @@ def fold_rows(
       labels: int64 [N].
       counts: how many of each class a fold has.
       seed: of the partition.
-      most: folds at most.
     """
     order = np.random.default_rng(seed).permutation(len(labels))
     members = [order[labels[order] == label] for label in range(len(counts))]
     found = [len(rows) // count for rows, count in zip(members, counts, strict=True) if count]
-    folds = min(most, max(2, min(found)))
+    folds = min(MOST_FOLDS, max(2, min(found)))
     sizes = [min(int(c), len(rows) // folds) for c, rows in zip(counts, members, strict=True)]
     return [
         np.concatenate(
