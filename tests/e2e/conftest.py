@@ -12,10 +12,13 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from common.workspace import Workspace
+from serving import versions
 from tests.conftest import REPOSITORY
 from tests.e2e.ready import Ready, Started
 
@@ -80,6 +83,20 @@ def run(workspace: pathlib.Path, *more: str, sources: pathlib.Path | None = None
     except ValueError:
         raise AssertionError(f"no JSON on stdout: {result.stdout!r}\n{result.stderr}") from None
     return Run(result.returncode, document, result.stderr)
+
+
+def pushed(workspace: pathlib.Path) -> list[versions.Version]:
+    """The versions in service, ascending."""
+    return versions.list_versions(Workspace.at(workspace).serving)
+
+
+def wait_for_training(workspace: pathlib.Path) -> None:
+    """Waits for a checkpoint that was not there."""
+    before = set(workspace.glob("checkpoints/**/*.ckpt"))
+    deadline = time.monotonic() + 300
+    while not set(workspace.glob("checkpoints/**/*.ckpt")) - before:
+        assert time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session", autouse=True)

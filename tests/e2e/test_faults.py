@@ -16,22 +16,13 @@ import time
 import pytest
 
 from tests.disks import fill, mount
-from tests.e2e.conftest import run, start
+from tests.e2e.conftest import run, start, wait_for_training
 
 pytestmark = pytest.mark.e2e
 
 ENDLESS = ("--from", "Trainer", "--set", "steps=900000", "--set", "sample_interval=900000")
 WRITING = ("MnistExampleGen", "StatisticsGen", "SchemaGen", "ExampleSchema", "ExampleValidator",
            "DataGate", "Transform", "Trainer")  # fmt: skip
-
-
-def wait_for_training(workspace: pathlib.Path) -> None:
-    """Waits for a checkpoint that was not there."""
-    before = set(workspace.glob("checkpoints/**/*.ckpt"))
-    deadline = time.monotonic() + 300
-    while not set(workspace.glob("checkpoints/**/*.ckpt")) - before:
-        assert time.monotonic() < deadline, "no checkpoint was written"
-        time.sleep(0.02)
 
 
 def test_ctrl_c_twice_stops_at_once_and_says_so_once(workspace):

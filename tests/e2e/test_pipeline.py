@@ -22,7 +22,7 @@ from lineage.store import open_store, value_of
 from pipeline import cli, provenance
 from serving import versions
 from tests.conftest import REPOSITORY
-from tests.e2e.conftest import call, run, start
+from tests.e2e.conftest import call, pushed, run, start, wait_for_training
 
 pytestmark = pytest.mark.e2e
 
@@ -55,10 +55,6 @@ def outputs(connection, execution):
     events = connection.get_events_by_execution_ids([execution.id])
     ids = [e.artifact_id for e in events if e.type == e.OUTPUT]
     return {artifact.type: artifact for artifact in connection.get_artifacts_by_id(ids)}
-
-
-def pushed(workspace):
-    return versions.list_versions(Workspace.at(workspace).serving)
 
 
 def test_the_first_run_executes_every_node_and_pushes_version_one(first, workspace):
@@ -299,12 +295,8 @@ def test_a_killed_run_is_told_as_failed_a_stopped_one_says_so_and_the_next_ends_
     fresh = tmp_path / "fresh"
 
     def stop_at_a_checkpoint(how: signal.Signals):
-        before = set(fresh.glob("checkpoints/**/*.ckpt"))
         begun = start(fresh)
-        deadline = time.monotonic() + 300
-        while not set(fresh.glob("checkpoints/**/*.ckpt")) - before:
-            assert time.monotonic() < deadline, "no checkpoint was written"
-            time.sleep(0.01)
+        wait_for_training(fresh)
         os.kill(begun.pid, how)
         return begun.wait()
 

@@ -10,20 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from common.contract import GeneratorContract
-from common.workspace import Workspace
 from lineage.store import open_store
 from pipeline import cli
-from serving import versions
-from tests.e2e.conftest import call, run
+from tests.e2e.conftest import call, pushed, run
 from tests.e2e.test_pipeline import NODES
 
 pytestmark = pytest.mark.e2e
 
 DCGAN = ("--set", "model=dcgan", "--set", "steps=8", "--replace", "to show another model")
-
-
-def pushed(workspace):
-    return versions.list_versions(Workspace.at(workspace).serving)
 
 
 def test_base_model_is_refused_before_anything_runs_where_nothing_was_blessed(tmp_path):
