@@ -132,40 +132,41 @@ def test_after_a_run_its_view_hears_nothing_any_more():
     assert text.getvalue() == ""
 
 
+RUN = {
+    "run_id": "r1",
+    "dataset": "mnist",
+    "dataset_note": None,
+    "preset": "smoke",
+    "state": "COMPLETE",
+    "seconds": 9.0,
+    "nodes": [{"id": "Trainer", "state": "COMPLETE", "seconds": 3.0, "error": None}],
+    "metrics": {},
+    "blessed": True,
+    "blessing_reason": "Blessed: all thresholds are met.",
+    "infra_blessed": True,
+    "infra_blessing_reason": "Blessed: the local server passes all checks.",
+    "pushed_version": None,
+    "pushed_path": None,
+    "push_reason": None,
+    "rolled_back": False,
+}
+
+
 def test_the_closing_table_names_error_verdict_and_push():
-    run = {
-        "run_id": "r1",
-        "dataset": "mnist",
-        "dataset_note": None,
-        "preset": "standard",
-        "state": "FAILED",
-        "seconds": 75.0,
-        "nodes": [
-            {"id": "Evaluator", "state": "COMPLETE", "seconds": 3.0, "error": None},
-            {"id": "Pusher", "state": "FAILED", "seconds": 1.0, "error": "the disk is full"},
-        ],
-        "metrics": {"accuracy": 0.99271, "relative_fid": 2.026, "unknown_to_the_table": 1.0},
-        "blessed": True,
-        "blessing_reason": "Blessed: all thresholds are met.",
-        "infra_blessed": True,
-        "infra_blessing_reason": "Blessed: the local server passes all checks.",
-        "pushed_version": None,
-        "pushed_path": None,
-        "push_reason": None,
-    }
-    shown = unstyle("\n".join(summary.run(run, 120)))
+    failed = {"id": "Pusher", "state": "FAILED", "seconds": 1.0, "error": "the disk is full"}
+    metrics = {"accuracy": 0.99271, "relative_fid": 2.026, "unknown_to_the_table": 1.0}
+    run = RUN | {"state": "FAILED", "seconds": 75.0, "preset": "standard", "metrics": metrics}
+    shown = unstyle("\n".join(summary.run(run | {"nodes": [*RUN["nodes"], failed]}, 120)))
     for words in ("the disk is full", "99.27%", "2.03", "blessed", "FAILED in 1 min 15 s"):
         assert words in shown
     assert "unknown" not in shown
 
 
 def test_a_generator_that_no_server_can_serve_is_told_with_the_reason():
-    run = {
-        **{"run_id": "r1", "dataset": "mnist", "dataset_note": None, "preset": "smoke"},
-        **{"state": "COMPLETE", "seconds": 9.0, "nodes": [], "metrics": {}},
-        **{"blessed": True, "blessing_reason": "Blessed: all thresholds are met."},
-        **{"infra_blessed": False, "infra_blessing_reason": "Not blessed: values from -3 to 3"},
-        **{"pushed_version": None, "pushed_path": None, "push_reason": "not pushed"},
+    run = RUN | {
+        "infra_blessed": False,
+        "infra_blessing_reason": "Not blessed: values from -3 to 3",
+        "push_reason": "not pushed",
     }
     text = unstyle("\n".join(summary.run(run, 120)))
     assert ["can", "be", "served", "no"] in [line.split() for line in text.splitlines()]
@@ -194,13 +195,7 @@ def test_an_evaluation_names_what_it_is_of_and_counts_what_was_left_out():
 
 
 def test_the_end_of_a_run_says_where_to_go_from_here_and_lists_no_node_twice(tmp_path):
-    run = {
-        **{"run_id": "r1", "dataset": "mnist", "dataset_note": None, "preset": "smoke"},
-        **{"state": "COMPLETE", "seconds": 9.0, "metrics": {}, "rolled_back": False},
-        **{"nodes": [{"id": "Trainer", "state": "COMPLETE", "seconds": 3.0, "error": None}]},
-        **{"blessed": True, "blessing_reason": "", "infra_blessed": True},
-        **{"pushed_version": 1795801030, "pushed_path": "serving/1795801030"},
-    }
+    run = RUN | {"pushed_version": 1795801030, "pushed_path": "serving/1795801030"}
     assert "1795801030" in "\n".join(summary.run(run, 20, nodes=False))  # in one piece
     lines = [
         *summary.run(run, 80, nodes=False),
