@@ -141,7 +141,7 @@ def model_card(record: dict) -> str:
             parts.append(
                 f"Protocol `{metrics['protocol']}` on the features of `{extractor.get('name')}` "
                 f"({str(extractor.get('digest'))[:12]}). Such numbers compare only with others of "
-                "the same protocol and extractor, never with published Inception figures."
+                "the same protocol and extractor, never with published Inception FIDs."
             )
         parts.append(_table([("metric", "value"), *measured.items()]))
     origin = {

@@ -90,7 +90,7 @@ class Measured:
         return self.seen[1]
 
     def of_real(self, key: str) -> float | None:
-        return self.real.accuracy if key == "accuracy" else self.real.figures.get(key)
+        return self.real.accuracy if key == "accuracy" else self.real.scores.get(key)
 
     @functools.cached_property
     def classes(self) -> np.ndarray:

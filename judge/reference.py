@@ -46,7 +46,7 @@ class Reference:
       features: extractor -> float32 [M, D] of the test split.
       train_images, train_labels, train_features: the same of the train split.
       folds: extractor -> folds of train images, for `num_fakes` fakes.
-      figures: what real images score: key of a metric -> value.
+      scores: of real images: key of a metric -> value.
       radii: float64 [M], squared distance of each test image's features to the NEIGHBOURS-th
         nearest other.
       far_near: space -> float64 [2], the distances to the nearest train image that the share
@@ -67,7 +67,7 @@ class Reference:
     train_labels: np.ndarray
     train_features: dict[str, np.ndarray]
     folds: dict[str, relative.Folds]
-    figures: dict[str, float]
+    scores: dict[str, float]
     radii: np.ndarray
     far_near: dict[str, np.ndarray]
     usual_holes: np.ndarray
@@ -189,7 +189,7 @@ def load(
         features=seen,
         train_features=train_seen,
         folds={name: relative.Folds.of_arrays(_below(scores, name)) for name in digests},
-        figures={name: float(value) for name, value in _below(scores, "figure").items()},
+        scores={name: float(value) for name, value in _below(scores, "score").items()},
         far_near=_below(scores, "far_near"),
         radii=scores["radii"],
         usual_holes=scores["usual_holes"],
@@ -269,7 +269,7 @@ def _scores(
             for label in range(num_classes)
         ]
     )
-    figures = {
+    of_real = {
         "fid": folds[first].fid,
         "fid_test": frechet.frechet_distance_from_features(
             train_seen[first][_sample_rows(train_labels, counts, len(test))], seen[first]
@@ -317,14 +317,14 @@ def _scores(
     }
     repeats = neighbours.repeats(neighbours.blurred_rows(sample))
     limits["repeats"] = np.quantile(repeats, [neighbours.FAR, 1 - neighbours.FAR])
-    figures |= {
+    of_real |= {
         f"two_sample{suffix}{ending}": getattr(told.result(), field)
         for suffix, told in told_apart.items()
         for ending, field in (("", "accuracy"), ("_auc", "auc"), ("_sure", "sure"))
     }
     return {
         **found,
-        **{f"figure {name}": np.float64(value) for name, value in figures.items()},
+        **{f"score {name}": np.float64(value) for name, value in of_real.items()},
         **{f"far_near {name}": values for name, values in limits.items()},
         "radii": radii,
         "usual_holes": holes,

@@ -377,7 +377,7 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
         again = load_reference(examples, 300, str(tmp_path))
         # Images and features are kept once, whatever the number of fakes.
         load_reference(examples, 200, str(tmp_path))
-    assert again.figures == first.figures
+    assert again.scores == first.scores
     np.testing.assert_array_equal(again.features["pooled"], first.features["pooled"])
     assert again.folds["classifier"].fid == first.folds["classifier"].fid
     assert sorted(path.name.split("-", 2)[2] for path in tmp_path.iterdir()) == [
@@ -387,7 +387,7 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     ]
     for cached in tmp_path.glob("*.npz"):
         cached.write_bytes(cached.read_bytes()[:1000])
-    assert load_reference(examples, 300, str(tmp_path)).figures == first.figures
+    assert load_reference(examples, 300, str(tmp_path)).scores == first.scores
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def card(tmp_path):
     return read
 
 
-def test_the_card_tells_verdict_figures_and_origin(push, card):
+def test_the_card_tells_verdict_metrics_and_origin(push, card):
     push()
     _, text = card()
     assert text.startswith("# Generator ")

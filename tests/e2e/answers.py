@@ -62,7 +62,7 @@ def ask(workspace: pathlib.Path, answers: pathlib.Path) -> dict:
         served = str(answers / "served.png")
         call(*DRAWING, "--url", url, "--out", served, workspace=workspace)
     # In a workspace of its own, because statistics of the real images that lie about from the
-    # other stack would make the figures alike.
+    # other stack would make the metrics alike.
     generators = str(Workspace(workspace).serving)
     measured = call("evaluate", generators, *MEASURING, workspace=answers / "workspace")
     found["evaluation"] = json.loads(measured)

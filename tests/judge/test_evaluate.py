@@ -1,4 +1,4 @@
-"""`mnist-gan evaluate`: the judge's figures for models and images of any origin."""
+"""`mnist-gan evaluate`: the judge's metrics for models and images of any origin."""
 
 import errno
 import json

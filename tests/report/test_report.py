@@ -39,7 +39,7 @@ def test_every_section_has_something_to_show(made, built):
         assert 'class="note"' not in section(built, name), name
 
 
-def test_the_verdict_comes_first_with_reason_figures_interval_and_data(built):
+def test_the_verdict_comes_first_with_reason_metrics_interval_and_data(built):
     content = built.read_text()
     assert content.index('id="verdict"') < content.index('id="history"')
     verdict = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", section(built, "verdict")))
