@@ -24,7 +24,6 @@ the server is the same, and a digit costs next to nothing.
 import argparse
 import asyncio
 import contextlib
-import dataclasses
 import gc
 import json
 import os
