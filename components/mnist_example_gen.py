@@ -9,6 +9,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from tfx import types
 from tfx.components.example_gen import write_split
 from tfx.components.util import examples_utils
 from tfx.dsl.component.experimental.annotations import (
