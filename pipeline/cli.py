@@ -77,7 +77,7 @@ def main() -> None:
     "--preset",
     default="standard",
     show_default=True,
-    help="smoke, standard or quality; collapse is a failure to study.",
+    help="smoke, standard or quality; to study failures: collapse, no-penalty, saturating.",
 )
 @click.option("--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH.")
 @click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")

@@ -28,6 +28,20 @@ LESSONS: dict[str, dict[str, str]] = {
         "r1_weight": "0",
         "strictness": "standard",
     },
+    # A fast discriminator that may be as steep as it likes: its advice on pixels is noise.
+    "no-penalty": {
+        "discriminator_rate_ratio": "10",
+        "r1_weight": "0",
+        "strictness": "standard",
+    },
+    # The same with the loss of the first equation: where the discriminator is sure, the
+    # generator's gradient is 0.
+    "saturating": {
+        "discriminator_rate_ratio": "10",
+        "r1_weight": "0",
+        "loss": "saturating",
+        "strictness": "standard",
+    },
 }
 
 

@@ -1,7 +1,8 @@
 """One step of a GAN as a book has it, in one piece: what `train_loop.GanLoop` does, to read first.
 
 The loop does the same with a compiled graph, fewer passes through the discriminator, bfloat16 and
-shifted images; a test holds both to the same weights.
+shifted images, and takes other losses than this one, the default's (`losses.py`). A test holds both
+to the same weights.
 """
 
 import keras

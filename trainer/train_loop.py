@@ -193,7 +193,7 @@ class GanLoop:
         with tf.GradientTape() as tape:
             real_logits, fake_logits = self.discriminator_logits(real, fake, labels)
             loss_real, loss_fake = self.loss.real(real_logits), self.loss.fake(fake_logits)
-            penalty, strength = self.gradient_penalty(real, labels)
+            penalty, strength = self.gradient_penalty(real, fake, labels)
             loss = loss_real + loss_fake + strength * penalty
         gradients = tape.gradient(loss, self.discriminator.trainable_variables)
         self.discriminator_optimizer.apply(gradients, self.discriminator.trainable_variables)
@@ -211,8 +211,10 @@ class GanLoop:
         logits = self.logits(tf.concat([real, fake], 0), tf.concat([labels, labels], 0))
         return tuple(tf.split(logits, 2))
 
-    def gradient_penalty(self, real: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, float]:
-        """R1 at `real` and its weight in the loss.
+    def gradient_penalty(
+        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, float]:
+        """The penalty on the discriminator's slope (the default's is R1) and its weight.
 
         It is measured at every r1_interval-th step, and is 0 at the others, so it weighs as many
         times as much (Karras et al. 2020, section 4.1).
@@ -220,7 +222,7 @@ class GanLoop:
         config = self.config
         penalty = tf.constant(0.0)
         if config.r1_weight > 0 and self.step % config.r1_interval == 0:
-            penalty = losses.r1_penalty(lambda images: self.logits(images, labels), real)
+            penalty = self.loss.penalty(lambda images: self.logits(images, labels), real, fake)
         return penalty, config.r1_weight * config.r1_interval
 
     def augment(self, images: tf.Tensor, stream: int) -> tf.Tensor:

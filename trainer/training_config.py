@@ -85,7 +85,10 @@ class CdcganConfig(TrainingConfig):
         description="channels of the discriminator at 14x14 (16x16); twice that at half the size, "
         "half at twice",
     )
-    loss: Literal["non_saturating", "hinge"] = Field("non_saturating", description="GAN loss")
+    loss: Literal["non_saturating", "hinge", "wgan-gp", "saturating"] = Field(
+        "non_saturating",
+        description="GAN loss; wgan-gp has a penalty of its own, saturating is one to study",
+    )
     learning_rate: float = Field(
         2e-3,
         gt=0,
@@ -98,7 +101,7 @@ class CdcganConfig(TrainingConfig):
     beta_1: Beta1 = 0.0
     beta_2: Beta2 = 0.99
     r1_weight: float = Field(
-        0.6, ge=0, description="weight of the gradient penalty on real images; 0 is none"
+        0.6, ge=0, description="weight of the gradient penalty (R1; that of wgan-gp); 0 is none"
     )
     r1_interval: int = Field(16, ge=1, description="steps between two gradient penalties")
     augment_share: float = Field(

@@ -103,7 +103,7 @@ def test_settings_are_listed_as_a_table_and_as_json():
     values = {row["name"]: row for row in rows}
     assert {"steps", "seed", "dataset"} <= values.keys()
     assert values["steps"]["value"] == "77"
-    assert values["loss"]["takes"] == "non_saturating or hinge"
+    assert values["loss"]["takes"] == "non_saturating or hinge or wgan-gp or saturating"
     lines = call("run", "--settings", COLUMNS="80").stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("steps  ") for line in lines)

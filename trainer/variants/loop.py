@@ -35,7 +35,9 @@ class UnconditionalLoop(GanLoop):
         """The discriminator's logits of real images and of fakes, float32 [N] each."""
         return self.logits(real, labels), self.logits(fake, labels)
 
-    def gradient_penalty(self, real: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, float]:
+    def gradient_penalty(
+        self, real: tf.Tensor, fake: tf.Tensor, labels: tf.Tensor
+    ) -> tuple[tf.Tensor, float]:
         """None."""
         return tf.constant(0.0), 0.0
 
