@@ -81,11 +81,13 @@ def folder_digest(folder: str | os.PathLike) -> str:
 # What SQLite says, by what the system says.
 _FULL = "database or disk is full"
 _ROOM = "make room and run again; what was finished is kept"
+_LIMIT = "raise the limit of `ulimit -f` and run again; what was finished is kept"
 _MEND = "mend that and run again; what was finished is kept"
 _REASONS = {
     os.strerror(errno.ENOSPC): _ROOM,
     _FULL: _ROOM,
     os.strerror(errno.EDQUOT): _ROOM,
+    os.strerror(errno.EFBIG): _LIMIT,
     os.strerror(errno.EROFS): _MEND,
     "attempt to write a readonly database": _MEND,
     os.strerror(errno.EIO): _MEND,

@@ -19,6 +19,7 @@ VARIABLE = "MNIST_GAN_WORKSPACE"
 
 # Patterns for TensorFlow and Beam, parts of an address for SQLite.
 FORBIDDEN = "*?[]%#\\"
+_SOURCES = pathlib.Path(__file__).resolve().parent.parent
 LOCK_PATIENCE = 0.5  # s; whoever only asks whether the lock is held holds it for a moment
 
 
@@ -160,6 +161,11 @@ class Workspace:
 
     def _check_name(self) -> None:
         name = str(self.root)
+        if self.root == _SOURCES or os.path.exists(self.root / "__init__.py"):
+            raise WorkspaceError(
+                f"{self.root} holds the source of programs, among which a run would write: choose "
+                "another folder with --workspace DIR"
+            )
         for character in name:
             if character in FORBIDDEN or not character.isprintable():
                 shown = character if character.isprintable() else ascii(character)

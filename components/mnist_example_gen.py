@@ -105,9 +105,10 @@ def _note_near_duplicates(examples: types.Artifact, source: DataSource) -> None:
 def content_of(source: DataSource) -> str:
     """`source` as JSON, with every fact that decides the content, checksums included.
 
-    Without what does not: the name that the user asked by, and where the originals lie.
+    Without what does not: the name that the user asked by, why it is not that one, and where the
+    originals lie.
     """
-    return dataclasses.replace(source, requested=source.dataset, data_dir=None).to_json()
+    return dataclasses.replace(source, requested=source.dataset, note="", data_dir=None).to_json()
 
 
 def output_files(folder: str, split_slice: str) -> list[tuple[str, str]]:

@@ -266,7 +266,7 @@ def find(store: Store, name: str) -> list[Artifact | Execution | Run]:
     if name == "latest":
         return [find_version(store, "latest")]
     found: list[Artifact | Execution | Run] = []
-    for kind in ("version", "artifact", "execution") if name.isdigit() else ("run",):
+    for kind in ("version", "artifact", "execution") if name.isdecimal() else ("run",):
         with contextlib.suppress(NotFoundError):
             found.append(_find_one(store, kind, name))
             if kind == "version":
@@ -281,7 +281,7 @@ def _find_one(store: Store, kind: str, name: str) -> Artifact | Execution | Run:
         return find_version(store, name)
     if kind == "run":
         return find_run(store, name)
-    if name.isdigit():
+    if name.isdecimal() and int(name) < 2**63:  # as ML Metadata counts
         call = store.artifacts if kind == "artifact" else store.executions
         for found in call([int(name)]).values():
             return found

@@ -144,7 +144,7 @@ def _folders_of_nobody(store: Store, artifacts, root: pathlib.Path) -> list[path
     return sorted(
         path
         for path in root.glob("*/*/*")
-        if path.name.isdigit()
+        if path.name.isdecimal()
         and path.is_dir()
         and path not in known
         and not any(other is not None and path in other.parents for other in known)

@@ -92,7 +92,7 @@ class Artifact(_Node):
         if self.type != "PushedModel" or self.properties.get("pushed") != 1:
             return None
         version = str(self.properties.get("pushed_version", ""))
-        return int(version) if version.isdigit() else None
+        return int(version) if version.isdecimal() else None
 
     @property
     def summary(self) -> str:

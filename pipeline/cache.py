@@ -10,7 +10,7 @@ import copy
 import json
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as pb
@@ -22,19 +22,24 @@ from lineage.store import ABANDONED_PROPERTY, VERSIONS_PROPERTY, facts_of
 from pipeline import provenance
 
 _PROGRESS = logging.getLogger("mnist_gan.progress")
-_ANYWHERE = "<workspace>"
 _RECORDS = (digests.DIGEST_PROPERTY, digests.FILES_PROPERTY, digests.SIZES_PROPERTY)
 
 
 @contextlib.contextmanager
-def exact(workspace_root: pathlib.Path, *, full: bool = False) -> Iterator[None]:
+def exact(
+    workspace_root: pathlib.Path, tfds_dir: str = "", *, full: bool = False
+) -> Iterator[None]:
     """Makes TFX's launcher use this cache while the block runs.
 
     Args:
-      workspace_root: paths below it count as the same wherever the workspace lies.
+      workspace_root, tfds_dir: paths below them count as the same wherever workspace and prepared
+        records lie.
       full: compare the digests of all files before something is taken; without it their names and
         sizes.
     """
+    named = {str(workspace_root): "<workspace>", tfds_dir: "<tfds>"}
+    # The longer first, as one may be in the other.
+    places = {path: named[path] for path in sorted(named, key=len, reverse=True) if path}
     key, outputs = cache_utils.get_cache_context, cache_utils.get_cached_outputs
 
     def get_cache_context(
@@ -43,10 +48,9 @@ def exact(workspace_root: pathlib.Path, *, full: bool = False) -> Iterator[None]
         versions = provenance.library_versions(pipeline_node.node_info.id)
         return key(
             pipeline_node=pipeline_node,
-            input_artifacts=portable_inputs(input_artifacts or {}, str(workspace_root)),
+            input_artifacts=portable_inputs(input_artifacts or {}, places),
             parameters={
-                name: _portable(value, str(workspace_root))
-                for name, value in (parameters or {}).items()
+                name: _portable(value, places) for name, value in (parameters or {}).items()
             }
             | {VERSIONS_PROPERTY: json.dumps(versions, sort_keys=True)},
             **others,
@@ -54,6 +58,8 @@ def exact(workspace_root: pathlib.Path, *, full: bool = False) -> Iterator[None]
 
     def get_cached_outputs(metadata_handle, cache_context) -> dict | None:
         found = outputs_of(metadata_handle.store, cache_context.id)
+        if any(_is_refusal_of_a_server(artifact) for artifact in found):
+            return None
         abandon_broken(metadata_handle.store, found, "it is made again", full=full)
         return outputs(metadata_handle=metadata_handle, cache_context=cache_context)
 
@@ -66,29 +72,47 @@ def exact(workspace_root: pathlib.Path, *, full: bool = False) -> Iterator[None]
         cache_utils.get_cache_context, cache_utils.get_cached_outputs = key, outputs
 
 
-def portable_inputs(inputs: dict, root: str) -> dict:
+def _is_refusal_of_a_server(artifact: pb.Artifact) -> bool:
+    """Whether it says that no server could serve a generator, be it the machine's fault.
+
+    That is asked again: the machine may have had no room, no memory or no time.
+    """
+    blessed = artifact.custom_properties.get("blessed")
+    return artifact.type == "InfraBlessing" and blessed is not None and not blessed.int_value
+
+
+def portable_inputs(inputs: dict, places: Mapping[str, str]) -> dict:
     """Copies of input artifacts without what differs from place to place and from day to day.
 
     Without the digests of their files too: an artifact that got them later is the same artifact.
+
+    Args:
+      inputs: lists of artifacts by name.
+      places: path to what stands for it.
     """
     found = {}
     for name, artifacts in inputs.items():
         found[name] = copy.deepcopy(list(artifacts))
         for artifact in found[name]:
             record = artifact.mlmd_artifact
-            record.uri = _portable(record.uri, root)
+            record.uri = _portable(record.uri, places)
             record.ClearField("create_time_since_epoch")
             record.ClearField("last_update_time_since_epoch")
             for key in set(_RECORDS).intersection(record.custom_properties):
                 del record.custom_properties[key]
             for value in record.custom_properties.values():
                 if value.WhichOneof("value") == "string_value":
-                    value.string_value = _portable(value.string_value, root)
+                    value.string_value = _portable(value.string_value, places)
     return found
 
 
-def _portable(value: object, root: str) -> object:
-    return value.replace(root, _ANYWHERE) if isinstance(value, str) else value
+def _portable(value: object, places: Mapping[str, str]) -> object:
+    if not isinstance(value, str):
+        return value
+    for path, name in places.items():
+        for written in (path, json.dumps(path)[1:-1]):
+            value = value.replace(written, name)
+    return value
 
 
 def outputs_of(store, cache_context: int) -> list[pb.Artifact]:

@@ -6,6 +6,7 @@ everything that only reads answers at once. Exit codes: 0 done; 1 the pipeline o
 """
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
@@ -40,6 +41,7 @@ from pipeline.options import (
     workspace_option,
 )
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 ADDRESS_SPACE = 6 * 2**30  # bytes; a run with the default model was seen to map 3.4 GiB
 
 
@@ -56,6 +58,12 @@ class _Group(click.Group):
                 f"{error.filename or error} may not be used by this user: work as its owner, or "
                 "have them allow it (`chmod -R go+rX` lets everybody read a folder)"
             ) from None
+        except OSError as error:
+            if error.filename is not None:
+                raise Failure(f"{error.filename} can't be used: {error.strerror}") from None
+            if error.errno not in _FULL:
+                raise
+            raise Failure(f"the output can't be written: {error.strerror}", FAILED) from None
 
 
 @click.group(
@@ -64,6 +72,9 @@ class _Group(click.Group):
 @click.version_option(package_name="mnist-gan")
 def main() -> None:
     """Train a GAN on handwritten digits in a TFX pipeline, judge it, push it, serve it."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (`>&-`): the next file would take its place
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "r+"))
     for stream in (sys.stdout, sys.stderr):
         # A terminal or file that can't show a character gets a question mark in its place.
         encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
@@ -113,7 +124,8 @@ def run(
         return
 
     check_tfx()
-    _check_machine()
+    _check_memory()
+    _check_semaphores()
     log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
     with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
         with console.RunView(err if as_json else out) as view:
@@ -167,14 +179,19 @@ def _closing(document: dict, workspace, log: pathlib.Path, out) -> Iterator[str]
         yield f"the full log: {log}"
 
 
-def _check_machine() -> None:
-    """Refuses what a node would die of: TensorFlow, of a segmentation fault."""
+def _check_memory() -> None:
+    """Refuses what TensorFlow would die of without a word."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < ADDRESS_SPACE:
         raise Failure(
-            f"this process may map {limit / 2**30:.1f} GiB of memory (`ulimit -v`), and a run maps "
-            f"up to {ADDRESS_SPACE / 2**30:.0f}: raise the limit with `ulimit -v unlimited`"
+            f"this process may map {limit / 2**30:.1f} GiB of memory (`ulimit -v`), and this "
+            f"command maps up to {ADDRESS_SPACE / 2**30:.0f}: raise the limit with "
+            "`ulimit -v unlimited`"
         )
+
+
+def _check_semaphores() -> None:
+    """Refuses what Beam would fail of in the first node."""
     try:
         multiprocessing.get_context("fork").Lock()
     except OSError as error:
@@ -265,6 +282,7 @@ def evaluate(
     from pipeline import console, summary
 
     settings = _settings("standard", assignments, dataset, data_dir)
+    _check_memory()
     log = workspace.logs / time.strftime("evaluate-%Y%m%d-%H%M%S.log")
     with console.quiet(log, verbose=verbose) as (stdout, stderr):
         with console.RunView(stderr) as view:

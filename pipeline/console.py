@@ -45,6 +45,9 @@ def quiet(log: pathlib.Path, *, verbose: bool = False) -> Iterator[tuple[Console
 
     Yields:
       Consoles on the true stdout and stderr.
+
+    Raises:
+      WorkspaceError: the log can't be written; or, after the block, not all of stdout could be.
     """
     if verbose:
         logging.basicConfig(level=logging.INFO)
@@ -58,7 +61,8 @@ def quiet(log: pathlib.Path, *, verbose: bool = False) -> Iterator[tuple[Console
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with _lasting(1) as out, _lasting(2) as err, sink:
+    streams = [_Lasting(os.dup(descriptor), "w") for descriptor in (1, 2)]
+    with _text(streams[0]) as out, _text(streams[1]) as err, sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
         logging.basicConfig(
@@ -74,24 +78,32 @@ def quiet(log: pathlib.Path, *, verbose: bool = False) -> Iterator[tuple[Console
             for descriptor, was in zip((1, 2), kept, strict=True):
                 os.dup2(was, descriptor)
                 os.close(was)
+    if streams[0].lost:
+        raise WorkspaceError(f"the output can't be written: {streams[0].lost}")
 
 
 class _Lasting(io.FileIO):
-    """A stream that takes what is written after its terminal was closed, to no avail."""
+    """A stream that stops no run: what it can't write is lost.
+
+    Attributes:
+      lost: why, where it was meant to last: the disk is full. A terminal that was closed and a
+        reader that went away (`| head`) want no more.
+    """
+
+    lost: str | None = None
 
     def write(self, content) -> int:
         try:
             return super().write(content)
         except OSError as error:
-            if error.errno != errno.EIO:
-                raise
+            if error.errno not in (errno.EIO, errno.EPIPE):
+                self.lost = error.strerror
             return len(content)
 
 
-def _lasting(descriptor: int) -> TextIO:
-    """A copy of a file descriptor, as text; see `_Lasting`."""
-    copy = _Lasting(os.dup(descriptor), "w")
-    return io.TextIOWrapper(io.BufferedWriter(copy), encoding="utf-8", line_buffering=copy.isatty())
+def _text(stream: _Lasting) -> TextIO:
+    buffer = io.BufferedWriter(stream)
+    return io.TextIOWrapper(buffer, encoding="utf-8", line_buffering=stream.isatty())
 
 
 def say(console: Console, lines: Iterable[str]) -> None:

@@ -133,9 +133,7 @@ def run(
     nodes = [c.id for c in pipeline.components if c.id not in pipeline_lib.LOOKUPS]
     if from_node is not None and from_node not in nodes:
         raise ValueError(f"there is no node {from_node!r}; the nodes are {', '.join(nodes)}")
-    # UTC, read once: names rise when clocks are changed for the summer.
-    now = datetime.datetime.now(datetime.timezone.utc)
-    run_id = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    run_id = _new_name(workspace)
     facts = {
         "preset": settings.preset,
         "settings": settings.model_dump_json(),
@@ -153,7 +151,7 @@ def run(
     state, stopped = "FAILED", False
     with _Signals() as signals:
         try:
-            with cache.exact(workspace.root, full=verify_cache):
+            with cache.exact(workspace.root, data.tfds_dir, full=verify_cache):
                 runner.run(pipeline)
             state = "COMPLETE"
         except NodeFailedError as error:
@@ -188,6 +186,17 @@ def run(
     store = open_store(workspace.metadata)
     document = documents.status(store, workspace, documents.find_run(store, run_id))
     return document | {"state": state, "stopped": stopped or document["stopped"]}
+
+
+def _new_name(workspace: Workspace) -> str:
+    """The time in UTC: names rise when clocks are changed for the summer."""
+    store = open_store(workspace.metadata) if workspace.metadata.exists() else None
+    now = datetime.datetime.now(datetime.timezone.utc)
+    while True:
+        name = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        if store is None or store.run_named(name) is None:
+            return name
+        now += datetime.timedelta(microseconds=1)  # the clock stands still
 
 
 def check_still_there(workspace: Workspace) -> None:
@@ -293,7 +302,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
             return Store(handle.store).execution_of(self._run_id, node)
 
     def _push_is_gone(self) -> bool:
-        """Whether somebody deleted the newest version of a model.
+        """Whether somebody deleted or emptied the newest version of a model.
 
         TFX's cache looks at its own artifacts only.
         """
@@ -306,7 +315,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
                 newest[path.parent] = path
         # What was rolled back was meant to go.
         return any(
-            not path.is_dir() and not versions.rolled_back_path(path).is_dir()
+            not (path / "saved_model.pb").is_file() and not versions.rolled_back_path(path).is_dir()
             for path in newest.values()
         )
 
@@ -347,7 +356,9 @@ def explain(error: BaseException, root: pathlib.Path) -> str:
       error: what was raised.
       root: the workspace's folder.
     """
-    places = (root, root / "pipeline_root", tempfile.gettempdir())
+    places = [root, root / "pipeline_root"]
+    with contextlib.suppress(OSError):  # there is none that can be written
+        places.append(pathlib.Path(tempfile.gettempdir()))
     while not _is_ours(error):
         if fault := disk_fault(str(error), *places):
             return fault

@@ -32,8 +32,16 @@ _NODE_LIBRARIES = {
     "DataGate": ("tensorflow-data-validation",),
     "Transform": ("tensorflow-transform", "apache-beam", "tensorflow"),
     "Trainer": ("tensorflow", "keras", "tensorflow-transform", "numpy"),
-    "GeneratorValidator": ("tensorflow", "numpy"),
-    "Evaluator": ("tensorflow", "apache-beam", "numpy", "scipy"),
+    "GeneratorValidator": (
+        "tensorflow",
+        "numpy",
+        "grpcio",
+        "httpx",
+        "orjson",
+        "starlette",
+        "uvicorn",
+    ),
+    "Evaluator": ("tensorflow", "keras", "apache-beam", "numpy", "scipy"),
     "Pusher": (),
 }
 _LIBRARIES = tuple(sorted({*_EVERYWHERE}.union(*_NODE_LIBRARIES.values())))

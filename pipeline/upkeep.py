@@ -78,7 +78,7 @@ def set_aside_unknown(workspace: Workspace) -> list[str]:
     unknown = sorted(
         path
         for path in workspace.pipeline_root.glob("*/*/*")
-        if path.name.isdigit() and int(path.name) > last and path.is_dir()
+        if path.name.isdecimal() and int(path.name) > last and path.is_dir()
     )
     if not unknown:
         return []

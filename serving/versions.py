@@ -85,7 +85,9 @@ def _versions(base_path: str | os.PathLike, suffix: str) -> list[Version]:
     found = [
         Version(int(match[1]), child, _read_metadata(child))
         for child in base.iterdir()
-        if (match := re.fullmatch(rf"([0-9]+){re.escape(suffix)}", child.name)) and child.is_dir()
+        if (match := re.fullmatch(rf"([0-9]+){re.escape(suffix)}", child.name))
+        and int(match[1]) < 2**63  # servers pass over what is no int64
+        and child.is_dir()
     ]
     return sorted(found, key=lambda version: version.number)
 

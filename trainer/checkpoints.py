@@ -59,8 +59,10 @@ class CheckpointStore:
         self.directory = pathlib.Path(root, fingerprint[:24])
         self.directory.mkdir(parents=True, exist_ok=True)
         os.utime(self.directory)  # the newest of all, whichever run comes next
-        # Where the clock was set back others seem newer, and this one stays all the same.
-        others = [run for run in self.directory.parent.glob("*/") if run.name != fingerprint[:24]]
+        # Where the clock was set back others seem newer, and this one stays all the same. A folder
+        # of another name is somebody's own.
+        runs = self.directory.parent.glob("[0-9a-f]" * 24 + "/")
+        others = [run for run in runs if run.name != self.directory.name]
         others.sort(key=lambda run: run.stat().st_mtime)
         for old in others[: 1 - KEEP_RUNS]:
             shutil.rmtree(old, ignore_errors=True)
@@ -90,7 +92,7 @@ class CheckpointStore:
             "fingerprint": self._fingerprint,
             "sha256": hashlib.sha256(payload).hexdigest(),
         }
-        path = self.directory / f"step-{step:010d}.ckpt"
+        path = self.directory / _name(step)
         write_atomically(path, json.dumps(header).encode() + b"\n" + payload)
         for old in self.paths()[: -self._keep]:
             old.unlink(missing_ok=True)
@@ -104,7 +106,7 @@ class CheckpointStore:
         for path in reversed(self.paths()):
             try:
                 return self._read(path)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 progress.warning(
                     "checkpoint %s is damaged (%s): trying the one before", path, error
                 )
@@ -118,8 +120,14 @@ class CheckpointStore:
             raise ValueError(f"sha256 {found} instead of {header['sha256']}")
         if header["fingerprint"] != self._fingerprint:
             raise ValueError("it belongs to another run")
+        if path.name != _name(header["step"]):  # no digest covers the header
+            raise ValueError(f"it says that it is of step {header['step']}")
         with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
             return Checkpoint(header["step"], dict(archive))
+
+
+def _name(step: int) -> str:
+    return f"step-{step:010d}.ckpt"
 
 
 class StopRequest:

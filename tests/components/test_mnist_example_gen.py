@@ -464,6 +464,7 @@ def test_the_cache_key_holds_the_content_and_not_the_way_to_it(digits_source):
 
     assert key(requested="auto") == key()
     assert key(data_dir="/somewhere/else") == key()
+    assert key(note="a host does not answer") == key()
     assert key(checksums={"digits.csv.gz": "0" * 64}) != key()
     assert key(dataset_version="1.0.1") != key()
     assert key(split_slices={**digits_source.split_slices, "test": "test[0:100]"}) != key()

@@ -43,8 +43,9 @@ class Started:
 class Ready:
     """The process that forks; started at the first call. One run at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment: str) -> None:
         self._process: subprocess.Popen | None = None
+        self._environment = environment
 
     def start(self, arguments: list[str], terminal: str | None = None) -> Started:
         """Starts `mnist-gan ARGUMENTS` in the repository's folder, its stderr on `terminal`."""
@@ -52,7 +53,12 @@ class Ready:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.e2e.ready"],
                 cwd=REPOSITORY,
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"},
+                env={
+                    **os.environ,
+                    **self._environment,
+                    "PYTHONPATH": str(REPOSITORY),
+                    "TF_CPP_MIN_LOG_LEVEL": "2",
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 
 ENDLESS = ("--from", "Trainer", "--set", "steps=900000", "--set", "sample_interval=900000")
 WRITING = ("MnistExampleGen", "StatisticsGen", "SchemaGen", "ExampleSchema", "ExampleValidator",
-           "DataGate", "Transform", "Trainer")  # fmt: skip
+           "DataGate", "Transform", "Trainer", "GeneratorValidator", "Evaluator")  # fmt: skip
 
 
 def test_ctrl_c_twice_stops_at_once_and_says_so_once(workspace):

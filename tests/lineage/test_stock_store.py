@@ -140,6 +140,8 @@ def test_names_mean_what_the_help_says(stock, name, kinds):
         ("version:1", "no version 1 was pushed (newest: 1795305463, 1795305464)"),
         ("2026-11-21", "3 runs begin with '2026-11-21'"),
         ("artifact:pusher", "there is no artifact pusher"),
+        (f"artifact:{2**63}", f"there is no artifact {2**63}"),
+        ("²", "nothing is called '²'"),
     ],
 )
 def test_a_name_that_means_nothing_is_answered_in_words(stock, name, words):

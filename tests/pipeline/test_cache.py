@@ -71,7 +71,7 @@ def examples(uri: str, **properties: str) -> standard_artifacts.Examples:
 
 
 def key_of(artifact, root: str) -> bytes:
-    [found] = cache.portable_inputs({"examples": [artifact]}, root)["examples"]
+    [found] = cache.portable_inputs({"examples": [artifact]}, {root: "<here>"})["examples"]
     return found.mlmd_artifact.SerializeToString(deterministic=True)
 
 
@@ -84,6 +84,12 @@ def test_a_moved_workspace_and_digests_noted_later_make_no_other_input():
     assert key_of(there, "/there/ws") == key_of(later, "/here/ws") == same
     assert key_of(there, "/here/ws") != same
     assert key_of(examples(here.uri, dataset="digits"), "/here/ws") != same
+    # JSON among the properties, as it writes a path.
+    at_josé = examples(
+        "/josé/ws/pipeline_root/Gen/examples/1", dataset="mnist", facts='"/jos\\u00e9/ws"'
+    )
+    here_too = examples(here.uri, dataset="mnist", facts='"/here/ws"')
+    assert key_of(at_josé, "/josé/ws") == key_of(here_too, "/here/ws")
     # What is used stays as it is.
     assert here.uri.startswith("/here/ws")
     assert later.get_string_custom_property("content_sha256") == "1"
@@ -181,12 +187,13 @@ def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path, m
     space = Workspace.at(tmp_path / "ws")
     space.root.mkdir()
 
-    def run(space: Workspace, name: str, *, full: bool = False) -> dict[str, str]:
+    def run(space: Workspace, name: str, *, full: bool = False, tfds: str = "") -> dict[str, str]:
+        tfds = tfds or str(space.tfds)
         upkeep.put_right(space)
         connection = metadata.sqlite_metadata_connection_config(str(space.metadata))
-        give = Give(folder=str(space.tfds))
+        give = Give(folder=tfds)
         view = View()
-        with cache.exact(space.root, full=full):
+        with cache.exact(space.root, tfds, full=full):
             local_runner.ObservedDagRunner(view, connection, name).run(
                 pipeline.Pipeline(
                     pipeline_name="small",
@@ -226,6 +233,7 @@ def test_in_a_run_damaged_outputs_are_made_anew_with_what_needs_them(tmp_path, m
     moved = Workspace.at(tmp_path / "moved")
     space.root.rename(moved.root)
     assert run(moved, "7") == {"Give": "CACHED", "Use": "CACHED"}
+    assert run(moved, "8", tfds="/of/ano/ther/user") == {"Give": "CACHED", "Use": "CACHED"}
     handle = connect(moved.metadata)
     uris = [artifact.uri for artifact in handle.get_artifacts()]
     assert all(uri.startswith(f"{moved.root}/") for uri in uris)

@@ -158,9 +158,34 @@ def test_a_damaged_store_is_named(tmp_path):
     assert_refused(call("status", "--workspace", str(tmp_path)), "no run")
 
 
+@pytest.mark.parametrize("command", ["status", "run", "report", "versions list", "serve"])
+def test_a_name_that_is_too_long_is_refused_in_one_sentence(command):
+    refused = call(*command.split(), "--workspace", "a" * 300)
+    assert_refused(refused, "a" * 300, "File name too long")
+
+
+@pytest.mark.parametrize("folder", [".", "serving"])
+def test_a_folder_of_source_is_no_workspace(folder):
+    refused = call("run", "--workspace", str(REPOSITORY / folder))
+    assert_refused(refused, "holds the source of programs", "--workspace DIR")
+
+
 @pytest.mark.parametrize("name", ["a*b", "a?b", "a[b]", "a%20b", "a#b", "a\\b", "a\nb"])
 def test_a_folder_that_a_library_would_take_for_a_pattern_is_refused_by_name(tmp_path, name):
     assert_refused(call("run", "--workspace", str(tmp_path / name)), "holds the character")
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "said"),
+    [
+        (">&-", 0, ""),
+        ("> /dev/full", 1, "Error: the output can't be written: No space left on device\n"),
+    ],
+)
+def test_output_that_is_closed_or_full_ends_without_a_traceback(target, code, said):
+    command = f"{sys.executable} -m pipeline run --settings {target}"
+    done = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, said)
 
 
 def test_output_that_can_not_show_a_character_shows_another(workspace_of_runs):  # noqa: F811

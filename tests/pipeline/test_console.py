@@ -234,12 +234,39 @@ def test_the_bar_is_never_cut_and_loses_what_matters_least_where_it_is_narrow(wi
 
 def test_what_is_written_to_a_terminal_that_was_closed_stops_nothing():
     ours, theirs = pty.openpty()
-    with console._lasting(theirs) as stream:
-        os.close(theirs)
+    with console._text(console._Lasting(theirs, "w")) as stream:
         print("shown", file=stream, flush=True)
         assert os.read(ours, 100) == b"shown\r\n"
         os.close(ours)
         print("to nobody", file=stream, flush=True)
+
+
+TALKATIVE = (
+    "import pathlib, sys\n"
+    "from common.workspace import WorkspaceError\n"
+    "from pipeline import console\n"
+    "try:\n"
+    "    with console.quiet(pathlib.Path(sys.argv[1])) as (out, err):\n"
+    "        for _ in range(1000): out.print('x' * 100)\n"
+    "    print('all of it', file=sys.stderr)\n"
+    "except WorkspaceError as error:\n"
+    "    print(error, file=sys.stderr)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("| :", "all of it\n"),
+        ("> /dev/full", "the output can't be written: No space left on device\n"),
+    ],
+)
+def test_a_reader_that_goes_away_stops_nothing_and_a_full_disk_is_told_at_the_end(
+    tmp_path, target, said
+):
+    command = f'{sys.executable} -c "{TALKATIVE}" {tmp_path}/log {target}'
+    done = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stderr == said
 
 
 def test_digits_at_the_end_fit_the_terminal_and_are_bright_where_ink_is(tmp_path):

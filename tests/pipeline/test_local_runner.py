@@ -1,5 +1,6 @@
 """What the runner makes of errors: the message of whoever raised in our own words."""
 
+import datetime
 import errno
 import os
 import signal
@@ -10,6 +11,11 @@ from common import files
 from pipeline import local_runner
 from serving import versions
 from serving.versions import PublishError
+from tests.lineage.conftest import (  # noqa: F401 - fixtures
+    add_execution,
+    eleven_runs,
+    workspace,
+)
 from trainer.checkpoints import TrainingInterrupted
 
 MAKE_ROOM = "make room and run again; what was finished is kept"
@@ -48,6 +54,11 @@ def test_an_error_without_words_is_named(tmp_path):
     [
         (os.strerror(errno.ENOSPC), "no space left on device", MAKE_ROOM),
         (os.strerror(errno.EDQUOT), "disk quota exceeded", MAKE_ROOM),
+        (
+            os.strerror(errno.EFBIG),
+            "file too large",
+            "raise the limit of `ulimit -f` and run again",
+        ),
         ("database or disk is full", "no space left on device", MAKE_ROOM),
         (os.strerror(errno.EROFS), "read-only file system", MEND),
         (os.strerror(errno.EIO), "input/output error", MEND),
@@ -62,7 +73,7 @@ def test_a_disk_that_takes_no_more_is_told_with_its_folder_and_what_is_free(
     for error in (wrapped, RuntimeError(f"RESOURCE_EXHAUSTED: {said} query: INSERT INTO x")):
         text = local_runner.explain(error, tmp_path)
         assert text.startswith(told) and f" under {tmp_path} (" in text and "bytes are free" in text
-        assert text.endswith(then)
+        assert f": {then}" in text
         assert "INSERT" not in text
 
 
@@ -125,3 +136,20 @@ def test_sigterm_while_a_version_is_written_leaves_it_whole_or_not_at_all(
     version, new = versions.publish(model, base, lambda number: ({}, {}))
     assert new is not whole
     assert list(base.iterdir()) == [version.path]
+
+
+class Stopped(datetime.datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls(2026, 1, 1, tzinfo=tz)
+
+
+def test_runs_that_begin_at_one_moment_have_names_of_their_own(workspace, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(local_runner.datetime, "datetime", Stopped)
+    names = []
+    for _ in range(3):
+        names.append(local_runner._new_name(workspace))
+        add_execution(workspace, "Trainer", names[-1], 3)
+    assert names == [f"2026-01-01T00:00:00.00000{n}Z" for n in range(3)]

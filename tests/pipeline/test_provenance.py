@@ -91,6 +91,25 @@ def test_a_node_has_the_versions_of_what_it_uses_and_no_others(tmp_path):
     assert set(trainer.items()) < set(provenance.library_versions().items())
 
 
+@pytest.mark.parametrize(
+    ("node", "module"),
+    [
+        ("MnistExampleGen", "components.mnist_example_gen"),
+        ("Transform", "components.preprocessing"),
+        ("Trainer", "trainer.run_fn"),
+        ("GeneratorValidator", "serving.server.main"),
+        ("Evaluator", "components.evaluator"),
+    ],
+)
+def test_what_a_node_computes_with_is_among_its_versions(node, module):
+    files = provenance._closure((module,)).values()
+    imported = {name.partition(".")[0] for path in files for name in provenance._imports(path)}
+    names = {"tensorflow": "tensorflow", "keras": "keras", "apache_beam": "apache-beam",
+             "tensorflow_transform": "tensorflow-transform", "grpc": "grpcio"}  # fmt: skip
+    used = {names[name] for name in imported & names.keys()}
+    assert used and used <= provenance.library_versions(node).keys()
+
+
 def test_every_node_of_the_pipeline_is_listed(tmp_path):
     nodes = {component.id for component in make(tmp_path).components} - LOOKUPS
     assert nodes == set(provenance._NODE_LIBRARIES)

@@ -87,7 +87,7 @@ def test_version_numbers_rise_even_within_a_second_or_after_a_clock_set_back(
 
 
 def test_names_that_are_not_integers_are_no_versions(model, tmp_path):
-    for name in ("00000123", "7", ".tmp-9-1", "backup", "8.5", "²"):
+    for name in ("00000123", "7", ".tmp-9-1", "backup", "8.5", "²", str(2**63)):
         shutil.copytree(model, tmp_path / "base" / name)
     (tmp_path / "base" / "12").write_text("a file")
     assert [v.number for v in versions.list_versions(tmp_path / "base")] == [7, 123]

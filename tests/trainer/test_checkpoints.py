@@ -32,17 +32,18 @@ def test_only_the_newest_are_kept(tmp_path):
 
 
 def test_folders_of_old_runs_are_deleted_and_a_resumed_run_is_new_again(tmp_path):
-    runs = [f"run{number}" for number in range(KEEP_RUNS + 1)]
+    runs = [f"{number:024x}" for number in range(KEEP_RUNS + 1)]
     for hour, run in enumerate(runs[:-1]):
         CheckpointStore(tmp_path, run).save(1, arrays(1))
         os.utime(tmp_path / run, (3600 * hour, 3600 * hour))
     assert CheckpointStore(tmp_path, runs[0]).latest()
+    (tmp_path / "my own").mkdir()
     CheckpointStore(tmp_path, runs[-1])
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == [runs[0], *runs[2:]]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [runs[0], *runs[2:], "my own"]
 
 
 def test_a_clock_that_was_set_back_costs_no_run_its_own_checkpoints(tmp_path):
-    runs = [f"run{number}" for number in range(KEEP_RUNS + 1)]
+    runs = [f"{number:024x}" for number in range(KEEP_RUNS + 1)]
     for run in runs:
         CheckpointStore(tmp_path, run).save(1, arrays(1))
         os.utime(tmp_path / run, (2**33, 2**33))
@@ -50,7 +51,7 @@ def test_a_clock_that_was_set_back_costs_no_run_its_own_checkpoints(tmp_path):
     assert len(list(tmp_path.iterdir())) == KEEP_RUNS
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "step", "list"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caplog, damage):
     store = CheckpointStore(tmp_path, "abc")
     store.save(1, arrays(1))
@@ -58,10 +59,14 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, cap
     content = bytearray(newest.read_bytes())
     if damage == "flip":
         content[-40] ^= 1
-    newest.write_bytes({"truncate": content[:-7], "flip": content, "empty": b""}[damage])
+    broken = {
+        **{"truncate": content[:-7], "flip": content, "empty": b"", "list": b"[]\n"},
+        "step": content.replace(b'"step": 2', b'"step": 3'),
+    }
+    newest.write_bytes(broken[damage])
     with caplog.at_level(logging.WARNING, "mnist_gan.progress"):  # which the terminal shows
         assert store.latest().step == 1
-    assert newest.name in caplog.text
+    assert newest.name in caplog.text and "trying the one before" in caplog.text
 
 
 def test_no_whole_checkpoint_is_none(tmp_path):
