@@ -294,8 +294,10 @@ class Store:
 
     @functools.cached_property
     def _root(self) -> pathlib.Path | None:
-        """The workspace that the store is of; of none without a `pipeline_root` beside it."""
-        return self.home if self.home and (self.home / "pipeline_root").is_dir() else None
+        """The workspace that the store is of; of none where nothing of one lies beside it."""
+        beside = ("pipeline_root", "serving", ".lock")  # the first may have been lost
+        is_one = self.home and any((self.home / name).exists() for name in beside)
+        return self.home if is_one else None
 
     @staticmethod
     def _of_type(call, name: str) -> Sequence:

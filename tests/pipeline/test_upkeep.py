@@ -1,5 +1,6 @@
 """What is put right before a run: moved workspaces, unknown folders, killed runs."""
 
+import pathlib
 import shutil
 import time
 
@@ -66,7 +67,10 @@ def test_what_is_missing_in_a_copy_is_not_looked_for_at_the_old_place(workspace,
     assert [problem["path"] for problem in found] == [
         str(copy.pipeline_root / "SchemaGen/schema/0")
     ]
+    shutil.rmtree(copy.pipeline_root)
     store = open_store(copy.metadata)
+    found = verify.verify(store)["problems"]
+    assert len(found) > 5 and all(copy.root in pathlib.Path(p["path"]).parents for p in found)
     described = documents.status(store, copy, store.runs()[0])
     assert described["pushed_path"].startswith(str(copy.root))
 
