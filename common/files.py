@@ -48,17 +48,32 @@ def file_digest(path: str | os.PathLike) -> str:
 
 
 def file_digests(folder: str | os.PathLike) -> dict[str, str]:
-    """SHA-256 (hexadecimal) of every file below `folder`, by its path relative to it, sorted."""
-    root = pathlib.Path(folder)
-    names = sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
-    return {name: file_digest(root / name) for name in names}
+    """SHA-256 (hexadecimal) of every file below `folder`, by its path relative to it, sorted.
+
+    Raises:
+      PermissionError: a file or folder may not be read.
+    """
+    return {name: file_digest(path) for name, path in _files(folder).items()}
 
 
 def file_sizes(folder: str | os.PathLike) -> dict[str, int]:
-    """Bytes of every file below `folder`, by its path relative to it, sorted."""
-    root = pathlib.Path(folder)
-    found = ((p.relative_to(root).as_posix(), p) for p in root.rglob("*") if p.is_file())
-    return {name: path.stat().st_size for name, path in sorted(found)}
+    """Bytes of every file below `folder`, by its path relative to it, sorted.
+
+    Raises:
+      PermissionError: a folder may not be read.
+    """
+    return {name: path.stat().st_size for name, path in _files(folder).items()}
+
+
+def _files(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+    def refuse(error: OSError) -> None:  # `rglob` would pass over what may not be read
+        if isinstance(error, PermissionError):
+            raise error
+
+    walk = os.walk(os.fspath(folder), onerror=refuse)
+    paths = [pathlib.Path(below, name) for below, _, names in walk for name in names]
+    named = {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
+    return dict(sorted(named.items()))
 
 
 def combined_digest(files: Mapping[str, str]) -> str:

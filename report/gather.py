@@ -612,7 +612,7 @@ def serving(workspace: Workspace) -> dict:
 
 def _link(path: pathlib.Path, folder: pathlib.Path) -> str | None:
     """Address of a file for a page in `folder`; None where the file is not there."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # or nobody may look
         return None
     return urllib.parse.quote(pathlib.PurePath(os.path.relpath(path, folder)).as_posix())
 

@@ -59,7 +59,7 @@ class Engine:
             TensorFlow says.
         """
         path = pathlib.Path(model_dir)
-        if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        if not any(os.path.isfile(path / name) for name in ("saved_model.pb", "saved_model.pbtxt")):
             raise not_found(
                 f"Could not find SavedModel .pb or .pbtxt at supplied export directory path: {path}"
             )

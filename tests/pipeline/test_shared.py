@@ -94,7 +94,7 @@ def test_a_read_only_workspace_is_read_and_what_writes_is_refused(space, tmp_pat
         os.system(f"umount --lazy {there}")
 
 
-@pytest.mark.parametrize("closed", ["", "metadata.sqlite", "serving"])
+@pytest.mark.parametrize("closed", ["", "metadata.sqlite", "serving", "pipeline_root/Trainer"])
 def test_what_umask_077_keeps_from_another_user_is_named(space, closed):
     path = space.root / closed
     path.chmod(path.stat().st_mode & 0o700)
