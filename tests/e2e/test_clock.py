@@ -13,9 +13,8 @@ from click.testing import CliRunner
 from common.workspace import Workspace
 from pipeline import cli
 from serving import versions
-from tests.e2e.conftest import arguments
+from tests.e2e.conftest import arguments, wait_for_training
 from tests.e2e.ready import Ready
-from tests.e2e.test_faults import wait_for_training
 
 pytestmark = pytest.mark.e2e
 
