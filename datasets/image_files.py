@@ -119,6 +119,8 @@ def read_image(
                 return _pixels(picture, conversion, value_range, shape)
     except ImageError:
         raise
+    except Image.DecompressionBombError:
+        raise ImageError(f"more than {MOST_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
         raise ImageError("no image that can be read") from None
     except Exception as error:  # Pillow raises nearly anything for a broken file

@@ -385,8 +385,7 @@ def _read(
             "(--set channels=1 makes them grey)"
         )
     if unreadable:
-        listed = "; ".join(f"{file}: {why}" for file, why in list(unreadable.items())[:_SHOWN])
-        listed += f"; and {len(unreadable) - _SHOWN:,} more" if len(unreadable) > _SHOWN else ""
+        listed = _by_reason(unreadable)
         count = f"{len(unreadable):,} of {len(folder.files):,} images"
         if not config.skip_unreadable:
             raise DataError(
@@ -406,6 +405,16 @@ def _read(
     channels = config.channels or (3 if coloured else 1)
     assert size is not None  # else no image could be used
     return splits, (size, size, channels), notes
+
+
+def _by_reason(unreadable: Mapping[str, str]) -> str:
+    """Files that can't be used and why, each reason once."""
+    files: dict[str, list[str]] = collections.defaultdict(list)
+    for file, why in unreadable.items():
+        files[why].append(file)
+    listed = "; ".join(f"{_first(names)}: {why}" for why, names in list(files.items())[:_SHOWN])
+    left = sum(map(len, list(files.values())[_SHOWN:]))
+    return listed + (f"; and {left:,} more for other reasons" if left else "")
 
 
 def what_is_needed(folder: ImageFolder) -> dict[str, int | bool]:
@@ -458,6 +467,9 @@ def _drawn(share: float) -> str:
 
 
 def _listed(paths: list[pathlib.Path], root: pathlib.Path) -> str:
-    names = [printable(path.relative_to(root)) for path in paths]
+    return _first([printable(path.relative_to(root)) for path in paths])
+
+
+def _first(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more

@@ -117,7 +117,8 @@ def feature_names(builder: tfds.core.DatasetBuilder) -> tuple[str, str]:
         kind = f"its {keys[0]!r} is a {type(image).__name__}" if image else "it has none"
         problem = f"it needs a feature of images, {kind}"
     elif np.dtype(image.np_dtype) != np.uint8 or image.shape[-1] not in (1, 3):
-        problem = f"it needs 8-bit images, grey or RGB, these are {image.np_dtype} {image.shape}"
+        found = f"{np.dtype(image.np_dtype)} {image.shape}"
+        problem = f"it needs 8-bit images, grey or RGB, these are {found}"
     elif not (label is None or isinstance(label, tfds.features.ClassLabel)):
         problem = f"it needs one class label each, its {keys[1]!r} is a {type(label).__name__}"
     if problem:

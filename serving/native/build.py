@@ -77,8 +77,8 @@ def build(version: versions.Version, out: pathlib.Path) -> pathlib.Path:
     if missing := [tool for tool in ("cmake", "c++") if shutil.which(tool) is None]:
         raise BuildError(f"{' and '.join(missing)} missing: install CMake and a C++ compiler")
     contract = GeneratorContract.load(version.path)
-    if contract.image_shape[-1] != 1 or contract.value_range != (-1.0, 1.0):
-        raise BuildError("the program draws grey images from values in [-1, 1] only")
+    if contract.value_range != (-1.0, 1.0):
+        raise BuildError("the program draws images from values in [-1, 1] only")
     tensorflow = _tensorflow_folder()
     runtime = runtime_archive(tensorflow)
     with tempfile.TemporaryDirectory(prefix="native-") as scratch:
@@ -191,7 +191,7 @@ def facts(
         "Data": " ".join(filter(None, (data.get("dataset"), data.get("dataset_version"))))
         or "unknown",
     }
-    height, width, _ = contract.image_shape
+    height, width, channels = contract.image_shape
     uniform = contract.latent_distribution == "uniform"
     fed = ", ".join(f"{{{number}, {weights[name].size}}}" for name, number in _fed(header).items())
     return "\n".join(
@@ -201,7 +201,8 @@ def facts(
             '#include "latents.h"',
             "namespace digits::facts {",
             *(f"inline constexpr char k{k}[] = {_literal(v)};" for k, v in told.items()),
-            f"inline constexpr int kBatch = {BATCH}, kWidth = {width}, kHeight = {height};",
+            f"inline constexpr int kBatch = {BATCH}, kWidth = {width}, kHeight = {height}, "
+            f"kChannels = {channels};",
             f"inline constexpr int kLatentDim = {contract.latent_dim};",
             f"inline constexpr auto kDistribution = Distribution::k"
             f"{'Uniform' if uniform else 'Normal'};",

@@ -17,7 +17,9 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from common.images import CONVERSIONS_FILE
 from components import mnist_example_gen
 from components.mnist_example_gen import serialized_examples
 from datasets import digits, png, source, tfds_store
@@ -382,6 +384,29 @@ def test_the_node_writes_every_example_once_with_its_facts(digits_source, genera
         value = getattr(digits_source, name)
         value = list(value) if isinstance(value, tuple) else value
         assert json.loads(examples.get_string_custom_property(name)) == value
+
+
+def test_a_folder_of_colours_leaves_what_was_done_to_it_and_how_much_repeats(tmp_path, caplog):
+    """Every image twice, the second a level brighter: about two in seven fall into other splits."""
+    random = np.random.default_rng(0)
+    for number in range(300):
+        small = random.integers(0, 255, (5, 5, 3), np.uint8)
+        for name, more in (("a", 0), ("b", 1)):
+            picture = Image.fromarray(small + np.uint8(more)).resize((50, 40), Image.Resampling.BOX)
+            (tmp_path / "set" / name).mkdir(parents=True, exist_ok=True)
+            picture.save(tmp_path / "set" / name / f"{number}.png")
+    config = DataConfig(dataset=f"folder:{tmp_path / 'set'}", image_size=32)
+    with caplog.at_level("WARNING", "mnist_gan.progress"):
+        examples = data_nodes.generate_examples(
+            source.resolve(config, tmp_path / "tfds"), tmp_path / "node"
+        )
+    assert json.loads(examples.get_string_custom_property("image_shape")) == [32, 32, 3]
+    assert read_split(examples, "test")[0].shape[1:] == (32, 32, 3)
+    told = examples.get_string_custom_property("near_duplicates")
+    assert "nearly repeat a train image" in told and told in caplog.text
+    assert 30 < int(told.split(" ")[0]) < 90  # 5/7 of the eval split's 86
+    with Image.open(pathlib.Path(examples.uri, CONVERSIONS_FILE)) as shown:
+        assert shown.mode == "RGB" and shown.width > 900
 
 
 def test_two_runs_write_the_same_examples_in_the_same_places(generated, generate):

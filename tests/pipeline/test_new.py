@@ -21,7 +21,7 @@ def call(*arguments: str, code: int = 0) -> str:
 
 @pytest.fixture
 def photographs(digits, tmp_path):
-    """Images that are neither 28x28 nor grey, in ten classes, and a file that is none."""
+    """Images in colour that are no squares, in ten classes, and a file that is none."""
     for number, (image, label) in enumerate(zip(*digits, strict=True)):
         path = tmp_path / "My photographs" / f"class {label}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def photographs(digits, tmp_path):
 @pytest.mark.slow
 def test_a_project_has_the_settings_that_its_images_need_and_its_test_passes(photographs, tmp_path):
     told = call(str(tmp_path / "project"), "--from", f"folder:{photographs}")
-    assert "image_size=28, channels=1, skip_unreadable=true" in told
+    assert "image_size=28, skip_unreadable=true" in told
     code = "from project import SETTINGS; print(SETTINGS)"
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
     shown = subprocess.run(

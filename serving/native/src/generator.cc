@@ -32,7 +32,8 @@ Generator::~Generator() = default;
 
 std::vector<Image> Generator::Draw(const std::vector<std::vector<float>>& latents,
                                    const std::vector<int>& labels) {
-  constexpr std::size_t kPixels = std::size_t{facts::kWidth} * facts::kHeight;
+  constexpr std::size_t kValues =
+      std::size_t{facts::kWidth} * facts::kHeight * facts::kChannels;
   auto* const latent = static_cast<float*>(network_->arg_data(facts::kLatentArgument));
   std::vector<Image> images;
   for (std::size_t begin = 0; begin < latents.size(); begin += facts::kBatch) {
@@ -48,7 +49,8 @@ std::vector<Image> Generator::Draw(const std::vector<std::vector<float>>& latent
     if (!network_->Run()) throw std::runtime_error("the network failed");
     const float* const drawn = network_->result0_data();
     for (std::size_t row = 0; row < rows; ++row) {
-      images.push_back(ToGrey(drawn + row * kPixels, facts::kWidth, facts::kHeight));
+      images.push_back(
+          ToPixels(drawn + row * kValues, facts::kWidth, facts::kHeight, facts::kChannels));
     }
   }
   return images;

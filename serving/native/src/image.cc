@@ -61,8 +61,9 @@ std::string Chunk(const std::string& type, const std::string& data) {
 
 }  // namespace
 
-Image ToGrey(const float* values, int width, int height) {
-  Image image{width, height, std::vector<std::uint8_t>(static_cast<std::size_t>(width) * height)};
+Image ToPixels(const float* values, int width, int height, int channels) {
+  const std::size_t size = static_cast<std::size_t>(width) * height * channels;
+  Image image{width, height, std::vector<std::uint8_t>(size), channels};
   std::transform(values, values + image.pixels.size(), image.pixels.begin(), [](float value) {
     if (!std::isfinite(value)) throw std::runtime_error("the network gave a number that is not finite");
     return static_cast<std::uint8_t>(std::clamp(std::nearbyint((value + 1) * 127.5f), 0.0f, 255.0f));
@@ -76,14 +77,17 @@ Image Sheet(const std::vector<Image>& images) {
   const int columns = std::min(count % 10 == 0 ? 10 : square, count);
   const int rows = (count + columns - 1) / columns;
   const int right = images[0].width * kScale + kGap, down = images[0].height * kScale + kGap;
-  Image sheet{columns * right + kGap, rows * down + kGap, {}};
-  sheet.pixels.assign(static_cast<std::size_t>(sheet.width) * sheet.height, 255);
+  const int channels = images[0].channels;
+  Image sheet{columns * right + kGap, rows * down + kGap, {}, channels};
+  sheet.pixels.assign(static_cast<std::size_t>(sheet.width) * sheet.height * channels, 255);
   for (int i = 0; i < count; ++i) {
     const int left = i % columns * right + kGap, top = i / columns * down + kGap;
     for (int y = 0; y < images[i].height * kScale; ++y) {
-      std::uint8_t* row = &sheet.pixels[static_cast<std::size_t>(top + y) * sheet.width + left];
+      const std::size_t place = static_cast<std::size_t>(top + y) * sheet.width + left;
+      std::uint8_t* row = &sheet.pixels[place * channels];
       for (int x = 0; x < images[i].width * kScale; ++x) {
-        row[x] = images[i].pixels[y / kScale * images[i].width + x / kScale];
+        const std::size_t pixel = y / kScale * images[i].width + x / kScale;
+        std::copy_n(&images[i].pixels[pixel * channels], channels, row + x * channels);
       }
     }
   }
@@ -91,14 +95,15 @@ Image Sheet(const std::vector<Image>& images) {
 }
 
 std::string EncodePng(const Image& image) {
-  // 8 bits a pixel, grey, no interlacing; each row begins with its filter, 0 for none.
-  const std::string header = BigEndian(image.width) + BigEndian(image.height) +
-                             std::string("\x08\x00\x00\x00\x00", 5);
+  // 8 bits, grey (0) or RGB (2), no interlacing; each row begins with its filter, 0 for none.
+  const std::string header = BigEndian(image.width) + BigEndian(image.height) + '\x08' +
+                             (image.channels == 1 ? '\0' : '\2') + std::string(3, '\0');
+  const std::ptrdiff_t width = static_cast<std::ptrdiff_t>(image.width) * image.channels;
   std::string rows;
   for (int y = 0; y < image.height; ++y) {
-    const auto begin = image.pixels.begin() + static_cast<std::ptrdiff_t>(y) * image.width;
+    const auto begin = image.pixels.begin() + y * width;
     rows += '\0';
-    rows.append(begin, begin + image.width);
+    rows.append(begin, begin + width);
   }
   return "\x89PNG\r\n\x1a\n" + Chunk("IHDR", header) + Chunk("IDAT", Stored(rows)) +
          Chunk("IEND", "");

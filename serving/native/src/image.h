@@ -1,4 +1,4 @@
-// Grey images: sheets of digits, and PNG.
+// Images: sheets of them, and PNG.
 
 #pragma once
 
@@ -8,17 +8,18 @@
 
 namespace digits {
 
-/// A grey image, row by row: 0 is black, 255 is white.
+/// An image, row by row: grey, 0 is black, 255 is white; or red, green and blue of each pixel.
 struct Image {
   int width = 0;
   int height = 0;
   std::vector<std::uint8_t> pixels;
+  int channels = 1;
 };
 
 /// Pixels of what the network gives: [-1, 1] to 0..255, rounded to nearest.
 ///
 /// Throws std::runtime_error where a value is not finite.
-Image ToGrey(const float* values, int width, int height);
+Image ToPixels(const float* values, int width, int height, int channels);
 
 /// Lays images of one size out row by row on white paper, each pixel 2x2, as
 /// `mnist-gan generate` does. `images` is not empty.

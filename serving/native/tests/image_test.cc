@@ -11,12 +11,12 @@ using namespace digits;
 
 TEST_CASE("values become grey levels, rounded and clipped") {
   const float values[] = {-1, 1, 0, -0.999f, 1.2f, -3};
-  CHECK(ToGrey(values, 3, 2).pixels == std::vector<std::uint8_t>{0, 255, 128, 0, 255, 0});
+  CHECK(ToPixels(values, 3, 2, 1).pixels == std::vector<std::uint8_t>{0, 255, 128, 0, 255, 0});
 }
 
 TEST_CASE("a value that is not finite is no image") {
   const float values[] = {0, std::numeric_limits<float>::quiet_NaN()};
-  CHECK_THROWS_WITH_AS(ToGrey(values, 2, 1), "the network gave a number that is not finite",
+  CHECK_THROWS_WITH_AS(ToPixels(values, 2, 1, 1), "the network gave a number that is not finite",
                        std::runtime_error);
 }
 
@@ -42,6 +42,15 @@ TEST_CASE("a sheet shows each image twice as large with white paper around") {
                             w, w, w,  w,  w, w, w, w, w,  w,  w, w,  //
                             w, w, 20, 20, w, w, w, w, 20, 20, w, w,  //
                             w, w, w,  w,  w, w, w, w, w,  w,  w, w});
+}
+
+TEST_CASE("colours stay together in a sheet and in a PNG") {
+  const Image sheet = Sheet({Image{1, 1, {10, 20, 30}, 3}});
+  const std::vector<std::uint8_t> first(sheet.pixels.begin() + 3 * (2 * 6 + 2),
+                                        sheet.pixels.begin() + 3 * (2 * 6 + 4));
+  CHECK(first == std::vector<std::uint8_t>{10, 20, 30, 10, 20, 30});
+  CHECK(sheet.pixels.size() == 3 * 6 * 6);
+  CHECK(EncodePng(sheet).substr(24, 2) == "\x08\x02");
 }
 
 TEST_CASE("a PNG of one pixel is this one") {

@@ -36,14 +36,16 @@ ODD_NAME = "it's one; $(x)"
 CLOTHES = ("T-shirt/top", "trouser", "pullover")
 
 
-def write_generator(folder, *, seed=0, class_names=DIGITS, conditional=True, metadata=None) -> None:
+def write_generator(
+    folder, *, seed=0, class_names=DIGITS, conditional=True, metadata=None, shape=(28, 28, 1)
+) -> None:
     """A generator as the trainer exports it, untrained; `metadata` as the Pusher adds it."""
     config = make_config(latent_dim=LATENT, generator_channels=4)
     promises = contract.GeneratorContract(
         model="cdcgan",
         latent_dim=LATENT,
         latent_distribution="normal",
-        image_shape=(28, 28, 1),
+        image_shape=shape,
         value_range=(-1.0, 1.0),
         num_classes=len(class_names),
         class_names=class_names,
@@ -52,7 +54,7 @@ def write_generator(folder, *, seed=0, class_names=DIGITS, conditional=True, met
         training={"data": {"name": "toys"}},
     )
     keras.utils.set_random_seed(seed)
-    network = models.float32_generator(config, len(class_names))
+    network = models.float32_generator(config, len(class_names), shape=shape)
     export_generator(network if conditional else _Deaf(network), promises, folder)
     (folder / contract.WARMUP_FILE).unlink()  # a test need not wait for it
     if metadata is not None:
@@ -92,6 +94,9 @@ def made(tmp_path_factory):
     spoilt = {**PUSHED, "preset": "smoke", "metrics": {"fid": float("nan")}, "blessing": forced}
     write_generator(root / "clothes", class_names=CLOTHES, metadata=spoilt)
     write_generator(root / "unconditional", conditional=False)
+    write_generator(root / "colours", class_names=CLOTHES, metadata=PUSHED, shape=(32, 32, 3))
+    real = np.random.default_rng(1).integers(0, 256, [30, 32, 32, 3], np.uint8)
+    Image.fromarray(tile(real, 10, scale=1)).save(root / "colours" / contract.REAL_FILE)
     saved_models.write_half_plus_two(root / "half_plus_two")
     return root
 
@@ -259,6 +264,35 @@ def test_a_generator_that_is_unconditional_is_drawn_without_classes(open_page, z
     assert tab.locator("#sheet-title").inner_text() == "A hundred images"
     assert tab.locator(".problem:visible").count() == 0
     assert facts(tab) == {"Model": "unconditional", "Version": "1", "Trained on": "toys"}
+
+
+def test_colours_are_drawn_and_what_is_measured_of_ink_is_left_out(open_page, zoo, tmp_path):
+    tab = open_page(zoo, "colours")
+    fill(tab, "#way", 0)
+    sources_of = [
+        sources(tab, f"{part} img")[0] for part in ("#drawn", "#between-pictures", "#quiz")
+    ]
+    for source in sources_of:
+        data = base64.b64decode(source.removeprefix("data:image/png;base64,"))
+        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+        assert image.shape == (32, 32, 3) and np.ptp(image, axis=2).max() > 1
+    assert not tab.locator("#sketch").is_visible()
+    assert tab.locator("#directions-measured-sliders img").count() == 0
+    assert tab.locator("#directions-sliders img").count() > 0
+    with tab.expect_download() as download:
+        tab.locator("#between-gif").click()
+    download.value.save_as(tmp_path / "walk.gif")
+    with Image.open(tmp_path / "walk.gif") as walk:
+        first = np.asarray(walk.convert("RGB"))[::6, ::6].astype(int)
+    shown = base64.b64decode(sources_of[1].removeprefix("data:image/png;base64,"))
+    shown = np.asarray(Image.open(io.BytesIO(shown)).convert("RGB")).astype(int)
+    assert first.shape == (32, 32, 3) and np.abs(first - shown).max() <= 27  # six steps a channel
+    for i in range(10):
+        tab.locator(f"#quiz-board fieldset:nth-child({i + 1}) input").first.check()
+    press(tab, "#quiz-answer")
+    told = tab.locator("#quiz-board .told").all_inner_texts()
+    assert sum(text.endswith("it is fake.") for text in told) == 5
+    assert tab.locator(".problem:visible").count() == 0
 
 
 def test_a_model_of_someone_else_is_told_kindly(open_page, zoo):

@@ -111,9 +111,9 @@ export function betweenSection(page) {
     const { rows } = await drawAt(generator, shares);
     // There, and back in the other class where the ends have two.
     const order = [...rows[0].images, ...rows.at(-1).images.toReversed()];
-    const level = (value) => Math.round(Math.min(255, Math.max(0, value)));
-    const frames = order.map((image) => enlarge(generator.levels(image).map(level), 28, SCALE));
-    return { content: gif(frames, 28 * SCALE, 28 * SCALE, 8), type: "image/gif", name: "walk.gif" };
+    const frames = order.map((image) => enlarge(generator.indices(image), generator.side, SCALE));
+    const side = generator.side * SCALE;
+    return { content: gif(frames, side, side, 8, generator.palette), type: "image/gif", name: "walk.gif" };
   });
 
   const show = (generator) => {

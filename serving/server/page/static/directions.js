@@ -54,8 +54,8 @@ export function directionsSection(page) {
     image.src = generator.address(images[0]);
     const from = own ? "your drawing" : `seed ${seed.value}`;
     image.alt = `${generator.title(label)}, ${from}, as the sliders have moved it`;
-    const now = measure(generator.levels(images[0]));
-    find("directions-measured").textContent = now
+    const now = generator.hasInk && measure(generator.levels(images[0]));
+    find("directions-measured").textContent = !generator.hasInk ? "" : now
       ? MEASURED.map(({ key, name, unit }) => `${name.toLowerCase()} ${now[key].toFixed(1)}${unit}`).join(", ")
       : "nothing is left on it";
     showRequest(request);
@@ -128,7 +128,7 @@ export function directionsSection(page) {
       (value) => (amounts[one.key] = value),
     )));
     const missing = MEASURED.filter(({ key }) => !steps.some((one) => one.key === key)).map((one) => one.name.toLowerCase());
-    find("directions-missing").textContent = missing.length
+    find("directions-missing").textContent = missing.length && generator.hasInk
       ? `No straight direction that changes ${missing.join(" or ")} was found for this class.` : "";
   }
   function buildSingle(generator) {
@@ -174,11 +174,12 @@ export function directionsSection(page) {
     asked = null;
     if (steps[0]?.step.length !== length) steps = [];
     find("directions-note").hidden = !own;
-    find("directions-text").textContent =
-      "The first sliders follow what was measured: the page draws 256 images of the class, " +
-      "measures their ink, and finds by regression in which direction of the latent space a " +
-      "measurement changes while the others stay. The numbers beside a slider are measured on the " +
-      "images at its two ends.";
+    find("directions-text").textContent = generator.hasInk
+      ? "The first sliders follow what was measured: the page draws 256 images of the class, " +
+        "measures their ink, and finds by regression in which direction of the latent space a " +
+        "measurement changes while the others stay. The numbers beside a slider are measured on the " +
+        "images at its two ends."
+      : "Directions that were measured are to be had of 28x28 grey images only, by their ink.";
     find("directions-single-text").textContent =
       `Each moves one of the ${length} numbers of the latent and leaves the others. Nobody told the ` +
       "network what a number should mean: most change several things at once, some hardly any.";
@@ -198,7 +199,7 @@ export function directionsSection(page) {
 
 /** What one step of length 1 in the latent space changes, by regression on a sample. */
 async function measuredDirections(generator, label) {
-  if (!generator.seeded.length) return [];
+  if (!generator.seeded.length || !generator.hasInk) return [];
   const sample = (await generator.sample(label)).map(({ latent, levels }) => ({ latent, ink: measure(levels) }));
   const drawn = sample.filter(({ ink }) => ink);
   if (drawn.length < 50) return [];

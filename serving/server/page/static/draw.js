@@ -111,7 +111,7 @@ export function drawSection(page, { toBetween, toChange }) {
     sayWhere(find("picked-said"), `${name()} is now what the sliders change in`, "directions");
   });
   saver(find("draw-save"), () => ({
-    content: svgSheet(drawn.addresses, drawn.titles, Number(count.value)),
+    content: svgSheet(drawn.addresses, drawn.titles, Number(count.value), page.generator().side),
     type: "image/svg+xml",
     name: `seeds-${seed.value}.svg`,
   }));

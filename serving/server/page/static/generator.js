@@ -1,6 +1,8 @@
 // A version that can draw, from its contract (common/contract.py) and its signatures.
 
 import { predict } from "./api.js";
+import { COLOURS, GREYS } from "./gif.js";
+import { SIDE } from "./ink.js";
 import { classOf, latentOf } from "./latents.js";
 import { fromFloats, fromPng, levelsOf } from "./pictures.js";
 
@@ -12,6 +14,12 @@ export class Generator {
   constructor(path, contract, signatures) {
     this.path = path;
     this.contract = contract;
+    const [height, , channels] = contract.image_shape;
+    /** Pixels across. */
+    this.side = height;
+    this.isColour = channels > 1;
+    /** Whether what the page measures of a digit's ink is to be had. */
+    this.hasInk = this.side === SIDE && !this.isColour;
     const takes = (name, ...inputs) => inputs.every((input) => signatures[name]?.inputs[input]);
     /** The signatures that draw from seeds. */
     this.seeded = ["generate_png", "generate"].filter((name) => takes(name, "seed", "label"));
@@ -73,7 +81,20 @@ export class Generator {
     return fromFloats(image, this.contract.value_range);
   }
 
-  /** Grey levels 0..255 of floats, row by row. */
+  /** The colours of a GIF. */
+  get palette() {
+    return this.isColour ? COLOURS : GREYS;
+  }
+
+  /** Floats as places in the palette, row by row. */
+  indices(image) {
+    const step = this.isColour ? 51 : 1;
+    const levels = this.levels(image).map((level) => Math.round(Math.min(255, Math.max(0, level)) / step));
+    if (!this.isColour) return levels;
+    return Array.from({ length: levels.length / 3 }, (_, i) => 36 * levels[3 * i] + 6 * levels[3 * i + 1] + levels[3 * i + 2]);
+  }
+
+  /** Levels 0..255 of floats, row by row and channel by channel. */
   levels(image) {
     const [lowest, highest] = this.contract.value_range;
     return image.flat(2).map((value) => ((value - lowest) / (highest - lowest)) * 255);

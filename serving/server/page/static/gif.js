@@ -1,18 +1,23 @@
-// GIF 89a: grey images in a loop, with its own LZW (the specification's appendix F).
+// GIF 89a: images in a loop, with its own LZW (the specification's appendix F).
+
+const STEPS = [0, 51, 102, 153, 204, 255];
+export const GREYS = Array.from({ length: 256 }, (_, level) => [level, level, level]);
+/** Six steps of red, of green and of blue. */
+export const COLOURS = STEPS.flatMap((r) => STEPS.flatMap((g) => STEPS.map((b) => [r, g, b])));
 
 /**
  * Frames of equal size as a GIF.
  *
- * `frames` are arrays of grey levels 0..255, row by row; each is shown for `delay` hundredths of a
- * second. Returns the file's bytes.
+ * `frames` are arrays of places in `palette`, row by row; each is shown for `delay` hundredths of a
+ * second. `palette` holds at most 256 colours [red, green, blue]. Returns the file's bytes.
  */
-export function gif(frames, width, height, delay) {
+export function gif(frames, width, height, delay, palette = GREYS) {
   const word = (n) => [n & 255, n >> 8];
   const text = (s) => [...s].map((c) => c.charCodeAt(0));
   const size = [...word(width), ...word(height)];
   const bytes = [
     ...text("GIF89a"), ...size, 0xf7, 0, 0, // 256 colours for all frames
-    ...Array.from({ length: 256 }, (_, level) => [level, level, level]).flat(),
+    ...GREYS.map((_, i) => palette[i] ?? [0, 0, 0]).flat(),
     0x21, 0xff, 11, ...text("NETSCAPE2.0"), 3, 1, 0, 0, 0, // for ever
   ];
   for (const frame of frames) {

@@ -1,6 +1,6 @@
 // What can be measured of the ink of a 28x28 image: grey levels 0..255, row by row, in; numbers out.
 
-const SIDE = 28;
+export const SIDE = 28; // pixels across
 const MIDDLE = (SIDE - 1) / 2;
 const IS_INK = 100; // levels from here on are stroke, below is its soft edge
 

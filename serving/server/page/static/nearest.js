@@ -7,8 +7,8 @@
 
 import { add, dot, gram, solve } from "./algebra.js";
 import { ANY } from "./generator.js";
+import { SIDE } from "./ink.js";
 
-const SIDE = 28; // pixels across
 const STARTS = 2; // candidates that get a first step
 const STEPS = 4; // of the best of them
 const NUDGE = 0.1; // of a number of the latent, to see what it changes

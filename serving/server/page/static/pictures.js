@@ -80,6 +80,15 @@ export function levelsIn(context, x, y, width, height) {
   return Array.from({ length: width * height }, (_, i) => data[4 * i]);
 }
 
+/** A part of a picture: its address, as any other's, and its grey levels 0..255. */
+export function cut(image, x, y, side) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [side, side];
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, x, y, side, side, 0, 0, side, side);
+  return { address: canvas.toDataURL(), levels: levelsIn(context, 0, 0, side, side) };
+}
+
 /** Each pixel of an image as scale x scale pixels. */
 export function enlarge(levels, width, scale) {
   const side = width * scale;
@@ -88,8 +97,8 @@ export function enlarge(levels, width, scale) {
 }
 
 /** A sheet of pictures as an SVG file's text, which can be enlarged without blur. */
-export function svgSheet(addresses, titles, columns) {
-  const [side, margin] = [28, 2];
+export function svgSheet(addresses, titles, columns, side) {
+  const margin = 2;
   const place = (i) => margin + i * (side + margin);
   const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
   const [width, height] = [place(columns), place(Math.ceil(addresses.length / columns))];

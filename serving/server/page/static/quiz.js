@@ -4,12 +4,11 @@ import { post } from "./api.js";
 import { keep, lookAt, recall } from "./address.js";
 import { ANY } from "./generator.js";
 import { measure, oddities } from "./ink.js";
-import { fromLevels, levelsIn, levelsOf, picture } from "./pictures.js";
+import { cut, picture } from "./pictures.js";
 import { find, listen, make, numbers, otherSeed, seedOf, worker } from "./wiring.js";
 
 const COUNT = 10;
 const COLUMNS = 10; // of the sheet of real images (components/evaluator), one row per class
-const SIDE = 28;
 const GAP = 2;
 
 export function quizSection(page) {
@@ -19,7 +18,7 @@ export function quizSection(page) {
   let said = (recall("quiz-said") ?? "").split(""); // "r" or "f" for each image, "" for none
   let isShown = recall("quiz-shown") === "true"; // whether the answers are
   let questions = [];
-  let real = { of: null, images: [] }; // of which version: [{label, levels}]
+  let real = { of: null, images: [] }; // of which version: [{label, address, levels}]
 
   keep("quiz-said", () => (said.some((one) => one && one !== "-") ? numbers(0, COUNT).map((i) => said[i] || "-").join("") : ""));
   keep("quiz-shown", () => (isShown ? "true" : ""));
@@ -61,7 +60,8 @@ export function quizSection(page) {
 
   function answer({ isNew }) {
     isShown = true;
-    const known = real.images.map(({ levels }) => measure(levels)).filter(Boolean);
+    const { hasInk } = page.generator();
+    const known = hasInk ? real.images.map(({ levels }) => measure(levels)).filter(Boolean) : [];
     let right = 0;
     [...board.children].forEach((field, i) => {
       const { isReal, levels } = questions[i];
@@ -69,8 +69,8 @@ export function quizSection(page) {
       right += hit;
       field.classList.add(hit ? "good" : "bad");
       for (const radio of field.querySelectorAll("input")) radio.disabled = true;
-      const odd = isReal ? [] : oddities(levels, known);
-      const why = isReal ? "" : odd.length ? `: ${odd.join("; ")}` : ": nothing that the page measures gives it away";
+      const odd = isReal || !hasInk ? [] : oddities(levels, known);
+      const why = isReal || !hasInk ? "" : odd.length ? `: ${odd.join("; ")}` : ": nothing that the page measures gives it away";
       field.querySelector(".told").textContent = `${hit ? "Right" : "Wrong"}, it is ${isReal ? "real" : "fake"}${why}.`;
     });
     const score = `${right} of ${COUNT} right. Guessing gives 5.`;
@@ -116,15 +116,12 @@ async function realImages(generator) {
   const { model, version } = generator.real;
   const image = picture(`page/real.png?${new URLSearchParams({ model, version })}`, "");
   await image.decode();
-  const canvas = make("canvas", { width: image.naturalWidth, height: image.naturalHeight });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, 0, 0);
-  const classes = generator.contract.classes_present;
-  const rows = Math.floor((canvas.height - GAP) / (SIDE + GAP));
+  const [classes, pitch] = [generator.contract.classes_present, generator.side + GAP];
+  const rows = Math.floor((image.naturalHeight - GAP) / pitch);
   return numbers(0, rows * COLUMNS).map((i) => {
-    const [x, y] = [i % COLUMNS, Math.floor(i / COLUMNS)].map((place) => GAP + place * (SIDE + GAP));
-    const levels = levelsIn(context, x, y, SIDE, SIDE);
-    return { label: rows === classes.length ? classes[Math.floor(i / COLUMNS)] : ANY, levels };
+    const [x, y] = [i % COLUMNS, Math.floor(i / COLUMNS)].map((place) => GAP + place * pitch);
+    const label = rows === classes.length ? classes[Math.floor(i / COLUMNS)] : ANY;
+    return { label, ...cut(image, x, y, generator.side) };
   });
 }
 
@@ -136,11 +133,13 @@ async function makeQuestions(generator, real, seed) {
   const labels = shuffled(real).slice(0, COUNT / 2).map(({ label }) => (generator.conditional ? label : ANY));
   const seeds = labels.map(() => Math.floor(random() * 2 ** 40));
   const { addresses } = await generator.draw(generator.seeded[0], seeds, labels);
-  const fakes = await Promise.all(addresses.map(levelsOf));
+  const images = addresses.map((address) => picture(address, ""));
+  await Promise.all(images.map((image) => image.decode()));
+  // Cut as the real ones are: nothing in a picture's address tells it.
   return shuffled([
-    ...chosen.map(({ levels }) => ({ isReal: true, levels })),
-    ...fakes.map((levels) => ({ isReal: false, levels })),
-  ]).map((one) => ({ ...one, address: fromLevels(one.levels) }));
+    ...chosen.map((one) => ({ isReal: true, ...one })),
+    ...images.map((image) => ({ isReal: false, ...cut(image, 0, 0, generator.side) })),
+  ]);
 }
 
 /** Numbers in [0, 1), the same for the same seed (mulberry32). */

@@ -2,6 +2,7 @@
 
 import { changed, keep, lookAt, recall } from "./address.js";
 import { ANY } from "./generator.js";
+import { SIDE } from "./ink.js";
 import { nearest } from "./nearest.js";
 import { fromLevels, levelsIn } from "./pictures.js";
 import { busy, find, listen, make, sayWhere, worker } from "./wiring.js";
@@ -10,7 +11,6 @@ const GRID = 64; // places across and down, one character each in the address
 const CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const BOX = 20; // MNIST's digits fill so many pixels, and their ink is centred
 const STROKE = 2.6; // pixels of 28, about MNIST's
-const SIDE = 28;
 const PAUSE = 350; // milliseconds after a stroke, in which the next one may begin
 
 export function sketchSection(page, { toBetween, toChange }) {
@@ -132,7 +132,7 @@ export function sketchSection(page, { toBetween, toChange }) {
   hand("sketch-directions", toChange, "It is now what the sliders change in", "directions");
 
   return (generator) => {
-    section.hidden = !(generator?.decodes && generator.seeded.length);
+    section.hidden = !(generator?.decodes && generator.seeded.length && generator.hasInk);
     if (section.hidden) return;
     const asked = select.options.length ? select.value : recall("sketch-class") ?? String(ANY);
     const labels = [ANY, ...generator.classes];
