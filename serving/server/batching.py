@@ -8,7 +8,6 @@ and requests whose shapes differ beyond the first dimension go into different ba
 TensorFlow.
 """
 
-import collections
 import concurrent.futures
 import dataclasses
 import os
@@ -113,15 +112,6 @@ class _Task:
     answer: concurrent.futures.Future = dataclasses.field(default_factory=concurrent.futures.Future)
 
 
-@dataclasses.dataclass(eq=False)
-class _Batch:
-    compute: Compute
-    fetches: Sequence[str]
-    tasks: list[_Task] = dataclasses.field(default_factory=list)
-    rows: int = 0
-    is_closed: bool = False
-
-
 class BatchScheduler:
     """The threads and the queues, shared by all models of a server."""
 
@@ -129,8 +119,8 @@ class BatchScheduler:
         """Starts the threads."""
         self.parameters = parameters
         self._changed = threading.Condition()
-        # By computation, inputs and outputs; one that is empty is removed.
-        self._queues: dict[tuple, collections.deque[_Batch]] = {}
+        # What waits, by what is computed: function, inputs, outputs. An empty one is removed.
+        self._queues: dict[tuple, list[_Task]] = {}
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._work, name=f"batch-{i}", daemon=True)
@@ -160,7 +150,24 @@ class BatchScheduler:
             return compute(feeds, fetches, timeout)
         shapes = tuple((name, a.dtype, a.shape[1:]) for name, a in sorted(feeds.items()))
         key = (compute, shapes, tuple(fetches))
-        tasks = self._submit(key, feeds, rows, timeout)
+        limit, born = self.parameters.largest_batch, time.monotonic()
+        deadline = None if timeout is None else born + timeout
+        tasks = []
+        for start in range(0, rows, limit):
+            part = {name: array[start : start + limit] for name, array in feeds.items()}
+            tasks.append(_Task(part, min(limit, rows - start), born, deadline))
+        with self._changed:
+            queue = self._queues.get(key, []) + tasks
+            if len(self._batches(queue)) > self.parameters.max_enqueued_batches:
+                raise ServingError(
+                    Code.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is full; "
+                    f"task size is {rows}",
+                )
+            self._queues[key] = queue
+            # A thread is to know of the first task, for its timeout, and of a batch that is full.
+            if len(queue) == len(tasks) or self._due(queue) <= born:
+                self._changed.notify()
         parts = [task.answer.result() for task in tasks]
         if len(parts) == 1:
             return parts[0]
@@ -191,101 +198,73 @@ class BatchScheduler:
             )
         return rows
 
-    def _submit(
-        self, key: tuple, feeds: Mapping[str, np.ndarray], rows: int, timeout: float | None
-    ) -> list[_Task]:
-        limit = self.parameters.largest_batch
-        with self._changed:
-            queue = self._queues.get(key, collections.deque())
-            free = limit - queue[-1].rows if queue and not queue[-1].is_closed else 0
-            if rows > free and not self.parameters.enable_large_batch_splitting:
-                free = 0
-            first = min(free, rows)
-            sizes = [first] * bool(first) + [
-                min(limit, rows - start) for start in range(first, rows, limit)
-            ]
-            if len(queue) + len(sizes) - bool(first) > self.parameters.max_enqueued_batches:
-                raise ServingError(
-                    Code.UNAVAILABLE,
-                    "The batch scheduling queue to which this task was submitted is full; "
-                    f"task size is {rows}",
-                )
-            self._queues[key] = queue
-            tasks, start, born = [], 0, time.monotonic()
-            for i, size in enumerate(sizes):
-                part = {name: array[start : start + size] for name, array in feeds.items()}
-                start += size
-                task = _Task(part, size, born, None if timeout is None else born + timeout)
-                tasks.append(task)
-                if i or not first:
-                    queue.append(_Batch(key[0], list(key[2])))
-                batch = queue[-1]
-                batch.tasks.append(task)
-                batch.rows += size
-                batch.is_closed = batch.rows >= limit
-                # A thread is to know of the first task, for its timeout, and of the last.
-                if batch.is_closed or len(batch.tasks) == 1:
+    def _batches(self, queue: list[_Task]) -> list[list[_Task]]:
+        """The tasks of a queue as they fit into batches, in order."""
+        batches: list[list[_Task]] = []
+        free = 0
+        for task in queue:
+            if task.rows > free:
+                batches.append([])
+                free = self.parameters.largest_batch
+            batches[-1].append(task)
+            free -= task.rows
+        return batches
+
+    def _due(self, queue: list[_Task]) -> float:
+        """When the first batch of a queue is to be computed: at once where it is full."""
+        if self._stopping or sum(task.rows for task in queue) >= self.parameters.largest_batch:
+            return 0.0
+        return queue[0].born + self.parameters.batch_timeout_micros / 1e6
+
+    def _next(self) -> tuple[tuple, list[_Task]] | None:
+        """The batch to compute now, taken from its queue (lock held); None if none is due."""
+        for key, queue in self._queues.items():
+            if self._due(queue) <= time.monotonic():
+                batch = self._batches(queue)[0]
+                # The queue goes to the end, or away: the others have their turn first.
+                del self._queues[key]
+                if rest := queue[len(batch) :]:
+                    self._queues[key] = rest
                     self._changed.notify()
-            return tasks
+                return key, batch
+        return None
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                batch = self._next()
-                while batch is None:
+                while (found := self._next()) is None:
                     if self._stopping and not self._queues:
                         return
                     dues = [self._due(queue) for queue in self._queues.values()]
                     self._changed.wait(max(0.0, min(dues) - time.monotonic()) if dues else None)
-                    batch = self._next()
-            self._process(batch)
+            self._process(*found)
 
-    def _next(self) -> _Batch | None:
-        """The batch to compute now, taken from its queue (lock held); None if none is due."""
-        for key, queue in self._queues.items():
-            batch = queue[0]
-            if self._due(queue) <= time.monotonic():
-                queue.popleft()
-                # The queue goes to the end, or away: the others have their turn first.
-                del self._queues[key]
-                if queue:
-                    self._queues[key] = queue
-                    self._changed.notify()
-                return batch
-        return None
-
-    def _due(self, queue: collections.deque[_Batch]) -> float:
-        batch = queue[0]
-        if batch.is_closed or len(queue) > 1 or self._stopping:
-            return 0.0
-        return batch.tasks[0].born + self.parameters.batch_timeout_micros / 1e6
-
-    def _process(self, batch: _Batch) -> None:
-        now = time.monotonic()
-        tasks = []
-        for task in batch.tasks:
+    def _process(self, key: tuple, batch: list[_Task]) -> None:
+        now, tasks = time.monotonic(), []
+        for task in batch:
             if task.deadline is not None and task.deadline <= now:
                 message = "Run() timeout exceeded while waiting in batching queue"
                 task.answer.set_exception(ServingError(Code.RESOURCE_EXHAUSTED, message))
             else:
                 tasks.append(task)
         if tasks:
-            self._answer(batch, tasks)
+            self._answer(key, tasks)
 
-    def _answer(self, batch: _Batch, tasks: list[_Task]) -> None:
+    def _answer(self, key: tuple, tasks: list[_Task]) -> None:
         try:
-            answers = self._compute(batch, tasks)
+            answers = self._compute(key, tasks)
         except Exception as error:
             if len(tasks) == 1:
                 tasks[0].answer.set_exception(error)
                 return
             for task in tasks:
-                self._answer(batch, [task])
+                self._answer(key, [task])
         else:
             for task, answer in zip(tasks, answers, strict=True):
                 task.answer.set_result(answer)
 
-    def _compute(self, batch: _Batch, tasks: list[_Task]) -> list[list[np.ndarray]]:
+    def _compute(self, key: tuple, tasks: list[_Task]) -> list[list[np.ndarray]]:
+        compute, _, fetches = key
         rows = sum(task.rows for task in tasks)
         padding = next((s for s in self.parameters.allowed_batch_sizes if s >= rows), rows) - rows
         feeds = {}
@@ -294,10 +273,9 @@ class BatchScheduler:
             parts += [first[:1]] * padding
             feeds[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
         deadlines = [task.deadline for task in tasks if task.deadline is not None]
-        timeout = None
-        if len(deadlines) == len(tasks):
-            timeout = max(deadlines) - time.monotonic()
-        outputs = batch.compute(feeds, batch.fetches, timeout)
+        whole = len(deadlines) == len(tasks)
+        timeout = max(deadlines) - time.monotonic() if whole else None
+        outputs = compute(feeds, list(fetches), timeout)
         for output in outputs:
             if not output.ndim:
                 raise failed_precondition("Batched output tensor has 0 dimensions")
