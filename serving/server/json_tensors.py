@@ -32,8 +32,8 @@ _INTEGERS: dict[np.dtype, np.iinfo] = {
     np.dtype(np.uint32): np.iinfo(np.uint32),
     np.dtype(np.uint64): np.iinfo(np.uint64),
 }
-# The types whose values TF Serving writes; strings are the other one.
-_WRITTEN = {*_INTEGERS, np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.bool_)}
+# The types whose values TF Serving reads and writes; strings are the other one.
+_NUMBERS = {*_INTEGERS, np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.bool_)}
 
 
 # Requests.
@@ -248,35 +248,26 @@ def _leaves(flat: list, dtype: int) -> np.ndarray:
         strings = np.empty(len(flat), object)
         strings[:] = [_bytes(value) for value in flat]
         return strings
-    if dtype == types_pb2.DT_BOOL:
-        _check_kinds(flat, {bool}, dtype)
-        return np.array(flat, np.bool_)
     try:
         target = np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
     except (TypeError, KeyError):
         target = None
-    if target in (np.float32, np.float64):
-        _check_kinds(flat, {int, float}, dtype)
-        # By way of double, as RapidJSON gives its numbers.
-        with np.errstate(over="ignore"):
-            return np.array(flat, np.float64).astype(target)
-    if target in _INTEGERS:
-        _check_kinds(flat, {int}, dtype)
-        bounds = _INTEGERS[target]
+    if target not in _NUMBERS:
+        example = _quote(flat[0]) if flat else "[]"
+        raise ServingError(
+            Code.UNIMPLEMENTED, f"Conversion of JSON Value: {example} to type: {_name(dtype)}"
+        )
+    taken: dict[str, tuple[type, ...]] = {"b": (bool,), "f": (int, float)}
+    if odd := [value for value in flat if type(value) not in taken.get(target.kind, (int,))]:
+        raise _type_error(odd[0], dtype)
+    if bounds := _INTEGERS.get(target):
         for value in flat and (min(flat), max(flat)):
             if not bounds.min <= value <= bounds.max:
                 raise _type_error(value, dtype)
         return np.array(flat, bounds.dtype).astype(target)
-    example = _quote(flat[0]) if flat else "[]"
-    raise ServingError(
-        Code.UNIMPLEMENTED,
-        f"Conversion of JSON Value: {example} to type: {_name(dtype)}",
-    )
-
-
-def _check_kinds(flat: list, allowed: set[type], dtype: int) -> None:
-    if not set(map(type, flat)) <= allowed:
-        raise _type_error(next(v for v in flat if type(v) not in allowed), dtype)
+    # By way of double, as RapidJSON gives its numbers.
+    with np.errstate(over="ignore"):
+        return np.array(flat, np.float64).astype(target)
 
 
 def _bytes(value: object) -> bytes:
@@ -422,7 +413,7 @@ def _array(name: str, array: np.ndarray) -> bytes:
     array = np.asarray(array)
     if array.dtype.kind in "OS":
         return dump(_strings(name, array.tolist()))
-    if array.dtype not in _WRITTEN:
+    if array.dtype not in _NUMBERS:
         kind = tf.as_dtype(array.dtype).as_datatype_enum
         raise invalid_argument(f"Failed to write JSON value for tensor type: {_name(kind)}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
