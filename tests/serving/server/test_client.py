@@ -1,9 +1,6 @@
 """The typed client, over REST and over gRPC, on the same server."""
 
-import http.server
-import json
-import threading
-
+import httpx
 import numpy as np
 import pytest
 
@@ -150,34 +147,18 @@ def test_a_version_and_a_label_together_are_told():
         GeneratorClient(version=1, label="stable")
 
 
-class Moody(http.server.BaseHTTPRequestHandler):
-    """Unavailable twice, then itself."""
-
-    asked = 0
-
-    def do_GET(self):
-        type(self).asked += 1
-        up = self.asked > 2
-        body = json.dumps({"model_version_status": []} if up else {"error": "not yet"}).encode()
-        self.send_response(200 if up else 503)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *arguments):
-        """Says nothing."""
-
-
 def test_what_is_unavailable_for_a_moment_is_asked_again():
-    server = http.server.HTTPServer(("127.0.0.1", 0), Moody)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    with GeneratorClient(url, backoff=0.01) as client:
+    statuses = [503, 503, 200, 503]
+
+    def answer(request) -> httpx.Response:
+        status = statuses.pop(0)
+        document = {"model_version_status": []} if status == 200 else {"error": "not yet"}
+        return httpx.Response(status, json=document)
+
+    with GeneratorClient(backoff=0.01) as client:
+        client._transport._client = httpx.Client(transport=httpx.MockTransport(answer))
         assert client.versions() == []
-    assert Moody.asked == 3
-    with GeneratorClient(url, retries=0) as client:
-        Moody.asked = 0
+        client._retries = 0
         with pytest.raises(ServerError, match="not yet"):
             client.versions()
-    server.shutdown()
-    server.server_close()
+    assert not statuses
