@@ -59,11 +59,6 @@ def test_the_push_depends_on_the_verdict_and_on_a_server_that_could_serve_it(nod
     assert list(nodes).index("GeneratorValidator") < list(nodes).index("Evaluator")
 
 
-def test_the_server_that_was_found_is_part_of_the_cache_key(nodes, tmp_path):
-    changed = {c.id: c for c in make(tmp_path, model_server="/usr/bin/other").components}
-    assert _differing(nodes, changed) == {"GeneratorValidator"}
-
-
 def test_only_resolvers_are_left_out_of_a_report(tmp_path):
     nodes = {c.id: c for c in make(tmp_path, base_model="latest").components}
     resolvers = {name for name, node in nodes.items() if type(node).__name__ == "Resolver"}
@@ -87,14 +82,19 @@ def test_every_node_that_runs_our_code_has_the_hash_of_it(nodes):
         assert len(properties.get("source_hash") or custom.get("source_hash") or "") == 16, name
 
 
-def test_training_settings_reach_the_trainer_alone(tmp_path, nodes):
-    changed = {c.id: c for c in make(tmp_path, steps="7").components}
-    assert _differing(nodes, changed) == {"Trainer"}
-
-
-def test_thresholds_reach_the_evaluator_alone(tmp_path, nodes):
-    changed = {c.id: c for c in make(tmp_path, max_relative_fid="7").components}
-    assert _differing(nodes, changed) == {"Evaluator"}
+@pytest.mark.parametrize(
+    ("node", "setting"),
+    [
+        ("Trainer", {"steps": "7"}),
+        ("Evaluator", {"max_relative_fid": "7"}),
+        ("GeneratorValidator", {"model_server": "/usr/bin/other"}),
+    ],
+)
+def test_a_setting_is_part_of_the_cache_key_of_the_node_that_uses_it_alone(
+    tmp_path, nodes, node, setting
+):
+    changed = {c.id: c for c in make(tmp_path, **setting).components}
+    assert _differing(nodes, changed) == {node}
 
 
 def test_the_number_of_classes_is_the_data_sets(nodes):
