@@ -1,5 +1,6 @@
 /* Preloaded into runs: their time of day is so many seconds off as the file says that
- * SHIFTED_CLOCK names, an int64 that may change while they go on.
+ * SHIFTED_CLOCK names, an int64 that may change while they go on. The kernel's own waits until a
+ * time of day are not shifted: gRPC would wait for years where the clock is ahead.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
