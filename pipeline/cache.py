@@ -16,6 +16,7 @@ from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.orchestration.portable import cache_utils
 from tfx.orchestration.portable.mlmd import execution_lib
+from tfx.proto.orchestration import executable_spec_pb2
 
 from lineage import digests
 from lineage.store import ABANDONED_PROPERTY, VERSIONS_PROPERTY, facts_of
@@ -43,11 +44,12 @@ def exact(
     key, outputs = cache_utils.get_cache_context, cache_utils.get_cached_outputs
 
     def get_cache_context(
-        *, pipeline_node, input_artifacts=None, parameters=None, **others
+        *, pipeline_node, executor_spec=None, input_artifacts=None, parameters=None, **others
     ) -> pb.Context:
         versions = provenance.library_versions(pipeline_node.node_info.id)
         return key(
             pipeline_node=pipeline_node,
+            executor_spec=_without_engine(executor_spec),
             input_artifacts=portable_inputs(input_artifacts or {}, places),
             parameters={
                 name: _portable(value, places) for name, value in (parameters or {}).items()
@@ -70,6 +72,15 @@ def exact(
         yield
     finally:
         cache_utils.get_cache_context, cache_utils.get_cached_outputs = key, outputs
+
+
+def _without_engine(executor_spec):
+    """`executor_spec` without the flags for Beam: where it works decides nothing of the result."""
+    if not isinstance(executor_spec, executable_spec_pb2.BeamExecutableSpec):
+        return executor_spec
+    return executable_spec_pb2.BeamExecutableSpec(
+        python_executor_spec=executor_spec.python_executor_spec
+    )
 
 
 def _is_refusal_of_a_server(artifact: pb.Artifact) -> bool:

@@ -29,6 +29,7 @@ from pipeline.commands.new import new
 from pipeline.commands.report import report
 from pipeline.commands.versions import versions
 from pipeline.commands.watch import watch
+from pipeline.commands.worker import pools, worker
 from pipeline.options import (
     FAILED,
     INTERRUPTED,
@@ -94,6 +95,13 @@ def main() -> None:
 @click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
 @click.option("--from", "from_node", metavar="NODE", help="Re-run NODE and everything downstream.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    callback=pools,
+    help="Where Beam works: local or workers://HOST:PORT,HOST:PORT, pools of `mnist-gan worker`.",
+)
 @click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="A flag for Beam.")
 @click.option(
     "--force-bless", metavar="REASON", help="Push despite failed checks; REASON is recorded."
@@ -108,7 +116,7 @@ def main() -> None:
 @click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
 @json_option
 def run(
-    workspace, preset, dataset, data_dir, from_node, assignments, beam_args, force_bless,
+    workspace, preset, dataset, data_dir, from_node, assignments, engine, beam_args, force_bless,
     replace, verify, list_settings, verbose, as_json,
 ) -> None:  # fmt: skip
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
@@ -136,6 +144,7 @@ def run(
                 verbose,
                 log,
                 from_node=from_node,
+                pools=engine,
                 beam_args=list(beam_args),
                 force_bless=force_bless or "",
                 verify_cache=verify,
@@ -201,16 +210,19 @@ def _check_semaphores() -> None:
         ) from None
 
 
-def _run(settings, workspace, view, verbose, log, **options) -> dict:
+def _run(settings, workspace, view, verbose, log, pools, beam_args, **options) -> dict:
     """Runs the pipeline; turns whatever stops it before its first node into one message."""
     view.phase("starting TFX")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TFX hands sys.argv to absl's flags, which do not know ours.
     sys.argv = sys.argv[:1]
     try:
-        from pipeline import local_runner
+        from pipeline import engines, local_runner
 
-        return local_runner.run(settings, workspace, view, **options)
+        with engines.beam_flags(pools, workspace.root) as flags:
+            return local_runner.run(
+                settings, workspace, view, beam_args=[*flags, *beam_args], **options
+            )
     except KeyboardInterrupt:
         raise Failure("stopped before the first node", INTERRUPTED) from None
     except Exception as error:
@@ -400,3 +412,4 @@ main.add_command(new)
 main.add_command(report)
 main.add_command(versions)
 main.add_command(watch)
+main.add_command(worker)

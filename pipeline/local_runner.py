@@ -38,7 +38,7 @@ from lineage.store import (
     connect,
     open_store,
 )
-from pipeline import cache, provenance, upkeep
+from pipeline import cache, engines, provenance, upkeep
 from pipeline import pipeline as pipeline_lib
 from pipeline.configs import Settings
 from report import pages
@@ -360,7 +360,7 @@ def explain(error: BaseException, root: pathlib.Path) -> str:
     with contextlib.suppress(OSError):  # there is none that can be written
         places.append(pathlib.Path(tempfile.gettempdir()))
     while not _is_ours(error):
-        if fault := disk_fault(str(error), *places):
+        if fault := disk_fault(str(error), *places) or engines.explain(str(error)):
             return fault
         if error.__cause__ is None:
             break
