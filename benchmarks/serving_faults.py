@@ -11,6 +11,7 @@ import argparse
 import collections
 import concurrent.futures
 import contextlib
+import http.client
 import os
 import pathlib
 import resource
@@ -76,19 +77,15 @@ def connect(server: process.Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.rest_port), 60)
 
 
-def read_answer(connection: socket.socket) -> bytes:
-    """The status line of an answer that is read to its end; b"" where the server closed."""
-    content = b""
-    while b"\r\n\r\n" not in content:
-        piece = connection.recv(65536)
-        if not piece:
-            return b""
-        content += piece
-    head, _, body = content.partition(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head.split(b"\r\n")[0]
+def read_answer(connection: socket.socket) -> str:
+    """Status and reason of an answer that is read to its end; "closed" where there is none."""
+    response = http.client.HTTPResponse(connection)
+    try:
+        response.begin()
+        response.read()
+    except (http.client.HTTPException, ConnectionError):
+        return "closed"
+    return f"{response.status} {response.reason}"
 
 
 def slow_clients(server: process.Server, base_path: pathlib.Path) -> str:
@@ -207,10 +204,7 @@ CASES: dict[Callable[[process.Server, pathlib.Path], str], tuple[str, str, list[
 
 
 def _counted(counts: collections.Counter) -> str:
-    return ", ".join(
-        f"{count} x {key.decode() if isinstance(key, bytes) else key or 'closed'}"
-        for key, count in counts.most_common()
-    )
+    return ", ".join(f"{count} x {key}" for key, count in counts.most_common())
 
 
 def _descriptors(server: process.Server) -> int:
