@@ -87,7 +87,7 @@ class CdcganConfig(TrainingConfig):
     )
     loss: Literal["non_saturating", "hinge", "wgan-gp", "saturating"] = Field(
         "non_saturating",
-        description="GAN loss; wgan-gp has a penalty of its own, saturating is one to study",
+        description="GAN loss; wgan-gp wants r1_weight=10, r1_interval=1; saturating is to study",
     )
     learning_rate: float = Field(
         2e-3,

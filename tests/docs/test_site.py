@@ -1,5 +1,6 @@
 """The documentation builds without a warning, says what the code says and loads nothing."""
 
+import json
 import re
 import subprocess
 import sys
@@ -69,6 +70,28 @@ def test_no_page_loads_anything_from_elsewhere(site):
         assert not [url for url in loaded if re.match(r"(https?:)?//", url)], page
     for sheet in site.rglob("*.css"):
         assert not re.findall(r"url\(['\"]?(?:https?:)?//", sheet.read_text()), sheet
+
+
+def test_every_image_has_a_text_for_who_does_not_see_it(site):
+    for page in site.rglob("*.html"):
+        for tag in re.findall(r"<img\b[^>]*>", page.read_text()):
+            assert re.search(r'alt="[^"]{4,}"', tag), (page, tag)
+
+
+@pytest.mark.parametrize("lesson", configs.LESSONS)
+def test_every_gan_that_fails_is_shown(lesson):
+    text = (REPOSITORY / "docs" / "how-to" / "teach.md").read_text()
+    assert f"**`{lesson}`**" in text and f"](../lessons/{lesson}.png)" in text
+
+
+@pytest.mark.parametrize("page", sorted((REPOSITORY / "docs" / "notebooks").glob("*.md")))
+def test_a_notebook_on_a_page_is_the_one_in_the_repository(page):
+    """But for what it shows: `python tools/render_notebooks.py NAME` runs it again."""
+    notebook = json.loads((REPOSITORY / "notebooks" / f"{page.stem}.ipynb").read_text())
+    text, place = page.read_text(), 0
+    for cell in notebook["cells"][1:]:
+        place = text.find("".join(cell["source"]), place)
+        assert place >= 0, "".join(cell["source"])
 
 
 def test_links_of_the_readme_lead_somewhere():

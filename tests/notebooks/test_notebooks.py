@@ -202,7 +202,6 @@ def test_what_is_told_of_gans_is_what_happens(tmp_path):
         {
             'DATASET = "auto"': 'DATASET = "digits"',
             "workspace/notebook/tfds": str(tmp_path),
-            "STEPS = 400": "STEPS = 300",
         },
         CLAIMS,
     )
