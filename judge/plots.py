@@ -20,6 +20,7 @@ _EDGE = 10  # pixels right of a sheet and below it
 _SCALE = 2  # how many pixels a pixel becomes
 _SIDE = "image side"  # in a PNG's text: pixels across each of its images, before enlarging
 _PAPER, _INK, _GRID = (255, 255, 255, 0), (118, 118, 118, 255), "#dddddd"
+_LINE = "#767676"  # seen on light and on dark pages
 _REAL, _FAKE = "#4c6a92", "#d1702f"
 _COLORS = (_REAL, _FAKE, "#6a8f3f", "#8a5a96")
 
@@ -155,7 +156,7 @@ def histogram(
     figure, axes = _figure(6.4, 3.4)
     look: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.45, "color": _FAKE}
     axes.hist(values, 60, density=True, label="generated", **look)
-    axes.axvline(limit, color="#333333", linestyle="--", linewidth=1, label=limit_name)
+    axes.axvline(limit, color=_LINE, linestyle="--", linewidth=1, label=limit_name)
     axes.set_xlabel(xlabel)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -190,7 +191,7 @@ def lines(
         style = {"marker": "os"[again % 2], "linestyle": ("-", "-.")[again % 2]}
         axes.plot(x, y, **style, markersize=4, linewidth=1.5, label=name, color=color)
     for name, level in (levels or {}).items():
-        axes.axhline(level, color="#333333", linestyle="--", linewidth=1, label=name)
+        axes.axhline(level, color=_LINE, linestyle="--", linewidth=1, label=name)
     if log:
         axes.set_yscale("log")
         # 0.3 and not 3 x 10^-1.

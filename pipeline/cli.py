@@ -24,11 +24,11 @@ from common import terminal
 from common.files import disk_fault
 from common.workspace import WorkspaceError
 from pipeline.commands import lineage as lineage_commands
+from pipeline.commands import watch as watch_command
 from pipeline.commands.generate import generate
 from pipeline.commands.new import new
 from pipeline.commands.report import report
 from pipeline.commands.versions import versions
-from pipeline.commands.watch import watch
 from pipeline.commands.worker import pools, worker
 from pipeline.options import (
     FAILED,
@@ -36,6 +36,7 @@ from pipeline.options import (
     USAGE,
     Failure,
     check_tfx,
+    command,
     json_option,
     model_option,
     no_run,
@@ -112,12 +113,13 @@ def main() -> None:
     metavar="REASON",
     help="Replace a version in service that is better or was judged more strictly; recorded.",
 )
+@click.option("--watch", "watching", is_flag=True, help="Show the run on a live page, and open it.")
 @click.option("--settings", "list_settings", is_flag=True, help="List all settings and stop.")
 @click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
 @json_option
 def run(
     workspace, preset, dataset, data_dir, from_node, assignments, engine, beam_args, force_bless,
-    replace, verify, list_settings, verbose, as_json,
+    replace, verify, watching, list_settings, verbose, as_json,
 ) -> None:  # fmt: skip
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
     from pipeline import console
@@ -136,7 +138,8 @@ def run(
     _check_semaphores()
     log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
     with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
-        with console.RunView(err if as_json else out) as view:
+        view = console.RunView(err if as_json else out)
+        with view, _page(workspace, view, watching):
             document = _run(
                 settings,
                 workspace,
@@ -174,6 +177,28 @@ def _settings(preset: str, assignments, dataset: str | None, data_dir: str | Non
         raise Failure(str(error)) from None
 
 
+@contextlib.contextmanager
+def _page(workspace, view, watching: bool) -> Iterator[None]:
+    """With `watching` a live page as long as the run; without it a line on how to get one."""
+    from rich.markup import escape
+
+    later = escape(command(workspace, "watch"))
+    if not watching:
+        view.note(f"[dim]a live page of this run: {later}, or --watch[/]")
+        yield
+        return
+    view.phase("starting the page")
+    with watch_command.beside(workspace) as address:
+        if not address:
+            view.note("the live page could not be started; the log says why")
+        else:
+            view.note(f"{address} shows this run while it lasts; afterwards {later} does")
+            # Without a screen a browser of text would take the terminal.
+            if sys.platform == "darwin" or os.environ.keys() & {"DISPLAY", "WAYLAND_DISPLAY"}:
+                click.launch(address)
+        yield
+
+
 def _closing(document: dict, workspace, log: pathlib.Path, out) -> Iterator[str]:
     """The end of a run: what came out, digits where the terminal can show them, what to do next."""
     from pipeline import console, summary
@@ -183,7 +208,7 @@ def _closing(document: dict, workspace, log: pathlib.Path, out) -> Iterator[str]
     can_draw = out.encoding == "utf-8" and out.color_system in ("256", "truecolor")
     if document["samples"] and columns and can_draw:
         yield from summary.digits(pathlib.Path(document["samples"]), columns)
-    yield from summary.following(document, workspace.report if workspace.report.is_file() else None)
+    yield from summary.following(document, workspace)
     if document["state"] == "FAILED":
         yield f"the full log: {log}"
 
@@ -411,5 +436,5 @@ main.add_command(lineage_commands.lineage)
 main.add_command(new)
 main.add_command(report)
 main.add_command(versions)
-main.add_command(watch)
+main.add_command(watch_command.watch)
 main.add_command(worker)

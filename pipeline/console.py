@@ -165,7 +165,7 @@ class RunView(logging.Handler):
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)  # commands stay in one piece
 
     def node_started(self, node: str) -> None:
         self._end_task()

@@ -2,6 +2,8 @@
 
 import functools
 import importlib.util
+import os
+import shlex
 
 import click
 
@@ -31,6 +33,13 @@ def check_tfx() -> None:
 def no_run(workspace: Workspace) -> Failure:
     """What commands say that read what a run made."""
     return Failure(f"there was no run in {workspace.root} yet: try `mnist-gan run`")
+
+
+def command(workspace: Workspace, *words: str) -> str:
+    """A command of ours on this workspace, to be copied into the terminal that we run in."""
+    if workspace.root != Workspace.at(os.environ.get(VARIABLE) or DEFAULT).root:
+        words = (*words, "--workspace", str(workspace.root))
+    return shlex.join(["mnist-gan", *words])
 
 
 def _workspace(context, option, value) -> Workspace:

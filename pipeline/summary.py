@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from click import style
 
 from common import terminal
+from common.workspace import Workspace
 from judge.registry import BY_KEY, HEADLINES
+from pipeline import options
 
 MARKS = {
     "COMPLETE": style("✓", "green"),
@@ -77,13 +79,14 @@ def _facts(document: dict) -> Iterator[tuple[str, str]]:
         yield "pushed", document["push_reason"]
 
 
-def following(document: dict, report: pathlib.Path | None) -> Iterator[str]:
+def following(document: dict, workspace: Workspace) -> Iterator[str]:
     """Where to go from here: the report, and commands for what was pushed."""
-    steps = [("report", str(report))] if report else []
+    steps = [("report", str(workspace.report))] if workspace.report.is_file() else []
     if document["pushed_version"] is not None:
+        serve = options.command(workspace, "serve")
         steps += [
-            ("draw", "mnist-gan generate --out digits.png"),
-            ("serve", "mnist-gan serve   # and a playground on http://127.0.0.1:8501/"),
+            ("draw", options.command(workspace, "generate", "--out", "digits.png")),
+            ("serve", f"{serve}   # and a playground on http://127.0.0.1:8501/"),
         ]
     if steps:
         yield ""

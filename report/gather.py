@@ -44,7 +44,8 @@ _LOSSES = {
     "d_loss_fake": "on generated",
 }
 # What is measured now and then while training; names go on with how many images, and which split.
-_DURING = {"fid_": "FID", "accuracy_": "conditional accuracy"}
+_DURING = {"relative_fid_": "relative FID", "fid_": "FID", "accuracy_": "conditional accuracy"}
+_ENDS = {"_low": "lower end of its interval", "_high": "upper end"}
 _GRADIENTS = {"d_gradient_norm": "discriminator", "g_gradient_norm": "generator"}
 
 
@@ -454,7 +455,8 @@ def training(subject: Subject) -> dict:
     charts = [_curves(records, _LOSSES, "Losses while training", "loss")]
     for start, name in _DURING.items():
         for key in _keys(records, start):
-            charts.append(_curves(records, {key: name}, f"{name} while training ({key})", name))
+            names = {key: name, **{f"{key}{end}": words for end, words in _ENDS.items()}}
+            charts.append(_curves(records, names, f"{name} while training ({key})", name))
     for names, title, y_label in (
         (
             {"g_reconstruction": "generator"},
@@ -486,7 +488,8 @@ def read_history(folder: pathlib.Path) -> list[dict[str, float]]:
 
 
 def _keys(records: list[dict], start: str) -> list[str]:
-    return sorted({key for record in records for key in record if key.startswith(start)})
+    keys = {key for record in records for key in record if key.startswith(start)}
+    return sorted(key for key in keys if not key.endswith(tuple(_ENDS)))
 
 
 def _curves(records: list[dict], names: Mapping[str, str], title: str, y_label: str):

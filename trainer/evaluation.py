@@ -12,11 +12,13 @@ import tensorflow as tf
 from common.images import to_uint8
 from metrics.features import load_extractor
 from metrics.frechet import frechet_distance_from_features
+from metrics.relative import real_folds, relative_fid
 from trainer.latents import draw_latents
 from trainer.models import Architecture
 from trainer.training_config import TrainingConfig
 
 Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+FEWEST_FOR_FOLDS = 1000  # eval images; folds of fewer tell little of how far real images are apart
 
 
 def make_evaluation(
@@ -38,9 +40,10 @@ def make_evaluation(
       seed: of the latents, the same at every call.
 
     Returns:
-      From `generate(latents, labels) -> float32 [n, H, W, C] in [-1, 1]` to `fid_<count>_eval`
-      and, where the classifier knows the classes and the generator obeys the label,
-      `accuracy_<count>_eval`.
+      From `generate(latents, labels) -> float32 [n, H, W, C] in [-1, 1]` to `fid_<count>_eval`;
+      with FEWEST_FOR_FOLDS eval images or more `relative_fid_<count>_eval`, and the ends of its
+      interval, `..._low` and `..._high`; where the classifier knows the classes and the generator
+      obeys the label `accuracy_<count>_eval`.
     """
     count = min(config.eval_samples, len(images))
     wanted = np.resize(labels, count)
@@ -49,6 +52,11 @@ def make_evaluation(
     ).numpy()
     extractor = load_extractor()
     reference = extractor.features(to_uint8(images))
+    asked = wanted if architecture.conditional else np.zeros_like(wanted)
+    folds = None
+    if len(images) >= FEWEST_FOR_FOLDS:
+        classes = labels if architecture.conditional else np.zeros_like(labels)
+        folds = real_folds(reference, classes, count, np.bincount(asked), seed)
 
     def evaluate(generate: Generate) -> Mapping[str, float]:
         fakes = np.concatenate(
@@ -56,6 +64,11 @@ def make_evaluation(
         )
         features, probabilities = extractor.features_and_probabilities(to_uint8(fakes))
         found = {f"fid_{count}_eval": frechet_distance_from_features(features, reference)}
+        if folds:
+            relative = relative_fid(features, asked, folds)
+            name = f"relative_fid_{count}_eval"
+            found[name] = relative.value
+            found |= {f"{name}_low": relative.low, f"{name}_high": relative.high}
         if architecture.conditional and extractor.dataset == dataset:
             found[f"accuracy_{count}_eval"] = float(np.mean(probabilities.argmax(1) == wanted))
         return found

@@ -1,13 +1,15 @@
 """The trained generator as a SavedModel that keeps `common/contract.py`'s promises.
 
-Four signatures, every input and output with an open first dimension:
+Four signatures, and a fifth where training kept its discriminator (`teaching`). Every input and
+output has an open first dimension:
   serving_default(latent float32 [N, Z], label int64 [N])  -> image float32 [N, H, W, C]
   generate(seed int64 [N], label int64 [N])                -> image float32 [N, H, W, C]
   generate_png(seed int64 [N], label int64 [N])            -> image_bytes string [N]
   describe(seed int64 [N])                                 -> contract string [N], as JSON
+  discriminate(image float32 [N, H, W, C], label int64 [N]) -> logit float32 [N], high for "real"
 
 Label -1 asks for any class, which the seed chooses. An unconditional generator takes no other label
-than -1 in all three, so that a request for a seven fails instead of returning any digit.
+than -1 in all of them, so that a request for a seven fails instead of returning any digit.
 """
 
 import dataclasses
@@ -42,12 +44,19 @@ class ExportedGenerator(tf.Module):
       generator: [N, Z], and labels [N] if it takes any, -> [N, H, W, C] in [-1, 1], computing
         in float32.
       contract: what it promises; decides latents and labels.
+      discriminator: images [N, H, W, C], and labels [N] if it takes any, -> [N, 1].
     """
 
-    def __init__(self, generator: keras.Model, contract: GeneratorContract):
+    def __init__(
+        self,
+        generator: keras.Model,
+        contract: GeneratorContract,
+        discriminator: keras.Model | None = None,
+    ):
         super().__init__()
-        # The variables alone: the Keras model itself would bring its own functions along.
-        self._weights = [weight.value for weight in generator.weights]
+        # The variables alone: the Keras models themselves would bring their own functions along.
+        networks = [generator, discriminator] if discriminator else [generator]
+        self._weights = [weight.value for network in networks for weight in network.weights]
         latent = tf.TensorSpec([None, contract.latent_dim], tf.float32, name="latent")
         label = tf.TensorSpec([None], tf.int64, name="label")
         seed = tf.TensorSpec([None], tf.int64, name="seed")
@@ -64,16 +73,19 @@ class ExportedGenerator(tf.Module):
             with tf.control_dependencies([tf.debugging.Assert(inside, [message, label])]):
                 return tf.identity(label)
 
-        def decode(latent: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+        def call(network: keras.Model, first: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
             # oneDNN's convolutions get the shape of no rows wrong, so they always see one.
-            rows = tf.shape(latent)[0]
+            rows = tf.shape(first)[0]
             missing = tf.cast(rows == 0, tf.int32)
-            inputs = [tf.pad(latent, [[0, missing], [0, 0]])]
-            if len(generator.inputs) > 1:
+            inputs = [tf.pad(first, [[0, missing], *[[0, 0]] * (first.shape.rank - 1)])]
+            if len(network.inputs) > 1:
                 if not contract.conditional:  # there is one class: ANY_LABEL means it
                     label = tf.zeros_like(label)
                 inputs.append(tf.pad(label, [[0, missing]]))
-            return generator(inputs, training=False)[:rows]
+            return network(inputs, training=False)[:rows]
+
+        def decode(latent: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+            return call(generator, latent, label)
 
         def draw(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             """The latent vector and the class that belong to one seed (scalar)."""
@@ -119,17 +131,29 @@ class ExportedGenerator(tf.Module):
             "generate_png": tf.function(generate_png, input_signature=[seed, label]),
             "describe": tf.function(describe, input_signature=[seed]),
         }
+        if discriminator:
+
+            def discriminate(image: tf.Tensor, label: tf.Tensor) -> dict[str, tf.Tensor]:
+                return {"logit": call(discriminator, image, check_range(label, 0))[:, 0]}
+
+            image = tf.TensorSpec([None, *contract.image_shape], tf.float32, name="image")
+            self.functions["discriminate"] = tf.function(
+                discriminate, input_signature=[image, label]
+            )
 
 
 def export_generator(
-    generator: keras.Model, contract: GeneratorContract, model_dir: str | os.PathLike
+    generator: keras.Model,
+    contract: GeneratorContract,
+    model_dir: str | os.PathLike,
+    discriminator: keras.Model | None = None,
 ) -> None:
     """Writes SavedModel, contract and warm-up requests into the folder `model_dir`.
 
     The same weights and contract give the same bytes, so that a generator that is exported again
     (from its last checkpoint, after a run was killed) is known as the one that was pushed.
     """
-    module = ExportedGenerator(generator, contract)
+    module = ExportedGenerator(generator, contract, discriminator)
     tf.saved_model.save(module, os.fspath(model_dir), signatures=module.functions)
     _make_stable(pathlib.Path(model_dir))
     contract.write(model_dir)

@@ -118,7 +118,7 @@ def run_fn(fn_args: Any) -> None:
             "warm_start": fn_args.base_model or None,
         },
     )
-    export_generator(result.generator, contract, fn_args.serving_model_dir)
+    export_generator(result.generator, contract, fn_args.serving_model_dir, result.discriminator)
     save_warm_start(fn_args.serving_model_dir, result.weights)
 
 

@@ -22,6 +22,7 @@ from trainer.networks import network_table
 
 HISTORY_FILE = "history.jsonl"
 SAMPLES_FOLDER = "samples"
+OPINIONS_FOLDER = "opinions"
 ANIMATION_FILE = "training.gif"
 NETWORKS_FILE = "networks.json"
 MODELS_FOLDER = "models"
@@ -59,9 +60,10 @@ class RunRecorder:
             _start_session(pathlib.Path(log_dir), resumed_step + 1 if resumed_step else 0)
         self._writer = tf.summary.create_file_writer(os.fspath(log_dir)) if log_dir else None
         self._records = [r for r in self._read_history() if r["step"] <= resumed_step]
-        for path in self._samples.glob("step_*.png"):
-            if int(path.stem.removeprefix("step_")) > resumed_step:
-                path.unlink()
+        for folder in (SAMPLES_FOLDER, OPINIONS_FOLDER):
+            for path in (directory / folder).glob("step_*"):
+                if int(path.stem.removeprefix("step_")) > resumed_step:
+                    path.unlink()
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -108,6 +110,12 @@ class RunRecorder:
                 tf.summary.image("samples", grid[np.newaxis])
             self._writer.flush()
 
+    def opinions(self, step: int, counts: Mapping[str, list[int]], sheet: np.ndarray) -> None:
+        """Writes what `Opinions.ask` returns, as JSON and as PNG."""
+        path = self._directory / OPINIONS_FOLDER / f"step_{step:07d}.png"
+        write_atomically(path, tf.io.encode_png(sheet).numpy())
+        write_atomically(path.with_suffix(".json"), json.dumps(counts) + "\n")
+
     def model(self, epoch: int, generator: keras.Model) -> None:
         """Saves the generator as it is after `epoch` epochs, in Keras' own format."""
         folder = self._directory / MODELS_FOLDER
@@ -122,7 +130,7 @@ class RunRecorder:
         output.mkdir(parents=True, exist_ok=True)
         if (self._directory / HISTORY_FILE).exists():
             shutil.copyfile(self._directory / HISTORY_FILE, output / HISTORY_FILE)
-        for folder in (SAMPLES_FOLDER, MODELS_FOLDER):
+        for folder in (SAMPLES_FOLDER, OPINIONS_FOLDER, MODELS_FOLDER):
             if (self._directory / folder).is_dir():
                 shutil.copytree(self._directory / folder, output / folder, dirs_exist_ok=True)
         write_animation(sorted(self._samples.glob("step_*.png")), output / ANIMATION_FILE)

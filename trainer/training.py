@@ -17,7 +17,10 @@ import tensorflow as tf
 
 from common.images import is_known
 from trainer.checkpoints import CheckpointStore, StopRequest, TrainingInterrupted, stop_on_signals
+from trainer.hold import Hold
 from trainer.latents import draw_latents
+from trainer.models import build_networks
+from trainer.opinions import Opinions
 from trainer.summaries import RunRecorder
 from trainer.train_loop import GanLoop
 from trainer.training_config import TrainingConfig
@@ -36,6 +39,7 @@ LOOPS: dict[str, type[GanLoop]] = {
 }
 SAMPLE_CLASSES = 10  # a sample grid has a row for each of so many classes
 SAMPLES_A_CLASS = 10
+HELD_LOOKS = 0.1  # seconds between two looks at whether a training that is held may go on
 
 Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -59,6 +63,7 @@ class TrainResult:
       resumed_step: step of the checkpoint that this run went on from; 0 is from the start.
       seconds: wall time of this run's own steps.
       history: one record each `log_interval` steps.
+      discriminator: float32, where `teaching` is set.
     """
 
     generator: keras.Model
@@ -67,6 +72,7 @@ class TrainResult:
     resumed_step: int
     seconds: float
     history: list[dict[str, float]]
+    discriminator: keras.Model | None = None
 
 
 def train(
@@ -126,6 +132,12 @@ def train(
         recorder.graph(_graph(loop))
     seconds = _run_to_the_end(loop, store, recorder, np.unique(labels), evaluate)
     recorder.finish(output_dir, [loop.average, loop.discriminator])
+    discriminator = None
+    if config.teaching:
+        shape = tuple(loop.images.shape[1:])
+        networks = build_networks(config, num_classes, "float32", loop.architecture, shape)
+        discriminator = networks.discriminator
+        discriminator.set_weights(loop.discriminator.get_weights())
     return TrainResult(
         generator=loop.average,
         weights={name: value.numpy() for name, value in loop.network_state().items()},
@@ -133,6 +145,7 @@ def train(
         resumed_step=resumed_step,
         seconds=seconds,
         history=recorder.history,
+        discriminator=discriminator,
     )
 
 
@@ -173,15 +186,37 @@ def _run_to_the_end(
         config.checkpoint_interval,
         evaluations,
     } - {0}
+    opinions, hold = Opinions(loop), Hold(store.directory)
+    hold.set(None)  # left by a run that was killed
+
+    def show() -> None:
+        images = loop.generate(sample_latents, sample_labels)
+        recorder.samples(step, images, SAMPLES_A_CLASS)
+        recorder.opinions(step, *opinions.ask())
+
     if step == 0:
-        recorder.samples(0, loop.generate(sample_latents, sample_labels), SAMPLES_A_CLASS)
+        show()
 
     trained = 0.0
     interval_start = (step, trained)
     chunk = 1
+    held_at = None
     with stop_on_signals() as stop, futures.ThreadPoolExecutor(1) as worker:
         while step < config.steps and not stop:
+            limit = hold.step if config.teaching else None
+            if limit is not None and step >= limit:
+                if step != held_at:  # what there is to see of this very step
+                    held_at = step
+                    if not limit:
+                        progress.warning("the live page has paused the training at step %d", step)
+                    if step % config.log_interval:
+                        recorder.scalars(step, _mean_metrics(loop))
+                    if step % loop.sample_interval:
+                        show()
+                time.sleep(HELD_LOOKS)
+                continue
             boundary = min(config.steps, *((step // i + 1) * i for i in intervals))
+            boundary = min(boundary, limit or boundary)
             began = time.monotonic()
             finite = _make_steps(loop, min(chunk, boundary - step), worker, stop)
             made = int(loop.step.numpy()) - step
@@ -207,8 +242,7 @@ def _run_to_the_end(
             if evaluate and evaluations and (step % evaluations == 0 or ends):
                 recorder.scalars(step, evaluate(loop.generate))
             if step % loop.sample_interval == 0 or ends:
-                images = loop.generate(sample_latents, sample_labels)
-                recorder.samples(step, images, SAMPLES_A_CLASS)
+                show()
             if loop.model_interval and step % loop.model_interval == 0:
                 recorder.model(step // loop.steps_per_epoch, loop.average)
             if step % config.checkpoint_interval == 0 or ends:

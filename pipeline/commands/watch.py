@@ -1,7 +1,13 @@
 """`mnist-gan watch`: a live page of a training. Imports what it needs when it runs."""
 
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
 import click
 
+from common.workspace import Workspace
 from pipeline.options import FAILED, Failure, check_tfx, workspace_option
 
 PORT = 8600
@@ -14,7 +20,8 @@ PORT = 8600
     "--port", default=PORT, show_default=True, type=click.IntRange(0, 65535),
     help="Port; 0 takes any that is free.",
 )  # fmt: skip
-def watch(workspace, host, port) -> None:
+@click.option("--with-parent", is_flag=True, hidden=True)  # `mnist-gan run --watch` starts it so
+def watch(workspace, host, port, with_parent) -> None:
     """Show a running or finished training on a live page: samples, losses, nodes, time left."""
     check_tfx()
     from pipeline import watch as page
@@ -33,4 +40,29 @@ def watch(workspace, host, port) -> None:
         number = listener.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         click.echo(f"http://{shown}:{number}/ shows {workspace.root}; Ctrl-C ends it")
-        page.serve(workspace, listener)
+        page.serve(workspace, listener, with_parent=with_parent)
+
+
+@contextlib.contextmanager
+def beside(workspace: Workspace) -> Iterator[str]:
+    """Serves the page in a process of its own while the block runs; yields its address.
+
+    On PORT, or where that is taken on one that is free.
+    """
+    from serving.server.listening import listen
+
+    port = PORT
+    try:
+        listen("127.0.0.1", PORT, "--port").close()
+    except OSError:
+        port = 0
+    command = [sys.executable, "-m", "pipeline", "watch", "--with-parent", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, "--workspace", str(workspace.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C is for the run
+    ) as process:
+        assert process.stdout
+        yield process.stdout.readline().partition(" ")[0]

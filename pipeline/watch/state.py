@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import pathlib
 import time
 
@@ -10,9 +9,16 @@ import ml_metadata as mlmd
 
 from common.workspace import Workspace
 from lineage.store import Execution, StoreError, open_store
+from trainer.hold import Hold
 
-HISTORY_FILE = "history.jsonl"  # of the Trainer, beside its checkpoints (trainer/summaries.py)
+# Of the Trainer, beside its checkpoints (trainer/summaries.py).
+HISTORY_FILE = "history.jsonl"
+RECORDS = {  # of single steps: what a folder holds
+    "samples": {"png": "image/png"},
+    "opinions": {"png": "image/png", "json": "application/json"},
+}
 TRAINER = "Trainer"
+_NOTHING: dict = {"run": None, "nodes": [], "training": {}}
 
 
 class Nodes:
@@ -21,10 +27,10 @@ class Nodes:
     def __init__(self, workspace: Workspace):
         self._workspace = workspace
         self._seen: tuple[int, int] | None = None
-        self._known: dict = {"run": None, "nodes": [], "steps": None, "batch_size": None}
+        self._known = _NOTHING
 
     def read(self) -> dict:
-        """`run` (its name or None), `nodes`, and the Trainer's `steps` and `batch_size`.
+        """`run` (its name or None), `nodes`, and `training`, the Trainer's settings.
 
         While another process writes it may be what was known a moment ago.
         """
@@ -43,7 +49,7 @@ class Nodes:
         store = open_store(path)
         runs = store.runs()
         if not runs:
-            return {"run": None, "nodes": [], "steps": None, "batch_size": None}
+            return _NOTHING
         executions = store.executions_of_run(runs[0])
         places = store.places_of([execution.id for execution in executions])
         nodes, settings = [], {}
@@ -52,12 +58,7 @@ class Nodes:
             nodes.append({"name": name, **_facts(execution)})
             if name == TRAINER:
                 settings = _training_settings(execution)
-        return {
-            "run": runs[0].name,
-            "nodes": nodes,
-            "steps": settings.get("steps"),
-            "batch_size": settings.get("batch_size"),
-        }
+        return {"run": runs[0].name, "nodes": nodes, "training": settings}
 
 
 def describe(workspace: Workspace, nodes: Nodes) -> dict:
@@ -67,7 +68,8 @@ def describe(workspace: Workspace, nodes: Nodes) -> dict:
       `workspace`; `alive`, whether a run holds it now; `time` in s; `run`, `nodes` ([{"name",
       "state", "started" in ms, "seconds", "error"}]) of the newest run; `training`: None, or
       {"step", "steps", "images_per_second", "seconds_left", "written" in s, "history": one record
-      an interval, "samples": steps of which there are images}. What is not known is None.
+      an interval, "samples" and "opinions": steps of which there are such, "teaching": whether it
+      takes orders, "hold": the step to wait at}. What is not known is None.
     """
     known = nodes.read()
     return {
@@ -81,36 +83,38 @@ def describe(workspace: Workspace, nodes: Nodes) -> dict:
 
 
 def newest_training(workspace: Workspace) -> pathlib.Path | None:
-    """The folder of the training that wrote last; None where none has written."""
-    written = {}
-    for path in workspace.checkpoints.glob(f"*/{HISTORY_FILE}"):
+    """The folder of the training that began or wrote last; None where there is none."""
+    changed = {}
+    for path in workspace.checkpoints.glob("*/"):
         try:
-            written[path.parent] = os.stat(path).st_mtime
+            changed[path] = path.stat().st_mtime
         except OSError:  # it was removed a moment ago
             continue
-    return max(written, key=lambda folder: written[folder], default=None)
+    return max(changed, key=lambda folder: changed[folder], default=None)
 
 
-def sample_path(training: pathlib.Path, step: int) -> pathlib.Path:
-    """Where the samples of a step are, if there are any."""
-    return training / "samples" / f"step_{step:07d}.png"
+def record_path(training: pathlib.Path, kind: str, step: int, ending: str) -> pathlib.Path:
+    """Where the record of a step is, if there is any; `kind` and `ending` as in RECORDS."""
+    return training / kind / f"step_{step:07d}.{ending}"
 
 
 def _training(workspace: Workspace, known: dict) -> dict | None:
     folder = newest_training(workspace)
     if folder is None:
         return None
+    path, lines = folder / HISTORY_FILE, []
     try:
-        lines = (folder / HISTORY_FILE).read_text().splitlines()
-        written = (folder / HISTORY_FILE).stat().st_mtime
+        written = folder.stat().st_mtime
+        if path.exists():
+            lines = path.read_text().splitlines()
         history = [_finite(json.loads(line)) for line in lines]
     except (OSError, ValueError):
         return None
-    if not history:
+    found = {kind: _steps(folder / kind) for kind in RECORDS}
+    if not history and not found["samples"]:
         return None
-    found = folder.glob("samples/step_*.png")
-    samples = sorted(int(path.stem.removeprefix("step_")) for path in found)
-    step, steps, batch = history[-1]["step"], known["steps"], known["batch_size"]
+    step = max([record["step"] for record in history] + found["samples"])
+    steps, batch = (known["training"].get(name) for name in ("steps", "batch_size"))
     rates = [record["images_per_second"] for record in history if record.get("images_per_second")]
     rate = rates[-1] if rates else None
     left = None
@@ -123,8 +127,14 @@ def _training(workspace: Workspace, known: dict) -> dict | None:
         "seconds_left": left,
         "written": written,
         "history": history,
-        "samples": samples,
+        **found,
+        "teaching": known["training"].get("teaching", False),
+        "hold": Hold(folder).step,
     }
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+    return sorted(int(path.stem.removeprefix("step_")) for path in folder.glob("step_*.png"))
 
 
 def _facts(execution: Execution) -> dict:

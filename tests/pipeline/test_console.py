@@ -14,6 +14,7 @@ from click import unstyle
 from rich.console import Console
 
 from common import terminal
+from common.workspace import VARIABLE, Workspace
 from judge import plots
 from pipeline import console, summary
 from tests.conftest import REPOSITORY
@@ -194,18 +195,20 @@ def test_an_evaluation_names_what_it_is_of_and_counts_what_was_left_out():
     assert "judged/" in shown
 
 
-def test_the_end_of_a_run_says_where_to_go_from_here_and_lists_no_node_twice(tmp_path):
+def test_the_end_of_a_run_says_where_to_go_from_here_and_lists_no_node_twice(tmp_path, monkeypatch):
     run = RUN | {"pushed_version": 1795801030, "pushed_path": "serving/1795801030"}
     assert "1795801030" in "\n".join(summary.run(run, 20, nodes=False))  # in one piece
-    lines = [
-        *summary.run(run, 80, nodes=False),
-        *summary.following(run, tmp_path / "report" / "index.html"),
-    ]
+    space = Workspace.at(tmp_path)
+    space.report.parent.mkdir()
+    space.report.touch()
+    lines = [*summary.run(run, 80, nodes=False), *summary.following(run, space)]
     text = "\n".join(lines)
     assert "Trainer" not in text
     assert "smoke test passed, not for use" in text
     assert f"report   {tmp_path}/report/index.html" in text
-    assert "mnist-gan serve" in text
+    assert f"mnist-gan serve --workspace {tmp_path}" in text
+    monkeypatch.setenv(VARIABLE, str(tmp_path))  # then it need not be said
+    assert "mnist-gan serve   #" in "\n".join(summary.following(run, space))
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,8 @@ def write_model_run(folder: pathlib.Path, images: np.ndarray, run: int) -> None:
     history[4]["d_loss"] = float("nan")
     for record in history[4::5]:
         record |= {"fid_2000_eval": 300.0 / record["step"], "g_reconstruction": 0.4}
+        relative = {"": 2.0, "_low": 1.5, "_high": 2.5}
+        record |= {f"relative_fid_2000_eval{end}": value for end, value in relative.items()}
     (folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in history))
     (folder / "samples").mkdir()
     for step in (0, 50, 100):

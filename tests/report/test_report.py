@@ -61,6 +61,8 @@ def test_the_history_shows_every_fid_with_its_interval(built):
 def test_what_was_measured_while_training_is_drawn(built):
     training = section(built, "training")
     assert "FID while training (fid_2000_eval)" in training
+    assert "relative FID while training (relative_fid_2000_eval)" in training
+    assert "lower end of its interval" in training and "_high)" not in training
     assert "nearest real image of the batch" in training
     assert "conditional accuracy" not in training  # it was not measured
 

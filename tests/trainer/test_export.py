@@ -8,10 +8,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 from common.contract import WARMUP_FILE, GeneratorContract
 from common.files import file_digests
 from common.images import to_uint8
+from judge import safe_model
 from tests.fixtures_generators import contract_of
 from tests.trainer.conftest import TINY_OF
 from trainer.export import export_generator
-from trainer.models import float32_generator
+from trainer.models import build_networks, float32_generator
 from trainer.training import LOOPS
 from trainer.training_config import make_config
 
@@ -166,6 +167,26 @@ def test_no_rows_give_no_images(exported):
     signatures, _, _, _ = exported
     assert call(signatures, "generate", seed=[], label=[]).shape == (0, 28, 28, 1)
     assert call(signatures, "generate_png", seed=[], label=[]).shape == (0,)
+
+
+@pytest.mark.parametrize("model", ["cdcgan", "dcgan"])
+def test_a_discriminator_that_was_kept_answers_for_images_and_labels(model, tmp_path):
+    config, architecture = make_config(**TINY_OF[model]), LOOPS[model].architecture
+    networks = build_networks(config, 4, "float32", architecture)
+    contract = contract_of(config.latent_dim, 4, conditional=architecture.conditional)
+    export_generator(networks.generator, contract, tmp_path, networks.discriminator)
+    safe_model.check(tmp_path)  # it does nothing but compute
+    signatures = tf.saved_model.load(str(tmp_path)).signatures
+    discriminate = signatures["discriminate"]
+    images = tf.random.stateless_uniform([3, 28, 28, 1], [0, 1], -1, 1)
+    labels = tf.constant([0, 1, 3] if architecture.conditional else [-1] * 3, tf.int64)
+    expected = networks.discriminator(architecture.inputs(images, labels), training=False)[:, 0]
+    np.testing.assert_allclose(
+        discriminate(image=images, label=labels)["logit"], expected, atol=1e-5
+    )
+    assert discriminate(image=images[:0], label=labels[:0])["logit"].shape == (0,)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="label must"):
+        discriminate(image=images, label=labels + 4)
 
 
 def test_the_graph_is_float32_without_xla_and_without_stateful_randomness(exported):

@@ -12,11 +12,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from common.images import to_uint8
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
-from trainer import training
+from trainer import hold, opinions, training
 from trainer.checkpoints import CheckpointStore, TrainingInterrupted
+from trainer.opinions import Opinions
 from trainer.train_loop import GanLoop
-from trainer.training import NonFiniteLossError, train
+from trainer.training import LOOPS, NonFiniteLossError, train
 from trainer.training_config import make_config
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -137,10 +139,11 @@ def test_a_process_killed_while_it_writes_a_checkpoint_is_resumed_to_the_same_we
 def test_ctrl_c_writes_a_checkpoint_of_the_last_step_and_says_where(
     tiny_run, tiny_data, tmp_path, monkeypatch
 ):
-    generate = GanLoop.generate
+    generate, interrupted = GanLoop.generate, []
 
     def interrupt(self, *args):  # called for the samples at step 5
-        if int(self.step.numpy()) == 5:
+        if int(self.step.numpy()) == 5 and not interrupted:
+            interrupted.append(True)
             signal.raise_signal(signal.SIGINT)
         return generate(self, *args)
 
@@ -181,6 +184,57 @@ def test_a_stop_before_the_first_step_of_a_call_repeats_no_record(tiny_data, tmp
         run(tiny_data, tmp_path)
     (line,) = (tmp_path / "checkpoints" / "run" / "history.jsonl").read_text().splitlines()
     assert json.loads(line)["step"] == 4
+
+
+def test_a_class_holds_a_training_at_a_step_and_changes_no_weight(
+    tiny_run, tiny_data, tmp_path, monkeypatch
+):
+    folder, report, sleeps = tmp_path / "checkpoints" / "run", training._report, []
+
+    def pause(loop, step, *args):
+        report(loop, step, *args)
+        if not sleeps:
+            hold.Hold(folder).set(3)
+
+    def wait(seconds):
+        sleeps.append(seconds)
+        if len(sleeps) == 3:  # it has waited; now a single step
+            assert (folder / "samples" / "step_0000003.png").exists()
+            assert json.loads((folder / "history.jsonl").read_text())["step"] == 3
+            hold.Hold(folder).set(4)
+        if len(sleeps) == 6:
+            hold.Hold(folder).set(None)
+
+    monkeypatch.setattr(training, "_report", pause)
+    monkeypatch.setattr(training.time, "sleep", wait)
+    free = run(tiny_data, tmp_path / "not_for_a_class")
+    assert sleeps == [] and free.discriminator is None
+    held = run(tiny_data, tmp_path, teaching=True)
+    assert len(sleeps) == 6
+    assert [record["step"] for record in held.history] == [3, 4, 8, 10]
+    assert_same_weights(held.weights, tiny_run[0].weights)
+    kept = [weight for name, weight in held.weights.items() if name.startswith("discriminator/")]
+    np.testing.assert_equal(held.discriminator.get_weights(), kept)
+
+
+@pytest.mark.parametrize("model", TINY_OF)
+def test_asking_the_discriminator_what_it_thinks_changes_nothing(tiny_data, model):
+    loop = LOOPS[model](*tiny_data, make_config(**TINY_OF[model]), CLASSES, 7)
+    before = {name: value.numpy() for name, value in loop.state().items()}
+    counts, sheet = Opinions(loop).ask()
+    assert_same_weights({name: value.numpy() for name, value in loop.state().items()}, before)
+    assert {kind: sum(of) for kind, of in counts.items()} == {"real": 60, "fake": 60}
+    assert sheet.shape == (4 * 28, 10 * 28, 3) and sheet.dtype == np.uint8
+    np.testing.assert_array_equal(sheet[:28, :28, 0], to_uint8(tiny_data[0][0, ..., 0]))
+
+
+def test_pixels_that_would_make_an_image_look_more_real_are_blue():
+    slope = np.zeros([1, 28, 28, 1], np.float32)
+    slope[0, 0, :2, 0] = 0.5, -0.25
+    sheet = opinions._coloured(slope)
+    more, less, none = sheet[0, 0, :3].astype(int)
+    assert more[2] > more[0] and less[0] > less[2] and none.tolist() == [0, 0, 0]
+    assert more.max() > 1.5 * less.max()
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_losses_and_checkpoint(

@@ -37,8 +37,9 @@ CLOTHES = ("T-shirt/top", "trouser", "pullover")
 
 
 def write_generator(
-    folder, *, seed=0, class_names=DIGITS, conditional=True, metadata=None, shape=(28, 28, 1)
-) -> None:
+    folder, *, seed=0, class_names=DIGITS, conditional=True, metadata=None, discriminator=False,
+    shape=(28, 28, 1),
+) -> None:  # fmt: skip
     """A generator as the trainer exports it, untrained; `metadata` as the Pusher adds it."""
     config = make_config(latent_dim=LATENT, generator_channels=4)
     promises = contract.GeneratorContract(
@@ -55,7 +56,8 @@ def write_generator(
     )
     keras.utils.set_random_seed(seed)
     network = models.float32_generator(config, len(class_names), shape=shape)
-    export_generator(network if conditional else _Deaf(network), promises, folder)
+    kept = _Brightness() if discriminator else None
+    export_generator(network if conditional else _Deaf(network), promises, folder, kept)
     (folder / contract.WARMUP_FILE).unlink()  # a test need not wait for it
     if metadata is not None:
         (folder / "assets.extra" / "metadata.json").write_text(json.dumps(metadata))
@@ -73,6 +75,16 @@ class _Deaf:
         return self._network([inputs[0], labels], training=training)
 
 
+class _Brightness:
+    """A discriminator to which an image is the more real the brighter it is."""
+
+    weights: tuple = ()
+    inputs = (None, None)
+
+    def __call__(self, inputs, training):
+        return tf.reduce_mean(inputs[0], axis=[1, 2])
+
+
 # What stands for ten real images of each class.
 REAL = np.random.default_rng(1).integers(0, 256, [100, 28, 28, 1], np.uint8)
 PUSHED = {
@@ -88,7 +100,7 @@ PUSHED = {
 def made(tmp_path_factory):
     """Folders of generators of every kind, to be copied into a base path."""
     root = tmp_path_factory.mktemp("generators")
-    write_generator(root / "digits", metadata=PUSHED)
+    write_generator(root / "digits", metadata=PUSHED, discriminator=True)
     Image.fromarray(tile(REAL, 10, scale=1)).save(root / "digits" / contract.REAL_FILE)
     forced = {"blessed": True, "forced": True, "reason": "<b>Because</b>"}
     spoilt = {**PUSHED, "preset": "smoke", "metrics": {"fid": float("nan")}, "blessing": forced}
@@ -668,7 +680,8 @@ def test_a_link_to_the_state_is_copied_by_one_press(open_page, address):
 def test_a_link_that_makes_no_sense_is_told_or_passed_over(open_page, address):
     nonsense = (
         "draw-count=many&picked=x&directions-latent=%25&sketch=é.A&way=400"
-        "&directions-moves=99:1,x&quiz-said=zz&version=version:5"
+        "&directions-moves=99:1,x,3:1e30&directions-slant=1e300&directions-first=-5"
+        "&quiz-said=zz&version=version:5"
     )
     tab = open_page(address).context.new_page()
     tab.goto(f"{address}#nowhere?{nonsense}")
@@ -899,17 +912,23 @@ def test_a_quiz_mixes_five_real_images_with_five_fakes_and_says_what_gave_them_a
     score = tab.locator("#quiz-score", has_text="average")
     score.wait_for()
     text = score.inner_text()
-    assert text.startswith("9 of 10 right. Guessing gives 5.")
+    brightest = np.argsort([-image.mean() for image in images])[:5]
+    its = sum(is_real[i] == (i in brightest) for i in range(10))
+    assert text.startswith("9 of 10 right. Guessing gives 5. The discriminator that taught this")
+    assert f"network has {its}; it took the five that it finds most real." in text
     games = int(re.search(r"over (\d+) game", text)[1])
     for i, real in enumerate(is_real):
         told = fields.nth(i).locator(".told").inner_text()
         assert told.startswith(
             f"{'Right' if i < 9 else 'Wrong'}, it is {'real' if real else 'fake'}"
         )
+        word = "real" if i in brightest else "fake"
+        assert told.endswith(f" The discriminator says {word}.")
     assert fields.first.locator("input").first.is_disabled()
 
     other = reopened(tab)
-    assert other.locator("#quiz-score").inner_text() == "9 of 10 right. Guessing gives 5."
+    again = other.locator("#quiz-score").inner_text()
+    assert again == text.partition(" The average")[0]
     press(tab, "#quiz-other")
     assert tab.locator("#quiz-score").inner_text() == ""
     with httpx.Client(base_url=address, trust_env=False) as http:  # a reload was no other game

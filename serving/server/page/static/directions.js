@@ -16,6 +16,7 @@ const MEASURED = [
   { key: "height", name: "Height", unit: " px", low: "lower", high: "taller" },
 ];
 const RIDGE = 20; // weight of the ridge: latents have a variance of 1, so it counts as 20 images
+const FARTHEST = 3; // a slider's end, in standard deviations of a latent
 const LEARNT = 0.3; // share of the variance from which on a direction is worth a slider
 
 export function directionsSection(page) {
@@ -26,10 +27,10 @@ export function directionsSection(page) {
   let own = null; // the latent to start from, where it is none of a seed
   let asked = recall("directions-latent"); // the same, as text, until its length is known
   let moves = movesOf(recall("directions-moves")); // of single numbers: index to value
-  const amounts = Object.fromEntries(MEASURED.map(({ key }) => [key, Number(recall(`directions-${key}`)) || 0]));
+  const amounts = Object.fromEntries(MEASURED.map(({ key }) => [key, within(recall(`directions-${key}`))]));
   let steps = []; // measured directions: {key, name, ..., step}
   let order = []; // of the single numbers
-  let first = Number(recall("directions-first")) || 0; // of those shown, in that order
+  let first = Math.max(0, Math.floor(Number(recall("directions-first")) || 0)); // of those shown, in that order
 
   keep("directions-latent", () => (own ? encodeLatent(own) : ""));
   keep("directions-moves", () => [...moves].map(([index, value]) => `${index + 1}:${value}`).join());
@@ -37,7 +38,7 @@ export function directionsSection(page) {
   for (const { key } of MEASURED) keep(`directions-${key}`, () => (amounts[key] ? String(amounts[key]) : ""));
 
   const uniform = (generator) => generator.contract.latent_distribution === "uniform";
-  const range = (generator) => (uniform(generator) ? 1 : 3);
+  const range = (generator) => (uniform(generator) ? 1 : FARTHEST);
   /** The latent as the sliders have moved it, with other amounts or moves where given. */
   const latentAt = (generator, { amount = {}, move = [] } = {}) => {
     let latent = Array.from(own ?? generator.latent(seedOf(seed)));
@@ -215,5 +216,10 @@ async function measuredDirections(generator, label) {
 
 function movesOf(text) {
   const pairs = (text ?? "").split(",").map((one) => one.split(":").map(Number));
-  return new Map(pairs.filter(([n, value]) => n >= 1 && Number.isFinite(value)).map(([n, value]) => [n - 1, value]));
+  return new Map(pairs.filter(([n, value]) => n >= 1 && Number.isFinite(value)).map(([n, value]) => [n - 1, within(value)]));
+}
+
+/** A number of an address as a slider could have given it; 0 for what is none. */
+function within(text) {
+  return Math.min(FARTHEST, Math.max(-FARTHEST, Number(text) || 0));
 }

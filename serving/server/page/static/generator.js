@@ -25,6 +25,8 @@ export class Generator {
     this.seeded = ["generate_png", "generate"].filter((name) => takes(name, "seed", "label"));
     /** Whether it draws from latents too. */
     this.decodes = takes("serving_default", "latent", "label");
+    /** Whether it kept its discriminator. */
+    this.judges = takes("discriminate", "image", "label");
     this.conditional = contract.conditional;
     this.classes = this.conditional ? contract.classes_present : [];
     this.samples = new Map();
@@ -52,6 +54,16 @@ export class Generator {
     const label = latents.map((_, i) => (Array.isArray(labels) ? labels[i] : labels));
     const answer = await predict(this.path, "serving_default", { latent, label });
     return { images: answer.outputs, request: answer.request };
+  }
+
+  /** How real the discriminator finds images, given as grey levels row by row: a logit each. */
+  async realness(images, labels) {
+    const [lowest, highest] = this.contract.value_range;
+    const [, width] = this.contract.image_shape;
+    const pixel = (level) => [Number((lowest + (level / 255) * (highest - lowest)).toFixed(4))];
+    const image = images.map((levels) => Array.from({ length: levels.length / width }, (_, row) =>
+      Array.from(levels.slice(row * width, (row + 1) * width), pixel)));
+    return (await predict(this.path, "discriminate", { image, label: labels })).outputs;
   }
 
   /**

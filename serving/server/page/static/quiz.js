@@ -1,4 +1,5 @@
-// Real or fake? Ten images, five of them of the test split, and what gave the others away.
+// Real or fake? Ten images, five of them of the test split, and what gave the others away. A
+// discriminator that was kept plays too.
 
 import { post } from "./api.js";
 import { keep, lookAt, recall } from "./address.js";
@@ -30,6 +31,7 @@ export function quizSection(page) {
       real = { of, images: await realImages(generator) };
     }
     questions = await makeQuestions(generator, real.images, seedOf(seed));
+    await letItPlay(generator, questions);
     board.replaceChildren(...questions.map(question));
     find("quiz-score").replaceChildren();
     if (isShown && answered()) answer({ isNew: false });
@@ -64,16 +66,21 @@ export function quizSection(page) {
     const known = hasInk ? real.images.map(({ levels }) => measure(levels)).filter(Boolean) : [];
     let right = 0;
     [...board.children].forEach((field, i) => {
-      const { isReal, levels } = questions[i];
+      const { isReal, levels, takenForReal } = questions[i];
       const hit = (said[i] === "r") === isReal;
       right += hit;
       field.classList.add(hit ? "good" : "bad");
       for (const radio of field.querySelectorAll("input")) radio.disabled = true;
       const odd = isReal || !hasInk ? [] : oddities(levels, known);
       const why = isReal || !hasInk ? "" : odd.length ? `: ${odd.join("; ")}` : ": nothing that the page measures gives it away";
-      field.querySelector(".told").textContent = `${hit ? "Right" : "Wrong"}, it is ${isReal ? "real" : "fake"}${why}.`;
+      const other = takenForReal === undefined ? "" : ` The discriminator says ${takenForReal ? "real" : "fake"}.`;
+      field.querySelector(".told").textContent = `${hit ? "Right" : "Wrong"}, it is ${isReal ? "real" : "fake"}${why}.${other}`;
     });
-    const score = `${right} of ${COUNT} right. Guessing gives 5.`;
+    let score = `${right} of ${COUNT} right. Guessing gives 5.`;
+    if (questions[0].takenForReal !== undefined) {
+      const its = questions.filter(({ isReal, takenForReal }) => isReal === takenForReal).length;
+      score += ` The discriminator that taught this network has ${its}; it took the five that it finds most real.`;
+    }
     find("quiz-score").textContent = score;
     update();
     if (isNew) tellAll(right, score);
@@ -138,8 +145,20 @@ async function makeQuestions(generator, real, seed) {
   // Cut as the real ones are: nothing in a picture's address tells it.
   return shuffled([
     ...chosen.map((one) => ({ isReal: true, ...one })),
-    ...images.map((image) => ({ isReal: false, ...cut(image, 0, 0, generator.side) })),
+    ...images.map((image, i) => ({
+      isReal: false, label: generator.label(seeds[i], labels[i]), ...cut(image, 0, 0, generator.side),
+    })),
   ]);
+}
+
+/** The discriminator's answers, where it was kept: like the player it knows that five are real. */
+async function letItPlay(generator, questions) {
+  const labels = questions.map(({ label }) => (generator.conditional ? label : ANY));
+  // Of a sheet of real images whose rows are no classes it can't be asked, nor of colours by their levels.
+  if (!generator.judges || generator.isColour || (generator.conditional && labels.includes(ANY))) return;
+  const logits = await generator.realness(questions.map(({ levels }) => levels), labels);
+  const order = numbers(0, COUNT).sort((a, b) => logits[b] - logits[a]);
+  questions.forEach((one, i) => (one.takenForReal = order.indexOf(i) < COUNT / 2));
 }
 
 /** Numbers in [0, 1), the same for the same seed (mulberry32). */
