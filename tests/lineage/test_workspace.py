@@ -16,7 +16,7 @@ from common.workspace import Workspace
 from lineage import digests, documents, stale, verify
 from lineage import store as lineage_store
 from lineage.store import VERSIONS_PROPERTY, Execution, Store, open_store
-from pipeline.commands.lineage import lineage
+from pipeline.cli import main
 from serving import versions
 from tests.lineage.conftest import add_execution, writer
 
@@ -26,7 +26,7 @@ def opened(workspace) -> Store:
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    result = CliRunner().invoke(lineage, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(main, ["lineage", *map(str, arguments)])
     assert result.exit_code == code, result.output
     return result.output
 
@@ -202,7 +202,7 @@ def test_nothing_that_a_pushed_or_blessed_model_needs_is_ever_unused(workspace):
 
 def test_prune_shows_asks_removes_and_marks_what_it_removed(workspace):
     refused = CliRunner().invoke(
-        lineage, ["stale", "--prune", "--workspace", str(workspace.root)], input="n\n"
+        main, ["lineage", "stale", "--prune", "--workspace", str(workspace.root)], input="n\n"
     )
     assert "unused" in refused.output and "Remove what is unused?" in refused.output
     assert (workspace.pipeline_root / "Trainer/model/9").is_dir()
