@@ -19,6 +19,7 @@ setuptools.setup(
         "serving.server": ["page/static/*"],
         "serving.native": ["CMakeLists.txt", "runtime/*", "src/*"],
         "report": ["templates/*"],
+        "pipeline": ["project/*", "project/*/*.py"],
         "pipeline.watch": ["static/*"],
     },
 )

@@ -14,6 +14,9 @@ ImageShape = tuple[int, int, int]
 IMAGE_SHAPE: ImageShape = (28, 28, 1)
 """MNIST's, for which the judge's pinned extractors are made."""
 
+PINNED_FOR = ("mnist", "digits")
+"""The data sets that these and thresholds are made for: digits in MNIST's format."""
+
 IMAGE_SIZES = (28, 32, 64)
 IMAGE_CHANNELS = (1, 3)
 """What the networks draw: squares of these sizes, grey or red, green and blue."""
@@ -73,6 +76,12 @@ def describe_shape(shape: tuple[int, ...]) -> str:
     """For people: "28x28 grey", "64x64 colour"; other shapes as "28x28x2"."""
     colour = {1: " grey", 3: " colour"}.get(shape[-1]) if len(shape) == 3 else None
     return "x".join(map(str, shape[:2])) + colour if colour else "x".join(map(str, shape))
+
+
+def shape_of(images: np.ndarray) -> ImageShape:
+    """Height, width and channels of images [N, H, W, C]."""
+    _, height, width, channels = images.shape
+    return height, width, channels
 
 
 def is_known(shape: tuple[int, ...]) -> bool:

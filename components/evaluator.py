@@ -21,17 +21,25 @@ from tfx.dsl.component.experimental.annotations import (
     Parameter,
 )
 from tfx.dsl.component.experimental.decorators import component
-from tfx.dsl.io import fileio
-from tfx.types import artifact, artifact_utils, standard_artifacts
+from tfx.types import artifact, standard_artifacts
 
 from common.contract import REAL_FILE, ContractError, GeneratorContract
 from common.files import atomic_path
 from common.images import tile, to_uint8
-from common.workspace import Workspace
 from components import beam_drawing, dataset_properties, properties
 from components.baseline import model_digest, model_dir
-from datasets.examples import Split, read_examples
-from judge import assess, generation, local_generator, measure, reference, replacement, sheets
+from components.feature_extractor import FeatureExtractors
+from components.reading import cache_dir, read_split
+from judge import (
+    assess,
+    generation,
+    held_out,
+    local_generator,
+    measure,
+    reference,
+    replacement,
+    sheets,
+)
 from judge.judge_config import JudgeConfig
 from judge.plots import digit_grid
 from serving import versions
@@ -54,6 +62,7 @@ def Evaluator(
     judge_config: Parameter[str],
     seed: Parameter[int],
     baseline_model: InputArtifact[standard_artifacts.Model] = None,
+    extractors: InputArtifact[FeatureExtractors] = None,
     preset: Parameter[str] = "",
     serving_base: Parameter[str] = "",
     extractor_digest: Parameter[str] = "",
@@ -68,7 +77,7 @@ def Evaluator(
     an extractor that can't be read is an error.
 
     Args:
-      examples: Examples with the splits `train` and `test`.
+      examples: Examples with the splits `train`, `eval` and `test`.
       model: the Trainer's.
       evaluation: gets `evaluation.json` (docs/reference/evaluation.md) and images.
       blessing: keeps TFX's contract, so TFX's own Pusher and `LatestBlessedModelStrategy`
@@ -77,6 +86,7 @@ def Evaluator(
       seed: where the latents come from; candidate and baseline get the same.
       baseline_model: the generator in service (`baseline.InServiceStrategy`), if there is one. It
         is drawn and judged again, by the candidate's protocol.
+      extractors: the FeatureExtractor's, of data that none are pinned for.
       preset: name of the settings, for the record.
       serving_base: the folder of versions that the Pusher pushes to: the version in service there
         must not be replaced by what was judged less strictly or on other data. "" asks for no more
@@ -96,15 +106,12 @@ def Evaluator(
     candidate = model_dir(model)
     seconds: dict[str, float] = {}
 
-    extractors = reference.load_extractors(config.extractor)
+    data, read = dataset_properties.read(examples), functools.partial(read_split, examples)
+    networks = reference.load_extractors(config.extractor, extractors.uri if extractors else None)
+    cache = cache_dir(evaluation.uri)
     with _timed(seconds, "reference"):
-        real = reference.load(
-            dataset_properties.read(examples),
-            functools.partial(read_split, examples),
-            extractors,
-            config.num_fakes,
-            _cache_dir(evaluation.uri),
-        )
+        real = reference.load(data, read, networks, config.num_fakes, cache)
+        scores = held_out.scores(data, read, networks, config, cache)
     models, baseline_facts, gate = {"model": candidate}, None, []
     if baseline_model is not None:
         models["baseline"] = model_dir(baseline_model)
@@ -156,7 +163,8 @@ def Evaluator(
             real,
             fakes["model"],
             config,
-            extractors,
+            networks,
+            scores,
             conditional=conditional,
             baseline=fakes.get("baseline"),
             baseline_facts=baseline_facts,
@@ -301,40 +309,11 @@ def _draw_real(folder: pathlib.Path, real: reference.Reference) -> None:
     Image.fromarray(sheet).save(folder / REAL_SAMPLES_FILE)
 
 
-def read_split(examples: artifact.Artifact, split: str) -> Split:
-    """Reads one split of an Examples artifact.
-
-    Raises:
-      ValueError: the artifact has no such split or the split is empty.
-    """
-    if split not in artifact_utils.decode_split_names(examples.split_names):
-        raise ValueError(f"the examples have no split {split!r}, only {examples.split_names}")
-    folder = artifact_utils.get_split_uri([examples], split)
-    files = sorted(os.path.join(folder, name) for name in fileio.listdir(folder) if ".gz" in name)
-    try:
-        return read_examples(files, dataset_properties.read(examples).image_shape)
-    except ValueError as error:
-        raise ValueError(f"the split {split!r} of the examples can't be read: {error}") from None
-
-
 def _contract(model_dir: str) -> GeneratorContract | None:
     try:
         return GeneratorContract.load(model_dir)
     except ContractError:
         return None
-
-
-def _cache_dir(output_uri: str) -> str | None:
-    """Where the reference is kept: in the workspace's cache, elsewhere beside this node's outputs.
-
-    Not a parameter of the node: where something is cached must not decide whether it is judged.
-    """
-    if "://" in output_uri:
-        return None
-    node = pathlib.Path(output_uri).parents[1]
-    if node.parent.name == "pipeline_root":
-        return str(Workspace(node.parent.parent).cache)
-    return str(node / ".reference")
 
 
 @contextlib.contextmanager

@@ -40,6 +40,10 @@ class Split:
     images: np.ndarray
     labels: np.ndarray
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.images, self.labels
+
 
 @dataclasses.dataclass(frozen=True)
 class Records:

@@ -10,6 +10,7 @@ from typing import Any
 
 from judge import measure, replacement, verdict
 from judge.generation import Fakes
+from judge.held_out import HeldOut
 from judge.judge_config import JudgeConfig
 from judge.reference import Extractors, Reference
 
@@ -21,6 +22,7 @@ def judge(
     fakes: Fakes,
     config: JudgeConfig,
     extractors: Extractors,
+    scores: HeldOut | None,
     *,
     conditional: bool = True,
     baseline: Fakes | None = None,
@@ -37,6 +39,8 @@ def judge(
       fakes: of the generator under judgement.
       config: thresholds; those that are None are the usual ones of the data set.
       extractors: the extractors; those of the reference.
+      scores: what held-out real images of the data score, which the usual thresholds are made of;
+        None for MNIST, and where there are none.
       conditional: whether the generator obeys the label.
       baseline: fakes of the version in service, from the same seeds and labels.
       baseline_facts: what is known of it (`version`, `digest`); None when nothing is in service.
@@ -49,11 +53,12 @@ def judge(
     Returns:
       The parts of `evaluation.json` that the measuring decides: `protocol`, `num_fakes`,
       `num_reference`, `extractor`, `extractors`, `data`, `metrics`, `classes`, `baseline`,
-      `thresholds`, `checks`, `blessed`, `forced`, `force_reason`, `replaced`,
+      `held_out`, `thresholds`, `checks`, `blessed`, `forced`, `force_reason`, `replaced`,
       `replace_reason`, `reason`. Every number in it is finite or None. And what was measured, None
       where nothing could be.
     """
     config = config.for_data(reference.data.dataset)
+    thresholds = (config.widened(scores.values) if scores else config).thresholds
     checks = [
         verdict.enough_reference(len(reference.labels)),
         verdict.works(fakes.problems, fakes.drawn, fakes.not_finite, reference.num_fakes),
@@ -65,7 +70,7 @@ def judge(
     if all(check.passed for check in checks):
         measured = measure.Measured(fakes, reference, extractors, cas=cas, **options)
         found = measured.all()
-        checks += verdict.thresholds(config.thresholds, found)
+        checks += verdict.thresholds(thresholds, found)
         if baseline is not None:
             usable = verdict.works(
                 baseline.problems, baseline.drawn, baseline.not_finite, reference.num_fakes
@@ -80,7 +85,7 @@ def judge(
                     replacement.comparable(usable.sentence, (baseline_facts or {}).get("version"))
                 )
     checks += gate
-    decision = verdict.decide(checks, found, _notes(baseline_facts), force, replace)
+    decision = verdict.decide(checks, found, _notes(baseline_facts, scores), force, replace)
     document = _finite_only(
         {
             "schema_version": SCHEMA_VERSION,
@@ -106,7 +111,8 @@ def judge(
             "classes": measured.class_rows if measured else [],
             "baseline": baseline_facts,
             "settings": config.model_dump(),
-            "thresholds": config.thresholds,
+            "held_out": dataclasses.asdict(scores) if scores else None,
+            "thresholds": thresholds,
             "checks": [dataclasses.asdict(check) for check in checks],
             **dataclasses.asdict(decision),
             "force_reason": force or None,
@@ -116,8 +122,9 @@ def judge(
     return document, measured
 
 
-def _notes(baseline_facts: dict | None) -> list[str]:
-    return ["Nothing is in service to compare with."] if baseline_facts is None else []
+def _notes(baseline_facts: dict | None, scores: HeldOut | None) -> list[str]:
+    notes = [] if scores is None else [scores.sentence]
+    return [*notes, *["Nothing is in service to compare with."] * (baseline_facts is None)]
 
 
 def _finite_only(value: Any) -> Any:

@@ -6,6 +6,7 @@ baseline, and nothing is blessed by it.
 """
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -15,12 +16,14 @@ import tempfile
 import numpy as np
 
 from common.files import atomic_path
+from common.images import PINNED_FOR
 from datasets.examples import read_prepared
 from datasets.image_files import AS_THEY_ARE, Conversion, Range
 from datasets.source import DataSource
 from judge import (
     assess,
     generation,
+    held_out,
     local_generator,
     measure,
     reference,
@@ -30,6 +33,7 @@ from judge import (
 )
 from judge.judge_config import JudgeConfig
 from judge.targets import EvaluateError
+from metrics import own_extractors
 
 _progress = logging.getLogger("mnist_gan.progress")
 
@@ -88,14 +92,17 @@ def evaluate(
         pathlib.Path(target), data.class_names, value_range, conversion, data.image_shape
     )
     given = len(found.images) if found.images is not None else config.num_fakes
-    extractors = reference.load_extractors(config.extractor)
-    real = reference.load(
-        data,
-        lambda split: read_prepared(data, split),
-        extractors,
-        given,
-        os.fspath(cache_dir) if cache_dir else None,
-    )
+    cache = os.fspath(cache_dir) if cache_dir else None
+    read = functools.partial(read_prepared, data)
+    own = None
+    if data.dataset not in PINNED_FOR:
+        _progress.info("evaluate: feature extractors of %s", data.dataset)
+        own = own_extractors.made(
+            cache, data.dataset, data.fingerprint, data.num_classes, lambda s: read(s).arrays
+        )
+    extractors = reference.load_extractors(config.extractor, own)
+    real = reference.load(data, read, extractors, given, cache)
+    scores = held_out.scores(data, read, extractors, config, cache)
     if found.images is None:
         counts = reference.apportion(real.class_counts(), real.num_fakes)
         labels = generation.ordered_labels(counts, seed)
@@ -116,7 +123,7 @@ def evaluate(
     if config.cas_fakes and found.draw is not None and found.conditional:
         cas = measure.classification_score(found.draw, real, config.cas_fakes, seed)
     document, measured = assess.judge(
-        real, fakes, config, extractors, conditional=found.conditional, cas=cas
+        real, fakes, config, extractors, scores, conditional=found.conditional, cas=cas
     )
     for key in (
         *("blessed", "forced", "force_reason", "replaced", "replace_reason", "reason"),

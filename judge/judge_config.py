@@ -3,19 +3,21 @@
 Needs neither TensorFlow nor TFX.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 from pydantic import Field
 
+from common.images import PINNED_FOR
 from judge.registry import METRICS, Metric, usual_thresholds
 
 
 class _Base(pydantic.BaseModel):
     """What the Evaluator measures and what it asks for.
 
-    A threshold that is None is what `strictness` asks for on the data set, which is known when the
-    judge sees the data: `for_data` fills it in.
+    A threshold that is None is what `strictness` asks for of the data, which is known when the
+    judge sees them: `for_data` and `widened` fill it in.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -57,8 +59,23 @@ class _Base(pydantic.BaseModel):
     )
 
     def for_data(self, dataset: str) -> "JudgeConfig":
-        """Itself with the usual threshold wherever the user set none."""
-        usual = usual_thresholds(self.strictness, dataset)
+        """Itself with the usual threshold wherever the user set none, for data that have some.
+
+        Those of other data come from its images: `widened`.
+        """
+        if dataset not in PINNED_FOR:
+            return self
+        return self._filled(usual_thresholds(self.strictness, dataset))
+
+    def widened(self, held_out: Mapping[str, float]) -> "JudgeConfig":
+        """Itself with the threshold that held-out real images give wherever the user set none.
+
+        Args:
+          held_out: what they score, by the metric's key (`judge.held_out`).
+        """
+        return self._filled(usual_thresholds(self.strictness, held_out=held_out))
+
+    def _filled(self, usual: Mapping[str, float]) -> "JudgeConfig":
         return self.model_copy(
             update={name: value for name, value in usual.items() if getattr(self, name) is None}
         )
@@ -76,15 +93,17 @@ class _Base(pydantic.BaseModel):
 def _threshold(metric: Metric) -> tuple[Any, Any]:
     usual = ", ".join(
         f"{name} {value:g}"
-        for name, value in zip(
-            ("standard", "quality", "digits", "other data"), metric.thresholds, strict=True
-        )
+        for name, value in zip(("standard", "quality", "digits"), metric.thresholds, strict=True)
         if value is not None
     )
     what = f"threshold: {metric.title.strip()}"
     if metric.relative:
         what += f", over that of {metric.beside}"
-    field = Field(default=None, ge=0, description=f"{what}; null is {usual}, smoke none")
+    field = Field(
+        default=None,
+        ge=0,
+        description=f"{what}; null is {usual}, on other data widened, smoke none",
+    )
     return (float | None, field)
 
 

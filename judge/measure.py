@@ -252,8 +252,7 @@ class Measured:
     def copies(self) -> float:
         return float(np.mean(self.nearest.trimmed < self.real.far_near["trimmed"][1]))
 
-    def copies_in(self, *spaces: str) -> float:
-        space = next(name for name in spaces if name in self.nearest.distances)
+    def copies_in(self, space: str) -> float:
         return float(np.mean(self.nearest.distances[space] < self.real.far_near[space][1]))
 
     @property

@@ -20,7 +20,17 @@ import numpy as np
 from common.files import atomic_path
 from datasets.examples import Split
 from datasets.info import DatasetInfo
-from metrics import features, frechet, ink, kernel, manifold, neighbours, relative, two_sample
+from metrics import (
+    features,
+    frechet,
+    ink,
+    kernel,
+    manifold,
+    neighbours,
+    own_extractors,
+    relative,
+    two_sample,
+)
 
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 SAMPLE = 10_000  # images at most where all are compared with all
@@ -137,16 +147,31 @@ class Extractors:
 
 
 @functools.lru_cache(maxsize=2)
-def load_extractors(spec: str | None) -> Extractors:
-    """The pinned extractors; `spec` names a file of another in the first one's place."""
-    found = {
-        name: features.load_extractor(path, digest_required=True)
-        for name, path in features.EXTRACTORS.items()
-    }
-    if spec is None:
-        return Extractors(found, found["classifier"])
-    given, classifier = features.load_extractor(spec), found.pop("classifier")
-    return Extractors({"given": given, **found}, given if given.num_classes else classifier)
+def load_extractors(spec: str | None, own: str | None = None) -> Extractors:
+    """The extractors of some data.
+
+    Args:
+      spec: a file of another in the first one's place, None for none.
+      own: the data's own (`own_extractors.made`); None: the pinned ones.
+
+    Raises:
+      ExtractorError: a file is missing, altered or no extractor.
+    """
+    found = (
+        own_extractors.load(own)
+        if own
+        else {
+            name: features.load_extractor(path, digest_required=True)
+            for name, path in features.EXTRACTORS.items()
+        }
+    )
+    # Images without classes are "classified" by the turns that they were not given.
+    classifier = next(extractor for extractor in found.values() if extractor.num_classes)
+    if spec is not None:
+        given, found = features.load_extractor(spec), dict(list(found.items())[1:])
+        classifier = given if given.num_classes else classifier
+        found = {"given": given, **found}
+    return Extractors(found, classifier)
 
 
 def load(
@@ -166,10 +191,7 @@ def load(
       cache_dir: folder for the cache, None for none.
     """
     digests = {name: extractor.digest for name, extractor in extractors.all.items()}
-    cache = _Cache(
-        cache_dir if data.fingerprint else None,
-        f"{data.fingerprint} {digests} {extractors.classifier.digest} {_source()}",
-    )
+    cache = Cache.of(data, extractors, cache_dir)
     real = cache.get("real", lambda: _extract(read("test"), read("train"), extractors))
     arrays = {name: real[name] for name in ("images", "labels", "predicted")}
     arrays |= {f"train_{name}": real[f"train_{name}"] for name in ("images", "labels")}
@@ -286,8 +308,9 @@ def _scores(
             f"tell_{name}": ink.one_threshold_accuracy(other_ink[name], values)
             for name, values in sample_ink.items()
         },
-        "pieces": np.mean(sample_ink["pieces"] > 1),
-        "holes": np.mean(sample_ink["holes"] != holes[train_labels[rows]]),
+        # Thresholds are ratios to these two: none at all is told as one.
+        "pieces": max(np.mean(sample_ink["pieces"] > 1), 1 / len(rows)),
+        "holes": max(np.mean(sample_ink["holes"] != holes[train_labels[rows]]), 1 / len(rows)),
         **dataclasses.asdict(
             manifold.manifold_scores(seen[first], features_of_sample, NEIGHBOURS, real_radii=radii)
         ),
@@ -385,12 +408,19 @@ def stratified_sample(labels: np.ndarray, counts: np.ndarray, seed: int) -> np.n
     return np.sort(np.concatenate(chosen))
 
 
-class _Cache:
+class Cache:
     """Files of arrays, by what they were made from; without a folder nothing is kept."""
 
     def __init__(self, folder: str | None, key: str) -> None:
         self._folder = folder
         self._key = hashlib.sha256(f"{_FORMAT} {key}".encode()).hexdigest()[:24]
+
+    @classmethod
+    def of(cls, data: DatasetInfo, extractors: Extractors, folder: str | None) -> "Cache":
+        """For what is computed of a data set with these extractors and this source."""
+        digests = {name: extractor.digest for name, extractor in extractors.all.items()}
+        key = f"{data.fingerprint} {digests} {extractors.classifier.digest} {_source()}"
+        return cls(folder if data.fingerprint else None, key)
 
     def get(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """The arrays of that name, from the file where it is there, else made and written."""
@@ -415,9 +445,10 @@ class _Cache:
 
 @functools.lru_cache(maxsize=1)
 def _source() -> str:
-    """Digest of the code that the reference is made by: an edit makes it again."""
+    """Digest of the code that real images are measured by: an edit measures them again."""
     digest = hashlib.sha256()
-    metrics = pathlib.Path(frechet.__file__).parent
-    for path in (*sorted(metrics.glob("*.py")), pathlib.Path(__file__)):
+    here = pathlib.Path(__file__)
+    metrics = sorted(pathlib.Path(frechet.__file__).parent.glob("*.py"))
+    for path in (*metrics, here, here.with_name("measure.py"), here.with_name("held_out.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()

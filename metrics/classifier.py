@@ -1,4 +1,4 @@
-"""Trains the small classifier of 28x28 images that `metrics/features.py` runs.
+"""Trains the small classifier of images that `metrics/features.py` runs.
 
 It serves as a feature extractor (`metrics/train_extractors.py` makes the weights) and as the
 classifier of the classification accuracy score (`metrics/cas.py`). Training is Keras;
@@ -14,14 +14,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common.images import IMAGE_SHAPE, check_images
+from common.images import IMAGE_SHAPE, ImageShape, check_images, shape_of
 from metrics import checks
 from metrics.features import Weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """A convolutional classifier of 28x28x1 images.
+    """A convolutional classifier.
 
     Attributes:
       convolutions: filters, stride and padding of the 3x3 convolutions, each followed by batch
@@ -34,20 +34,25 @@ class Architecture:
     features: int
 
 
-# 28x28 -> 28 -> 14 -> 14 -> 7 -> 5x5: 297,000 parameters, 6 million multiply-adds per image.
+# Of 28x28x1 images: 28 -> 14 -> 14 -> 7 -> 5x5: 297,000 parameters, 6 million multiply-adds.
 FLAT = Architecture(
     ((24, 1, "same"), (40, 2, "same"), (48, 1, "same"), (64, 2, "same"), (64, 1, "valid")), 128
 )
-# 28x28 -> 28 -> 14 -> 14 -> 7 -> 7x7 -> mean: 88,000 parameters, 6 million multiply-adds.
+# Of 28x28x1 images: 28 -> 14 -> 14 -> 7 -> 7x7 -> mean: 88,000 parameters, 6 million multiply-adds.
 POOLED = Architecture(
     ((16, 1, "same"), (32, 2, "same"), (32, 1, "same"), (64, 2, "same"), (96, 1, "same")), 0
 )
 
 
 def build_model(
-    architecture: Architecture, num_classes: int, *, seed: int, dropout: float
+    architecture: Architecture,
+    num_classes: int,
+    *,
+    seed: int,
+    dropout: float,
+    image_shape: ImageShape = IMAGE_SHAPE,
 ) -> keras.Model:
-    """The network to train: float32 [N, 28, 28, 1] in [0, 1] -> logits [N, num_classes]."""
+    """The network to train: float32 [N, *image_shape] in [0, 1] -> logits [N, num_classes]."""
     # One seed per layer: layers that share one would start with correlated weights.
     seeds = iter(np.random.SeedSequence(seed).generate_state(16).tolist())
 
@@ -57,7 +62,7 @@ def build_model(
         value = keras.layers.BatchNormalization(momentum=0.98)(value)
         return keras.layers.ReLU()(value)
 
-    inputs = value = keras.Input(IMAGE_SHAPE)
+    inputs = value = keras.Input(image_shape)
     for filters, stride, padding in architecture.convolutions:
         value = normalised(value, keras.layers.Conv2D, filters, 3, strides=stride, padding=padding)
     if architecture.features:
@@ -113,7 +118,7 @@ def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Moves, turns, scales and shears every image a little, all at once and bilinearly.
 
     Args:
-      images: float32 [N, 28, 28, 1], background 0.
+      images: float32 [N, H, W, C], background 0.
       seed: integers [2]; the same seed changes the same image in the same way.
     """
     u = tf.random.stateless_uniform([6, tf.shape(images)[0]], seed, -1.0, 1.0)
@@ -127,14 +132,14 @@ def augmented(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     # pixels of shift.
     a, b = tf.cos(angle) * scale_x, (tf.sin(angle) + shear) * scale_x
     c, d = -tf.sin(angle) * scale_y, tf.cos(angle) * scale_y
-    middle = (IMAGE_SHAPE[0] - 1) / 2
+    middle = (images.shape[1] - 1) / 2
     shift_x = middle - (a + b) * middle + u[4] * 2.0
     shift_y = middle - (c + d) * middle + u[5] * 2.0
     zero = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=tf.stack([a, b, shift_x, c, d, shift_y, zero, zero], axis=1),
-        output_shape=IMAGE_SHAPE[:2],
+        output_shape=images.shape[1:3],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
@@ -161,7 +166,7 @@ def train(
     The same arguments give the same weights on one machine.
 
     Args:
-      images: uint8 [N, 28, 28, 1].
+      images: uint8 [N, H, W, C].
       labels: integers [N] in 0..num_classes-1; a class may be absent.
       num_classes: how many logits.
       epochs: passes over the images.
@@ -177,7 +182,7 @@ def train(
     Raises:
       ValueError: wrong shapes, dtypes or labels, or fewer images than one batch.
     """
-    images = check_images("images", images, IMAGE_SHAPE)
+    images = check_images("images", images)
     labels = checks.labels("labels", labels, count=len(images), num_classes=num_classes)
     if len(images) < batch_size:
         raise ValueError(f"{len(images)} images are fewer than one batch of {batch_size}")
@@ -189,7 +194,13 @@ def train(
         return pixels, batch[1]
 
     model = fit(
-        lambda: build_model(architecture, num_classes, seed=seed, dropout=dropout),
+        lambda: build_model(
+            architecture,
+            num_classes,
+            seed=seed,
+            dropout=dropout,
+            image_shape=shape_of(images),
+        ),
         (images, labels),
         prepare,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -199,7 +210,7 @@ def train(
         learning_rate=learning_rate,
         verbose=verbose,
     )
-    return fold(model, dict(facts or {}))
+    return fold(model, {**(facts or {}), "image_shape": images.shape[1:]})
 
 
 def fit(

@@ -2,9 +2,10 @@
 
 One extractor is easily fooled, so there are several, in `metrics/weights/` with their digest and
 card, so that numbers compare across users and runs as Inception's do. They differ in architecture,
-training and what they see (`EXTRACTORS`). `load_extractor(path)` plugs in another in the first
-one's place: Inception-v3 from a file that the user names, or a classifier that
-`metrics/train_extractors.py` made for another data set. Features of different extractors are on
+training and what they see (`EXTRACTORS`). Other data has extractors of its own
+(`metrics/own_extractors.py`). `load_extractor(path)` plugs in another in the first one's place:
+Inception-v3 from a file that the user names, or a classifier of
+`metrics/train_extractors.py`. Features of different extractors are on
 different scales; whoever reports a number reports `name` and `digest` with it.
 """
 
@@ -65,10 +66,10 @@ class Extractor(Protocol):
     dataset: str
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [N, 28, 28, 1] -> float32 [N, dim]."""
+        """uint8 [N, *image_shape] -> float32 [N, dim]."""
 
     def features_and_probabilities(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [N, 28, 28, 1] -> float32 [N, dim] and float32 [N, num_classes], rows sum to 1."""
+        """uint8 images -> float32 [N, dim] and float32 [N, num_classes], rows sum to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +127,10 @@ class Weights:
 
 
 class NetworkExtractor:
-    """A small network of 28x28 images: its features, and class probabilities if it reads classes.
+    """A small network: features of images, and class probabilities if it reads classes.
+
+    Attributes:
+      image_shape: height, width and channels of the images that it takes.
 
     The network is traced once for a fixed number of images; a call of any size goes through it
     in chunks.
@@ -141,9 +145,10 @@ class NetworkExtractor:
             weights.kernels[-1].shape[-1] if weights.facts.get("class_names", True) else 0
         )
         self.dim = weights.kernels[-2 if self.num_classes else -1].shape[-1]
+        self.image_shape = tuple(weights.facts.get("image_shape", IMAGE_SHAPE))
         self._run = tf.function(
             self._forward,
-            input_signature=[tf.TensorSpec([CHUNK, *IMAGE_SHAPE], tf.uint8)],
+            input_signature=[tf.TensorSpec([CHUNK, *self.image_shape], tf.uint8)],
             autograph=False,
         )
 
@@ -172,7 +177,7 @@ class NetworkExtractor:
         """Features and class probabilities of images.
 
         Args:
-          images: uint8 [N, 28, 28, 1].
+          images: uint8 [N, *image_shape].
 
         Returns:
           float32 [N, dim] and float32 [N, num_classes] whose rows sum to 1.
@@ -180,7 +185,7 @@ class NetworkExtractor:
         Raises:
           ValueError: another dtype or shape, or a network without classes.
         """
-        images = check_images("images", images, IMAGE_SHAPE)
+        images = check_images("images", images, self.image_shape)
         if not self.num_classes:
             raise ValueError(f"{self.name} knows no classes")
         features, probabilities = _in_chunks(self._run, images, CHUNK, 2)
@@ -188,18 +193,18 @@ class NetworkExtractor:
         return features.reshape(-1, self.dim), probabilities.reshape(-1, self.num_classes)
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [N, 28, 28, 1] -> float32 [N, dim]."""
-        images = check_images("images", images, IMAGE_SHAPE)
+        """uint8 [N, *image_shape] -> float32 [N, dim]."""
+        images = check_images("images", images, self.image_shape)
         found = _in_chunks(self._run, images, CHUNK, 2 if self.num_classes else 1)
         return found[0].reshape(-1, self.dim)
 
     def accuracy(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Share of `images` (uint8 [N, 28, 28, 1]) whose likeliest class is the one in `labels`.
+        """Share of `images` (uint8 [N, *image_shape]) whose likeliest class is the one in `labels`.
 
         Raises:
           ValueError: wrong dtypes, shapes or labels, or no image.
         """
-        images = check_images("images", images, IMAGE_SHAPE)
+        images = check_images("images", images, self.image_shape)
         if not len(images):
             raise ValueError("images must hold at least one image")
         labels = checks.labels("labels", labels, count=len(images), num_classes=self.num_classes)

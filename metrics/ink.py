@@ -2,7 +2,7 @@
 
 `statistics` gives one number per image and statistic; `one_threshold_accuracy` says how well one
 threshold on such a number tells fake images from real ones. Pixels are grey levels 0..255, ink is
-bright on black.
+bright on black. Of colour images the grey level is the mean of the channels.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def statistics(images: np.ndarray) -> dict[str, np.ndarray]:
     """Measures every image by itself.
 
     Args:
-      images: uint8 [N, 28, 28, 1].
+      images: uint8 [N, H, W, C].
 
     Returns:
       name -> float64 [N]:
@@ -47,7 +47,7 @@ def statistics(images: np.ndarray) -> dict[str, np.ndarray]:
     Raises:
       ValueError: another dtype or shape.
     """
-    pixels = check_images("images", images)[..., 0]
+    pixels = grey(check_images("images", images))
     count, height, width = pixels.shape
     if not count:
         raise ValueError("images must hold at least one image")
@@ -82,6 +82,13 @@ def statistics(images: np.ndarray) -> dict[str, np.ndarray]:
         # The frame joins all that is outside; what else is background is enclosed.
         "holes": _parts(~framed, _FOUR) - 1.0,
     }
+
+
+def grey(images: np.ndarray) -> np.ndarray:
+    """uint8 [N, H, W, C] -> uint8 [N, H, W], the mean of the channels, rounded down."""
+    if images.shape[3] == 1:
+        return images[..., 0]
+    return (images.sum(axis=3, dtype=np.uint16) // images.shape[3]).astype(np.uint8)
 
 
 def one_threshold_accuracy(fake: np.ndarray, real: np.ndarray) -> float:
@@ -144,7 +151,7 @@ def pixel_shift(fake: np.ndarray, real: np.ndarray) -> float:
     A mark that every image carries shows here, whatever the digits are.
 
     Args:
-      fake, real: uint8 [N, 28, 28, 1], N >= 1 each.
+      fake, real: uint8 [N, H, W, C], N >= 1 each.
     """
     shares = [
         np.mean(check_images(name, images) >= INK, axis=0)

@@ -18,35 +18,50 @@ from metrics.distances import nearest
 FAR = 0.999
 NEAR = 0.01
 # Of a pair of images the pixels that differ most do not count: a small mark hides no copy.
-TRIMMED = 24
+TRIMMED = 24 / 784  # the share of them
+LARGEST = 32  # pixels; larger images are made smaller before any two are compared
 RARE = 0.0002  # a place is rare if fewer real images have ink there
 _FAINT = 32  # grey level from which on a pixel shows
 
 
+def _smaller(images: np.ndarray) -> np.ndarray:
+    """uint8 images with sides of at most LARGEST pixels: means of blocks."""
+    images = check_images("images", images)
+    count, height, width, channels = images.shape
+    block = -(-height // LARGEST)
+    if block == 1:
+        return images
+    cells = images.reshape(count, height // block, block, width // block, block, channels)
+    return cells.mean(axis=(2, 4), dtype=np.float32).round().astype(np.uint8)
+
+
 def blurred_rows(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, 28, 28, 1] -> float32 [N, 196] in 0..1: means of 4x4 pixels, every 2 pixels."""
-    values = check_images("images", images)[..., 0].astype(np.float32) / np.float32(255)
-    count = len(values)
-    cells = values.reshape(count, 14, 2, 14, 2).mean(axis=(2, 4))
-    padded = np.pad(cells, [(0, 0), (0, 1), (0, 1)])
+    """uint8 [N, 28, 28, 1] -> float32 [N, 196] in 0..1: means of 4x4 pixels, every 2 pixels.
+
+    Of other sizes and channels likewise, after larger images were made smaller.
+    """
+    values = _smaller(images).astype(np.float32) / np.float32(255)
+    count, height, width, channels = values.shape
+    cells = values.reshape(count, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+    padded = np.pad(cells, [(0, 0), (0, 1), (0, 1), (0, 0)])
     mean = padded[:, :-1, :-1] + padded[:, 1:, :-1] + padded[:, :-1, 1:] + padded[:, 1:, 1:]
     return (mean / 4).reshape(count, -1)
 
 
 def pixel_rows(images: np.ndarray) -> np.ndarray:
     """uint8 [N, 28, 28, 1] -> float32 [N, 784] in 0..1, the rows for distances in pixel space."""
-    images = check_images("images", images)
+    images = _smaller(images)
     return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
 
 
 def rare_places(images: np.ndarray) -> np.ndarray:
     """bool [784]: where fewer than RARE of uint8 `images` [N, 28, 28, 1] show anything."""
-    return (check_images("images", images) >= _FAINT).mean(axis=0).ravel() < RARE
+    return (_smaller(images) >= _FAINT).mean(axis=0).ravel() < RARE
 
 
 def rare_ink(images: np.ndarray, rare: np.ndarray) -> np.ndarray:
     """Grey levels that each image has in `rare_places`, added up: float64 [N]."""
-    images = check_images("images", images)
+    images = _smaller(images)
     return images.reshape(len(images), -1)[:, rare].sum(axis=1, dtype=np.float64)
 
 
@@ -100,7 +115,7 @@ class Neighbours:
     Attributes:
       distances: space -> float64 [N].
       trimmed: float64 [N], root of the sum of squared differences of pixels (0..1) to the most
-        alike of all those training images, the TRIMMED pixels that differ most left out.
+        alike of all those training images, without the share TRIMMED that differs most.
       closest: int64 [N], the row of that training image.
     """
 
@@ -136,8 +151,9 @@ def neighbours(
     for name, (rows, points) in spaces.items():
         distances[name], indices = nearest(rows, points)
         difference = np.square(pixels - train_pixels[indices])
-        difference.partition(difference.shape[1] - TRIMMED, axis=1)
-        found = np.sqrt(difference[:, :-TRIMMED].sum(axis=1, dtype=np.float64))
+        kept = difference.shape[1] - round(TRIMMED * difference.shape[1])
+        difference.partition(kept, axis=1)
+        found = np.sqrt(difference[:, :kept].sum(axis=1, dtype=np.float64))
         better = found < best
         best[better], closest[better] = found[better], indices[better]
     return Neighbours(distances, best, closest)
@@ -149,9 +165,7 @@ def telling_places(fake: np.ndarray, real: np.ndarray) -> np.ndarray:
     Left out are places that are rare among real images, and places that show with another
     frequency than among real images, by more than 0.2: a mark that all fakes carry.
     """
-    shares = [
-        (check_images("images", part) >= _FAINT).mean(axis=0).ravel() for part in (fake, real)
-    ]
+    shares = [(_smaller(part) >= _FAINT).mean(axis=0).ravel() for part in (fake, real)]
     return (shares[1] >= 0.001) & (np.abs(shares[0] - shares[1]) <= 0.2)
 
 

@@ -20,7 +20,7 @@ import time
 import numpy as np
 
 from common.files import atomic_path
-from common.images import IMAGE_SHAPE, check_images
+from common.images import IMAGE_SHAPE, ImageShape, check_images
 from metrics.features import EXTRACTORS, NetworkExtractor, Weights
 
 EVAL_COUNT = 10_000
@@ -149,7 +149,7 @@ def _make(
     if kind == "random":
         return random_network(seed, facts)
     if kind == "autoencoder":
-        return _autoencoder(train[0], epochs, seed, facts)
+        return autoencoder(train[0], epochs, seed, facts, verbose=True)
     pooled = kind == "pooled"
     return classifier.train(
         train[0],
@@ -165,14 +165,15 @@ def _make(
     )
 
 
-def random_network(seed: int, facts: dict) -> Weights:
+def random_network(seed: int, facts: dict, image_shape: ImageShape = IMAGE_SHAPE) -> Weights:
     """An untrained network: 32 filters of 5x5, then 64 of 3x3, and the mean of each of their maps.
 
     Half of the first filters have mean zero and answer to edges alone; a small negative bias
     makes them silent on what is even.
     """
     random = np.random.default_rng(seed)
-    first = random.normal(0, (2 / 25) ** 0.5, (5, 5, 1, 32))
+    channels = image_shape[2]
+    first = random.normal(0, (2 / (25 * channels)) ** 0.5, (5, 5, channels, 32))
     first[..., 16:] -= first[..., 16:].mean(axis=(0, 1))
     second = random.normal(0, (2 / (9 * 32)) ** 0.5, (3, 3, 32, 64))
     return Weights(
@@ -182,31 +183,41 @@ def random_network(seed: int, facts: dict) -> Weights:
         ),
         kernels=(first.astype(np.float32), second.astype(np.float32)),
         biases=(np.full(32, -0.01, np.float32), np.zeros(64, np.float32)),
-        facts=facts,
+        facts={**facts, "image_shape": image_shape},
     )
 
 
-def _autoencoder(images: np.ndarray, epochs: int, seed: int, facts: dict) -> Weights:
+def autoencoder(
+    images: np.ndarray,
+    epochs: int,
+    seed: int,
+    facts: dict,
+    *,
+    batch_size: int = 250,
+    verbose: bool = False,
+) -> Weights:
+    """The encoder of a small autoencoder of uint8 [N, H, W, C], H and W multiples of 4."""
     import keras
     import tensorflow as tf
 
     from metrics import classifier
 
     encoder = []
+    height, width, channels = images.shape[1:]
 
     def build() -> keras.Model:
-        value = inputs = keras.Input(IMAGE_SHAPE)
+        value = inputs = keras.Input(images.shape[1:])
         for filters in (16, 32):
             value = keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(
                 value
             )
         value = keras.layers.Dense(BOTTLENECK)(keras.layers.Flatten()(value))
         encoder.append(keras.Model(inputs, value))
-        value = keras.layers.Dense(7 * 7 * 16, activation="relu")(value)
-        value = keras.layers.Reshape((7, 7, 16))(value)
-        for filters in (16, 1):
+        value = keras.layers.Dense(height * width, activation="relu")(value)
+        value = keras.layers.Reshape((height // 4, width // 4, 16))(value)
+        for filters, activation in ((16, "relu"), (channels, None)):
             value = keras.layers.Conv2DTranspose(
-                filters, 4, strides=2, padding="same", activation="relu" if filters > 1 else None
+                filters, 4, strides=2, padding="same", activation=activation
             )(value)
         return keras.Model(inputs, value)
 
@@ -221,11 +232,11 @@ def _autoencoder(images: np.ndarray, epochs: int, seed: int, facts: dict) -> Wei
         keras.losses.MeanSquaredError(),
         epochs=epochs,
         seed=seed,
-        batch_size=250,
+        batch_size=batch_size,
         learning_rate=4e-3,
-        verbose=True,
+        verbose=verbose,
     )
-    return classifier.fold(encoder[0], facts)
+    return classifier.fold(encoder[0], {**facts, "image_shape": images.shape[1:]})
 
 
 def _write(path: pathlib.Path, weights: Weights, splits: dict, facts: dict, minutes: float) -> None:

@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from common.images import check_images
+from common.images import ImageShape, check_images, shape_of
 from metrics import checks
 
 EPOCHS = 10
@@ -22,7 +22,7 @@ BATCH = 128
 RATE = 3e-3
 SURE = 0.995
 INK = 128
-# 28x28 -> 14 -> 7: size, stride, filters of the convolutions; then a dense layer.
+# Of 28x28: -> 14 -> 7. Size, stride, filters of the convolutions; then a dense layer.
 CONVOLUTIONS = ((4, 2, 16), (4, 2, 32))
 DENSE = 64
 
@@ -67,8 +67,8 @@ def two_sample(
     The intervals are about which images are held out, for the classifier as it was trained.
 
     Args:
-      fake: uint8 [N, 28, 28, 1].
-      real: uint8 [M, 28, 28, 1]; the larger side is cut to the size of the smaller. Give both with
+      fake: uint8 [N, H, W, C].
+      real: uint8 [M, H, W, C]; the larger side is cut to the size of the smaller. Give both with
         the same shares of classes.
       level: of the intervals.
 
@@ -88,12 +88,12 @@ def two_sample(
     images = np.concatenate(learn)
     seen = BATCH * max(FEWEST_STEPS, EPOCHS * len(images) // BATCH)
     passes = [random.permutation(len(images)) for _ in range(-(-seen // len(images)))]
-    train, score = _network()
+    train, score = _network(shape_of(images))
     weights = train(
         images,
         np.repeat(np.array([0, 1], np.float32), [len(part) for part in learn]),
         np.concatenate(passes)[:seen].reshape(-1, BATCH),
-        _initial_weights(random),
+        _initial_weights(random, shape_of(images)),
     )
     scores = [
         np.concatenate([score(part[i : i + 1000], weights) for i in range(0, len(part), 1000)])
@@ -102,10 +102,12 @@ def two_sample(
     return from_scores(scores[1], scores[0], level=level)
 
 
-def _initial_weights(random: np.random.Generator) -> tuple[np.ndarray, ...]:
+def _initial_weights(
+    random: np.random.Generator, image_shape: ImageShape
+) -> tuple[np.ndarray, ...]:
     """Kernel and bias of every layer, float32; the kernels as He et al. 2015 draw them."""
     shapes: list[tuple[int, ...]] = []
-    side, channels = 28, 1
+    side, _, channels = image_shape
     for size, stride, filters in CONVOLUTIONS:
         shapes.append((size, size, channels, filters))
         side, channels = -(-side // stride), filters
@@ -119,7 +121,7 @@ def _initial_weights(random: np.random.Generator) -> tuple[np.ndarray, ...]:
 
 
 @functools.cache
-def _network() -> tuple[Callable, Callable]:
+def _network(image_shape: ImageShape) -> tuple[Callable, Callable]:
     """The two functions of the network: its training and its scores.
 
     One trace serves all calls, which Keras' `fit` would trace anew each time. All state is passed
@@ -171,8 +173,10 @@ def _network() -> tuple[Callable, Callable]:
     def score(images: tf.Tensor, weights: tuple) -> tf.Tensor:
         return tf.sigmoid(logits(images, weights))
 
-    pixels = tf.TensorSpec([None, 28, 28, 1], tf.uint8)
-    state = tuple(tf.TensorSpec(w.shape) for w in _initial_weights(np.random.default_rng(0)))
+    pixels = tf.TensorSpec([None, *image_shape], tf.uint8)
+    state = tuple(
+        tf.TensorSpec(w.shape) for w in _initial_weights(np.random.default_rng(0), image_shape)
+    )
     return (
         tf.function(
             train,

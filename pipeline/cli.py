@@ -153,6 +153,7 @@ def run(
                 verify_cache=verify,
                 replace=replace or "",
                 begun=begun,
+                create=click.get_current_context().obj,
             )
         if as_json:
             out.print_json(json.dumps(document))

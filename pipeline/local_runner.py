@@ -15,11 +15,12 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.local import local_dag_runner, runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.mlmd import context_lib
@@ -84,6 +85,7 @@ def run(
     verify_cache: bool = False,
     replace: str = "",
     begun: float | None = None,
+    create: Callable[..., tfx_pipeline.Pipeline] | None = None,
 ) -> dict:
     """Runs the whole pipeline in `workspace`, which the caller has locked.
 
@@ -99,6 +101,7 @@ def run(
       replace: a reason to replace a version in service that is better, was judged more strictly or
         on other data; it is recorded.
       begun: `time.monotonic()` of when the user began to wait; default: now.
+      create: makes the pipeline in the place of `pipeline.create_pipeline`, of the same arguments.
 
     Returns:
       The document of `lineage.documents.status`; a failed node is told there, not raised.
@@ -117,7 +120,7 @@ def run(
     data = data_source.resolve(settings.data, workspace.tfds)
     # Part of what decides a run: a TF Serving that was installed since then has to be asked.
     model_server = process.find_tf_serving(settings.validation.model_server) or process.LOCAL
-    pipeline = pipeline_lib.create_pipeline(
+    pipeline = (create or pipeline_lib.create_pipeline)(
         settings=settings,
         data=data,
         metadata_path=workspace.metadata,

@@ -3,9 +3,9 @@
     MnistExampleGen -> StatisticsGen -> SchemaGen -> ExampleSchema -> ExampleValidator -> DataGate
           |                                                                      anomalies stop it
           +---> Transform (after DataGate) -> Trainer -+-> GeneratorValidator -+-> Pusher
-                                                       +-> Evaluator ----------+
-                                                              ^
-                                                           Baseline: the version in service
+          |                                            +-> Evaluator ----------+
+          |                                                  ^  ^
+          +---> FeatureExtractor, of data other than digits -+  Baseline: the version in service
 
 With the setting `base_model`, BaseModel looks up the latest blessed generator for the Trainer.
 
@@ -16,7 +16,14 @@ import pathlib
 from collections.abc import Sequence
 
 import tensorflow_data_validation as tfdv
-from tfx.components import ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
+from tfx.components import (
+    ExampleValidator,
+    Pusher,
+    SchemaGen,
+    StatisticsGen,
+    Trainer,
+    Transform,
+)
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -28,12 +35,14 @@ from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
 from common.files import combined_digest, file_digest, folder_digest
+from common.images import PINNED_FOR
 from common.workspace import PIPELINE_NAME
 from components import pusher as pusher_node
 from components.baseline import InServiceStrategy
 from components.data_gate import DataGate
 from components.evaluator import Evaluator
 from components.example_schema import ExampleSchema, statistics_schema
+from components.feature_extractor import FeatureExtractor
 from components.generator_validator import GeneratorValidator
 from components.mnist_example_gen import MnistExampleGen, content_of
 from datasets.source import DataSource
@@ -133,6 +142,15 @@ def create_pipeline(
             model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         ).with_id("BaseModel")
 
+    # The judge's networks; those for digits are pinned.
+    feature_extractor = None
+    if data.dataset not in PINNED_FOR:
+        feature_extractor = FeatureExtractor(
+            examples=examples,
+            source_hash=provenance.source_hash("components.feature_extractor"),
+        )
+        feature_extractor.add_upstream_node(data_gate)
+
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
         examples=examples,
@@ -148,11 +166,14 @@ def create_pipeline(
             "data": data.to_dict(),
             "checkpoint_root": str(checkpoint_root),
             "tensorboard_root": str(tensorboard_root),
-            # What is drawn while it trains is no part of the generator.
-            "source_hash": provenance.source_hash("trainer.run_fn", without=("trainer.summaries",)),
+            # What is drawn while it trains is no part of the generator; the user's networks are.
+            "source_hash": provenance.source_hash("trainer.run_fn", without=("trainer.summaries",))
+            + _networks_digest(getattr(settings.training, "networks", None)),
             "versions": provenance.library_versions("Trainer"),
         },
     )
+    if feature_extractor and settings.training.eval_interval:
+        trainer.add_upstream_node(feature_extractor)  # it looks at its features as it trains
 
     # Before the judge: nobody need wait for its verdict on a generator that no server can serve.
     generator_validator = GeneratorValidator(
@@ -177,6 +198,7 @@ def create_pipeline(
         examples=examples,
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
+        extractors=feature_extractor.outputs["extractors"] if feature_extractor else None,
         serving_base=str(serving_base),
         judge_config=settings.judge.model_dump_json(),
         seed=settings.seed,
@@ -213,6 +235,7 @@ def create_pipeline(
             data_gate,
             transform,
             *([base_model] if base_model else []),
+            *([feature_extractor] if feature_extractor else []),
             trainer,
             generator_validator,
             baseline,
@@ -222,6 +245,19 @@ def create_pipeline(
         enable_cache=True,
         beam_pipeline_args=[*LOCAL_BEAM, *beam_args],
     )
+
+
+def _networks_digest(path: str | None) -> str:
+    """Of the user's networks; "" where there are none.
+
+    Raises:
+      ValueError: there is no such file.
+    """
+    if path is None:
+        return ""
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f"networks: there is no file {path}")
+    return f"-{file_digest(path)[:16]}"
 
 
 def _extractors_digest(given: str | None) -> str:

@@ -31,6 +31,7 @@ _NODE_LIBRARIES = {
     "ExampleValidator": ("tensorflow-data-validation",),
     "DataGate": ("tensorflow-data-validation",),
     "Transform": ("tensorflow-transform", "apache-beam", "tensorflow"),
+    "FeatureExtractor": ("tensorflow", "keras", "numpy"),
     "Trainer": ("tensorflow", "keras", "tensorflow-transform", "numpy"),
     "GeneratorValidator": (
         "tensorflow",

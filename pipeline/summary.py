@@ -150,6 +150,9 @@ def evaluation(
         f"the test split of {data['dataset']} {data['dataset_version']}"
     )
     yield f"features: {extractor['name']}, sha256 {extractor['digest'][:12]}"
+    if held_out := document.get("held_out"):
+        count = held_out["count"]
+        yield f"thresholds: MNIST's, widened by what {count:,} held-out real images score"
     yield ""
     yield from terminal.table([("metric", "value", ""), *rows], right={1}, columns=columns)
     for sentence in target.get("assumed", ()):

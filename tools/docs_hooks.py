@@ -132,18 +132,21 @@ def metrics() -> str:
         "",
         'A threshold is the most, or the least, that is accepted; "x real" means: of the value '
         "over that of real images. Each is a setting, `max_KEY` or `min_KEY` "
-        "(`--set max_relative_fid=3`). `smoke` has none. Those of `digits` and of other data are "
-        "wide, because they were set by judgement. Where the classifier does not know the classes "
-        "of the data, and for unconditional generators, metrics of classes are left out.",
+        "(`--set max_relative_fid=3`). `smoke` has none. `digits` are scikit-learn's, 1,797 of "
+        "them, by thresholds that were set by judgement. All other data is judged by MNIST's, "
+        "widened by what its own held-out images score beside MNIST's (the last column): see What "
+        "the judge measures. Of unconditional generators and of data without classes, metrics of "
+        "classes are left out.",
         "",
-        "| metric | what | standard | quality | digits | other data |",
+        "| metric | what | standard | quality | digits | held-out MNIST |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for metric in METRICS:
         thresholds = [
             "" if value is None else f"{value:g}" + (" x real" if metric.relative else "")
-            for value in metric.thresholds or (None,) * 4
+            for value in (*metric.thresholds, metric.held_out)
         ]
+        thresholds = thresholds if metric.thresholds else [""] * 4
         what = f"{metric.title.strip()}. {metric.about}"
         lines.append(f"| `{metric.key}` | {what} | {' | '.join(thresholds)} |")
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.images import to_uint8
-from metrics.features import load_extractor
+from metrics.features import Extractor
 from metrics.frechet import frechet_distance_from_features
 from metrics.relative import real_folds, relative_fid
 from trainer.latents import draw_latents
@@ -25,6 +25,7 @@ def make_evaluation(
     images: np.ndarray,
     labels: np.ndarray,
     dataset: str,
+    extractor: Extractor,
     config: TrainingConfig,
     architecture: Architecture,
     seed: int,
@@ -34,7 +35,8 @@ def make_evaluation(
     Args:
       images: float32 [N, H, W, C] in [-1, 1], the eval split.
       labels: int64 [N]; the fakes get the same classes.
-      dataset: name of the data set; the pinned classifier judges labels of its own only.
+      dataset: name of the data set.
+      extractor: of the features; a classifier judges labels of its own data set only.
       config: says how many fakes are drawn (at most N) and how long their latents are.
       architecture: says where latents come from, and whether labels are an input.
       seed: of the latents, the same at every call.
@@ -50,7 +52,6 @@ def make_evaluation(
     latents = draw_latents(
         [count, config.latent_dim], tf.constant([seed, 1]), architecture.latent_distribution
     ).numpy()
-    extractor = load_extractor()
     reference = extractor.features(to_uint8(images))
     asked = wanted if architecture.conditional else np.zeros_like(wanted)
     folds = None
@@ -62,14 +63,18 @@ def make_evaluation(
         fakes = np.concatenate(
             [generate(latents[i : i + 500], wanted[i : i + 500]) for i in range(0, count, 500)]
         )
-        features, probabilities = extractor.features_and_probabilities(to_uint8(fakes))
+        if extractor.num_classes:
+            features, probabilities = extractor.features_and_probabilities(to_uint8(fakes))
+        else:
+            features, probabilities = extractor.features(to_uint8(fakes)), None
         found = {f"fid_{count}_eval": frechet_distance_from_features(features, reference)}
         if folds:
             relative = relative_fid(features, asked, folds)
             name = f"relative_fid_{count}_eval"
             found[name] = relative.value
             found |= {f"{name}_low": relative.low, f"{name}_high": relative.high}
-        if architecture.conditional and extractor.dataset == dataset:
+        judged = architecture.conditional and extractor.dataset == dataset
+        if judged and probabilities is not None:
             found[f"accuracy_{count}_eval"] = float(np.mean(probabilities.argmax(1) == wanted))
         return found
 

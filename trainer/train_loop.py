@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.images import to_uint8
-from trainer import losses, models
+from trainer import losses, models, own_networks
 from trainer.augmentation import shift_some
 from trainer.latents import draw_latents
 from trainer.layers import GreyLevels
@@ -58,6 +58,10 @@ class GanLoop:
         self.images = tf.constant(images, tf.float32)
         self.labels = tf.constant(labels, tf.int64)
 
+        own = getattr(config, "networks", None)
+        self._own_loss: losses.GanLoss | None = None
+        if own is not None:
+            self.architecture, self._own_loss = own_networks.load(own)
         keras.utils.set_random_seed(seed % 2**32)
         precision = resolve_precision(config.precision)
         _, height, width, channels = images.shape
@@ -96,7 +100,7 @@ class GanLoop:
     @property
     def loss(self) -> losses.GanLoss:
         """The losses of both networks."""
-        return losses.LOSSES[self.config.loss]
+        return self._own_loss or losses.LOSSES[self.config.loss]
 
     @property
     def real_batch_size(self) -> int:

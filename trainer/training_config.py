@@ -90,6 +90,11 @@ class CdcganConfig(TrainingConfig):
         description="channels of the discriminator at 14x14 (16x16); twice that at half the size, "
         "half at twice",
     )
+    networks: str | None = Field(
+        None,
+        description="Python file of networks, and maybe a loss, in the place of the built-in ones "
+        "(`mnist-gan new` writes one)",
+    )
     loss: Literal["non_saturating", "hinge", "wgan-gp", "saturating"] = Field(
         "non_saturating",
         description="GAN loss; wgan-gp wants r1_weight=10, r1_interval=1; saturating is to study",

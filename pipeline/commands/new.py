@@ -1,4 +1,7 @@
-"""`mnist-gan new`: a small project of one's own around a folder of images."""
+"""`mnist-gan new`: a small project of one's own around a folder of images.
+
+Its files are those of `pipeline/project/`; the settings are written.
+"""
 
 import json
 import os
@@ -10,77 +13,23 @@ import click
 
 from pipeline.options import USAGE, Failure
 
-_PROJECT = '''"""Trains, judges and pushes a generator of the images in a folder.
-
-`make run`, or `python project.py --preset smoke` and any other option of `mnist-gan run`.
-"""
+TEMPLATE = pathlib.Path(__file__).parents[1] / "project"
+_SETTINGS = '''"""Your settings; `mnist-gan run --settings` lists all that there are."""
 
 import pathlib
-import sys
 
-from pipeline.cli import main
-
-WORKSPACE = pathlib.Path(__file__).resolve().parent / "workspace"
-
-# `mnist-gan run --settings` lists all that there are.
 SETTINGS = {{
 {settings}
+    "networks": str(pathlib.Path(__file__).with_name("networks.py")),
 }}
-
-if __name__ == "__main__":
-    assignments = [f"--set={{name}}={{value}}" for name, value in SETTINGS.items()]
-    main(["run", "--workspace", str(WORKSPACE), *assignments, *sys.argv[1:]])
 '''
-
-_TEST = '''"""The images can be learnt from: no training, a matter of seconds."""
-
-from datasets import source
-from datasets.data_config import DataConfig
-from project import SETTINGS
-
-
-def test_the_images_make_three_splits_of_the_same_classes(tmp_path):
-    known = DataConfig.model_fields
-    about_data = {name: value for name, value in SETTINGS.items() if name in known}
-    data = source.resolve(DataConfig(**about_data), tmp_path)
-    assert set(data.split_counts) == {"train", "eval", "test"}
-    assert data.split_counts["test"] >= 100, "the judge needs 100 test images"
-'''
-
-_MAKEFILE = """# `make run`, `make test`, `make serve`; PYTHON has mnist-gan installed.
-PYTHON = {python}
-
-run:
-\t"$(PYTHON)" project.py $(ARGS)
-
-test:
-\t"$(PYTHON)" -m pytest -q -p no:cacheprovider
-
-serve:
-\t"$(PYTHON)" -m pipeline serve --workspace workspace
-
-.PHONY: run test serve
-"""
-
-_README = """# {name}
-
-A generator of the images in `{folder}`: {images:,} images, {classes}.
-
-    make run ARGS="--preset smoke"    # about a minute, to see it work
-    make run                          # trains in earnest
-    make test                         # can the images be learnt from?
-    make serve                        # the playground: http://127.0.0.1:8501/
-
-Settings are in `project.py`; everything that is made lies in `workspace/`, the report in
-`workspace/report/index.html`.
-"""
 
 
 @click.command()
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=pathlib.Path))
 @click.option("--from", "source", required=True, metavar="folder:PATH", help="The images.")
 def new(folder, source) -> None:
-    """Write a small project around a folder of images: settings, a test, make run.
+    """Write a small project around a folder of images: settings, networks, pipeline, tests.
 
     What has to be done to the images so that they can be learnt from is looked up and written
     down as settings, to be changed.
@@ -103,24 +52,30 @@ def new(folder, source) -> None:
         raise Failure(f"{printable(found.root)}: its name is not plain UTF-8; rename it")
     settings = {"dataset": f"{FOLDER_PREFIX}{found.root}", **needed}
     few = len(found.class_names) < 2
-    files = {
-        "project.py": _PROJECT.format(
-            settings="\n".join(f"    {name!r}: {value!r}," for name, value in settings.items())
-        ),
-        "test_project.py": _TEST,
-        "Makefile": _MAKEFILE.format(python=sys.executable.replace("$", "$$")),
-        "README.md": _README.format(
-            name=folder.name,
-            folder=found.root,
-            images=len(found.files),
-            classes="without classes" if few else f"{len(found.class_names)} classes",
-        ),
-        ".gitignore": "workspace/\n__pycache__/\n",
+    images = f"{len(found.files):,} images, "
+    images += "without classes" if few else f"{len(found.class_names)} classes"
+    tokens = {
+        "@NAME@": folder.name,
+        "@FOLDER@": str(found.root),
+        "@IMAGES@": images,
+        "@PYTHON@": sys.executable.replace("$", "$$"),
     }
+    lines = "\n".join(f"    {name!r}: {value!r}," for name, value in settings.items())
     try:
         folder.mkdir()
-        for name, content in files.items():
-            (folder / name).write_text(content, encoding="utf-8")
+        for path in TEMPLATE.rglob("*"):
+            target = folder / path.relative_to(TEMPLATE)
+            if path.is_dir() or path.suffix == ".pyc":
+                continue
+            target.parent.mkdir(exist_ok=True)
+            text = path.read_text(encoding="utf-8")
+            for token, value in tokens.items():
+                text = text.replace(token, value)
+            target.write_text(text, encoding="utf-8")
+        (folder / "my_gan" / "settings.py").write_text(
+            _SETTINGS.format(settings=lines), encoding="utf-8"
+        )
+        (folder / ".gitignore").write_text("workspace/\n__pycache__/\n")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise Failure(f"{folder} could not be written: {error.strerror}", USAGE) from None

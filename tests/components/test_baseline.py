@@ -119,7 +119,7 @@ def cache_dir(tmp_path_factory):
 def only_what_decides(monkeypatch, cache_dir):
     """No images, one reference for all tests, and a two-sample classifier that hardly trains."""
     monkeypatch.setattr(two_sample, "FEWEST_STEPS", 10)
-    monkeypatch.setattr(judge_node, "_cache_dir", lambda uri: str(cache_dir))
+    monkeypatch.setattr(judge_node, "cache_dir", lambda uri: str(cache_dir))
     monkeypatch.setattr(judge_node.sheets, "draw", lambda *a, **k: None)
     monkeypatch.setattr(judge_node, "_draw_samples", lambda *a: None)
 

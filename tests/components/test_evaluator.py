@@ -76,7 +76,7 @@ def quick_two_sample(request, monkeypatch):
 @pytest.fixture
 def judge(examples, cache_dir, tmp_path, monkeypatch):
     """Runs the executor through `Do`; returns the document and the two output artifacts."""
-    monkeypatch.setattr(evaluator, "_cache_dir", lambda uri: str(cache_dir))
+    monkeypatch.setattr(evaluator, "cache_dir", lambda uri: str(cache_dir))
     runs = iter(range(100))
 
     def run(
@@ -399,7 +399,7 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     ],
 )
 def test_the_reference_is_kept_in_the_workspace_where_there_is_one(outputs, kept):
-    assert evaluator._cache_dir(outputs) == kept
+    assert evaluator.cache_dir(outputs) == kept
 
 
 def test_an_edit_of_the_metrics_makes_the_reference_anew(examples, tmp_path, monkeypatch):

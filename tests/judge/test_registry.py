@@ -7,7 +7,16 @@ from judge.judge_config import PRESETS, JudgeConfig
 from judge.registry import BY_KEY, METRICS, usual_thresholds
 from tests.conftest import fresh
 
-DATASETS = ("mnist", "digits", "emnist/letters")
+# What held-out images of MNIST score, and of data whose real images are more unlike.
+MNIST = {metric.key: metric.held_out for metric in METRICS if metric.thresholds}
+WILD = {
+    metric.key: metric.held_out * 0.8
+    if metric.direction > 0
+    else 2 * metric.held_out - metric.perfect
+    for metric in METRICS
+    if metric.thresholds
+}
+DATA = (("mnist", None), ("digits", None), ("other", MNIST), ("other", WILD))
 
 
 def test_keys_are_unique_and_headlines_are_rows():
@@ -20,22 +29,44 @@ def test_it_is_read_without_tensorflow_or_tfx():
     assert fresh(code).returncode == 0
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
-def test_quality_is_nowhere_laxer_than_standard_and_smoke_asks_for_nothing(dataset):
-    standard, quality = (usual_thresholds(s, dataset) for s in ("standard", "quality"))
+@pytest.mark.parametrize(("dataset", "held_out"), DATA)
+def test_quality_is_nowhere_laxer_than_standard_and_smoke_asks_for_nothing(dataset, held_out):
+    standard, quality = (usual_thresholds(s, dataset, held_out) for s in ("standard", "quality"))
     assert set(standard) == set(quality) and standard
     for name in standard:
         sign = 1 if name.startswith("min_") else -1
         assert sign * quality[name] >= sign * standard[name], name
-    assert usual_thresholds("smoke", dataset) == {}
+    assert usual_thresholds("smoke", dataset, held_out) == {}
 
 
-@pytest.mark.parametrize("dataset", DATASETS)
+def test_thresholds_of_other_data_are_mnists_widened_by_what_its_real_images_score():
+    usual = usual_thresholds("standard")
+    assert usual_thresholds("standard", held_out=MNIST) == pytest.approx(usual)
+    wide = usual_thresholds("standard", held_out=WILD)
+    for key, metric in BY_KEY.items():
+        if not metric.thresholds:
+            continue
+        name, perfect = metric.setting, metric.perfect
+        expected = 0.8 * usual[name] if metric.direction > 0 else 2 * usual[name] - perfect
+        if metric.thresholds[2] is not None:  # the digits' are the laxest
+            expected = (min if metric.direction < 0 else max)(expected, metric.thresholds[2])
+        assert wide[name] == pytest.approx(expected), key
+    # Real images that are nearer to each other than MNIST's make nothing stricter.
+    alike = {key: BY_KEY[key].perfect for key in MNIST if BY_KEY[key].direction < 0}
+    assert usual_thresholds("standard", held_out=alike) == {
+        BY_KEY[k].setting: usual[BY_KEY[k].setting] for k in alike
+    }
+
+
 @pytest.mark.parametrize("strictness", registry.STRICTNESS)
-def test_the_users_threshold_wins_and_the_rest_are_the_usual_ones(dataset, strictness):
-    config = JudgeConfig(strictness=strictness, max_copies=0.123).for_data(dataset)
-    expected = usual_thresholds(strictness, dataset) | {"max_copies": 0.123}
-    assert config.thresholds == expected
+def test_the_users_threshold_wins_and_the_rest_are_the_usual_ones(strictness):
+    config = JudgeConfig(strictness=strictness, max_copies=0.123)
+    mine = {"max_copies": 0.123}
+    for dataset in ("mnist", "digits"):
+        expected = usual_thresholds(strictness, dataset) | mine
+        assert config.for_data(dataset).thresholds == expected
+    assert config.for_data("other").thresholds == mine
+    assert config.widened(WILD).thresholds == usual_thresholds(strictness, held_out=WILD) | mine
 
 
 def test_presets_are_settings_of_the_judge():

@@ -35,7 +35,7 @@ def photographs(digits, tmp_path):
 def test_a_project_has_the_settings_that_its_images_need_and_its_test_passes(photographs, tmp_path):
     told = call(str(tmp_path / "project"), "--from", f"folder:{photographs}")
     assert "image_size=28, skip_unreadable=true" in told
-    code = "from project import SETTINGS; print(SETTINGS)"
+    code = "from my_gan.settings import SETTINGS; print(SETTINGS)"
     environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"}
     shown = subprocess.run(
         [sys.executable, "-c", code],

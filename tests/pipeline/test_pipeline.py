@@ -1,5 +1,6 @@
 """The DAG: what depends on what, and what is part of the cache key."""
 
+import dataclasses
 import json
 import pathlib
 
@@ -57,6 +58,18 @@ def test_the_push_depends_on_the_verdict_and_on_a_server_that_could_serve_it(nod
     assert nodes["Evaluator"] in nodes["Pusher"].upstream_nodes
     assert nodes["Pusher"].inputs["infra_blessing"] is validator.outputs["blessing"]
     assert list(nodes).index("GeneratorValidator") < list(nodes).index("Evaluator")
+
+
+def test_extractors_are_trained_of_data_that_none_are_pinned_for(nodes, tmp_path):
+    made = nodes["FeatureExtractor"]
+    assert nodes["DataGate"] in made.upstream_nodes
+    assert nodes["Evaluator"].inputs["extractors"] is made.outputs["extractors"]
+    assert made not in nodes["Trainer"].upstream_nodes
+    looks = {c.id: c for c in make(tmp_path, eval_interval="100").components}
+    assert looks["FeatureExtractor"] in looks["Trainer"].upstream_nodes
+    for dataset in ("mnist", "digits"):
+        pinned = make(tmp_path, dataclasses.replace(DATA, dataset=dataset))
+        assert "FeatureExtractor" not in {c.id for c in pinned.components}
 
 
 def test_only_resolvers_are_left_out_of_a_report(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from metrics.features import load_extractor
 from tests.trainer.conftest import TINY_OF
 from trainer.evaluation import make_evaluation
 from trainer.training import LOOPS
@@ -20,7 +21,7 @@ def test_relative_fid_of_images_like_the_real_ones_is_about_1_and_of_others_far_
 
     config = make_config(**{**TINY_OF[model], "eval_samples": 300})
     evaluate = make_evaluation(
-        draw(labels), labels, "noise", config, LOOPS[model].architecture, seed=1
+        draw(labels), labels, "noise", load_extractor(), config, LOOPS[model].architecture, seed=1
     )
     found = evaluate(lambda latents, wanted: draw(wanted))
     name = "relative_fid_300_eval"

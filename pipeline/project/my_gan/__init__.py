@@ -1,0 +1,1 @@
+"""A generator of your own images: settings, networks and pipeline."""
