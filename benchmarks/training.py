@@ -1,7 +1,8 @@
-"""This trainer beside a naive recipe: same data, same minutes, same judge.
+"""This trainer beside a naive recipe and two tutorials: same data, same minutes, same judge.
 
     python -m benchmarks.training [--data-dir DIR] [--minutes 10] [--only ours naive ...]
                                   [--seeds 1] [--out DIR] [--cas-fakes 60000] [--processor-time]
+    python -m benchmarks.training --ceiling [--processor-time]
 
 Each trains alone, in a process of its own, on the 50,000 images of the train split. At five marks
 on the way it is judged: relative FID of 10,000 fakes to the train split by each pinned extractor
@@ -16,6 +17,9 @@ of four would reach. `ours` is therefore trained again for 40 % of the minutes t
 way to 10 are those of the long run, `ours_short` ends at 4; `ours_shifted` is as long as `ours`
 and shows the discriminator shifted images, as the preset `quality` does. Their steps are as many
 as the speed so far lets fit, counted again at each mark; the real minutes stand in the table.
+
+`--ceiling` measures instead how much of the time of a training step the convolutions and dense
+layers would take alone, and where the rest goes.
 """
 
 import argparse
@@ -39,13 +43,15 @@ MARKS = 5
 SHORT = 0.4  # ours_short's share of the minutes
 # Ours, and what each changes in the settings of `standard`.
 OURS = {"ours": (), "ours_short": (), "ours_shifted": ("augment_share",)}
-OTHERS = ("naive", "naive_r1")
+OTHERS = ("naive", "naive_r1", "tensorflow_tutorial", "keras_example")
 NAMES = {
     "ours": "this trainer",
     "ours_short": "this trainer, a shorter run",
     "ours_shifted": "this trainer with the shifts of quality",
     "naive": "naive recipe, Adam 2e-4",
     "naive_r1": "naive recipe, Adam 5e-4, lazy R1",
+    "tensorflow_tutorial": "TensorFlow's DCGAN tutorial",
+    "keras_example": "Keras' conditional GAN example",
 }
 
 
@@ -75,7 +81,7 @@ class Judge:
         """What `contender`, as it is now, reaches.
 
         Returns:
-          `relative_fid` (by extractor), `accuracy` and maybe `cas`.
+          `relative_fid` (by extractor); `cas` and `accuracy` where it is conditional.
         """
         from common.images import to_uint8
         from judge.generation import ordered_labels
@@ -86,14 +92,16 @@ class Judge:
         labels = ordered_labels(apportion(self._counts, NUM_FAKES), seed)
         fakes = to_uint8(contender.generate(labels, 1000 + seed))
         features, probabilities = self._extractors.see(fakes)
+        strata = labels if contender.conditional else np.zeros_like(labels)
         found = {
             "relative_fid": {
-                name: relative_fid(features[name], labels, folds).value
+                name: relative_fid(features[name], strata, folds).value
                 for name, folds in self._folds.items()
-            },
-            "accuracy": float(np.mean(probabilities.argmax(1) == labels)),
+            }
         }
-        if self.cas_fakes:
+        if contender.conditional:
+            found["accuracy"] = float(np.mean(probabilities.argmax(1) == labels))
+        if contender.conditional and self.cas_fakes:
             labels = ordered_labels(apportion(self._counts, self.cas_fakes), seed)
             fakes = to_uint8(contender.generate(labels, 2000 + seed))
             found["cas"] = classification_accuracy_score(
@@ -112,6 +120,8 @@ class Ours:
       clock: seconds.
       of_quality: settings that it has from `quality` instead.
     """
+
+    conditional = True
 
     def __init__(
         self,
@@ -327,11 +337,7 @@ def verdict(results: Sequence[dict], minutes: float) -> str:
             for m in result["marks"]
             if abs(m["mark"] - mark) < 1e-6
         ]
-        return (
-            {extractor: float(np.mean([m[extractor] for m in found])) for extractor in found[0]}
-            if found
-            else None
-        )
+        return {eye: float(np.mean([m[eye] for m in found])) for eye in found[0]} if found else None
 
     lines = []
     lengths = {"ours_short": minutes * SHORT, "ours": minutes, "ours_shifted": minutes}
@@ -340,9 +346,7 @@ def verdict(results: Sequence[dict], minutes: float) -> str:
         for name, mark in lengths.items():
             mine = at(name, mark)
             if mine and theirs:
-                shares = ", ".join(
-                    f"{mine[extractor] / theirs[extractor]:.2f} ({extractor})" for extractor in mine
-                )
+                shares = ", ".join(f"{mine[eye] / theirs[eye]:.2f} ({eye})" for eye in mine)
                 lines.append(
                     f"- {NAMES[name]}, {mark:g} min, over {NAMES[other]}, {minutes:g} min: {shares}"
                 )
@@ -391,6 +395,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/benchmarks"))
     parser.add_argument("--cas-fakes", type=int, default=60_000, help="0 leaves CAS out")
+    parser.add_argument("--ceiling", action="store_true", help="how near the machine's ceiling")
     parser.add_argument(
         "--processor-time",
         action="store_true",
@@ -399,6 +404,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.minutes <= 0 or options.seeds < 1:
         parser.error("--minutes must be above 0 and --seeds at least 1")
+    if options.ceiling:
+        from benchmarks import ceiling
+
+        ceiling.main(processor_time=options.processor_time)
+        return
+
     options.out.mkdir(parents=True, exist_ok=True)
     results = []
     spawn = multiprocessing.get_context("spawn")

@@ -5,8 +5,12 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import training
+from benchmarks import ceiling, training
 from benchmarks.contenders import CONTENDERS
+from common.images import to_floats
+from tests.trainer.conftest import TINY
+from trainer.train_loop import GanLoop
+from trainer.training_config import make_config
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +18,12 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     """Noise with labels: uint8 [60, 28, 28, 1] and int64 [60]."""
     images = np.random.default_rng(0).integers(0, 256, [60, 28, 28, 1], dtype=np.uint8)
     return images, np.arange(60, dtype=np.int64) % 4
+
+
+def tiny_loop(data) -> GanLoop:
+    """8 images per batch, 8 channels."""
+    images, labels = data
+    return GanLoop(to_floats(images.astype(np.float32)), labels, make_config(**TINY), 4, 0)
 
 
 def result(name, seed=0, **marks):
@@ -100,3 +110,30 @@ def test_the_naive_recipe_has_the_size_that_it_was_measured_with(data):
     naive = CONTENDERS["naive"](*data, 0)
     assert naive.generator.count_params() == pytest.approx(440_000, rel=0.02)
     assert naive.discriminator.count_params() == pytest.approx(200_000, rel=0.1)
+
+
+def test_the_ceiling_counts_every_kernel_of_a_step(data):
+    loop = tiny_loop(data)
+    works = {work.name: work for work in ceiling.works_of(loop)}
+    up = works["G, up_14x14"]
+    assert up.passes == ceiling.PASSES
+    assert up.multiplications == 8 * 7 * 7 * (4 * 4 * 16 * 8)
+    first = works["D for itself, conv_14x14"]
+    assert first.passes == ("forward", "by weights")
+    assert first.multiplications == 2 * 8 * 14 * 14 * (3 * 3 * 4 * 8)
+    assert works["D for G, conv_14x14"].passes == ("forward", "by input")
+
+
+@pytest.mark.parametrize("which", ceiling.PASSES)
+def test_each_kernel_gives_what_its_layer_or_gradient_has_the_shape_of(data, which):
+    import tensorflow as tf
+
+    loop = tiny_loop(data)
+    for work in ceiling.works_of(loop):
+        operation, arguments = work.kernel(which, tf.float32)
+        expected = {
+            "forward": [work.batch, *work.layer.output.shape[1:]],
+            "by input": [work.batch, *work.layer.input.shape[1:]],
+            "by weights": list(work.layer.kernel.shape),
+        }[which]
+        assert operation(*arguments).shape.as_list() == list(expected)
