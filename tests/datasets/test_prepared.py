@@ -133,5 +133,5 @@ def test_a_feature_of_the_right_shape_and_another_kind_is_told_by_its_kind():
             )
             supervised_keys = ("image", "label")
 
-    with pytest.raises(DataError, match="'image' is no Image feature but a Tensor"):
+    with pytest.raises(DataError, match="it needs a feature of images, its 'image' is a Tensor"):
         tfds_store.feature_names(Builder)

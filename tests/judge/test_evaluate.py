@@ -156,9 +156,10 @@ def test_what_is_nothing_of_the_kind_is_refused(data, tmp_path):
         evaluate.evaluate(tmp_path / "images", data, CONFIG)
 
 
-def test_a_model_that_breaks_while_drawing_is_named(data, cache, tmp_path, held_out):
+def test_a_model_that_draws_images_of_another_size_is_named(data, cache, tmp_path, held_out):
     model = generators.export(tmp_path / "model", *held_out, image_shape=(14, 14, 1))
-    with pytest.raises(evaluate.EvaluateError, match="its contract promises"):
+    told = "model draws 14x14 grey images, the data set has 28x28 grey ones"
+    with pytest.raises(evaluate.EvaluateError, match=told):
         evaluate.evaluate(model, data, CONFIG, cache_dir=cache)
 
 
