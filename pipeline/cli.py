@@ -47,25 +47,38 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 ADDRESS_SPACE = 6 * 2**30  # bytes; a run with the default model was seen to map 3.4 GiB
 
 
+@contextlib.contextmanager
+def _one_message() -> Iterator[None]:
+    """Turns what is wrong with the workspace, its files or the output into one message."""
+    try:
+        yield
+    except WorkspaceError as error:
+        raise Failure(str(error)) from None
+    except PermissionError as error:
+        raise Failure(
+            f"{error.filename or error} may not be used by this user: work as its owner, or "
+            "have them allow it (`chmod -R go+rX` lets everybody read a folder)"
+        ) from None
+    except OSError as error:
+        if error.filename is not None:
+            raise Failure(f"{error.filename} can't be used: {error.strerror}") from None
+        if error.errno not in _FULL:
+            raise
+        with contextlib.suppress(OSError):  # what is still to be written would fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Failure(f"the output can't be written: {error.strerror}", FAILED) from None
+
+
 class _Group(click.Group):
-    """Turns what is wrong with the workspace or its files into one message, for all commands."""
+    """Has one message for what goes wrong in any command, `--help` and `--version` included."""
+
+    def make_context(self, *args, **options) -> click.Context:
+        with _one_message():
+            return super().make_context(*args, **options)
 
     def invoke(self, context: click.Context) -> object:
-        try:
+        with _one_message():
             return super().invoke(context)
-        except WorkspaceError as error:
-            raise Failure(str(error)) from None
-        except PermissionError as error:
-            raise Failure(
-                f"{error.filename or error} may not be used by this user: work as its owner, or "
-                "have them allow it (`chmod -R go+rX` lets everybody read a folder)"
-            ) from None
-        except OSError as error:
-            if error.filename is not None:
-                raise Failure(f"{error.filename} can't be used: {error.strerror}") from None
-            if error.errno not in _FULL:
-                raise
-            raise Failure(f"the output can't be written: {error.strerror}", FAILED) from None
 
 
 @click.group(

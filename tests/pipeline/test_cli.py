@@ -177,6 +177,7 @@ def test_a_folder_that_a_library_would_take_for_a_pattern_is_refused_by_name(tmp
     assert_refused(call("run", "--workspace", str(tmp_path / name)), "holds the character")
 
 
+@pytest.mark.parametrize("arguments", ["run --settings", "--version", "status --help"])
 @pytest.mark.parametrize(
     ("target", "code", "said"),
     [
@@ -184,9 +185,12 @@ def test_a_folder_that_a_library_would_take_for_a_pattern_is_refused_by_name(tmp
         ("> /dev/full", 1, "Error: the output can't be written: No space left on device\n"),
     ],
 )
-def test_output_that_is_closed_or_full_ends_without_a_traceback(target, code, said):
-    command = f"{sys.executable} -m pipeline run --settings {target}"
-    done = subprocess.run(command, shell=True, cwd=REPOSITORY, capture_output=True, text=True)
+def test_output_that_is_closed_or_full_ends_without_a_traceback(arguments, target, code, said):
+    command = f"{sys.executable} -m pipeline {arguments} {target}"
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        command, shell=True, cwd=REPOSITORY, env=buffered, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (code, said)
 
 
