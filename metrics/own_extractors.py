@@ -164,7 +164,7 @@ def copied(source: pathlib.Path, target: str) -> dict:
 def _turned(images: np.ndarray) -> Arrays:
     """Images by 0, 1, 2, 3, 0, ... quarter turns, and how many."""
     turns = np.arange(len(images)) % 4
-    return np.stack([np.rot90(one, k) for one, k in zip(images, turns, strict=True)]), turns
+    return np.stack([np.rot90(one, int(k)) for one, k in zip(images, turns, strict=True)]), turns
 
 
 def _rotations(images: np.ndarray, epochs: int, batch_size: int, facts: dict) -> Weights:
