@@ -116,7 +116,7 @@ def disk_fault(said: str, *folders: str | os.PathLike) -> str | None:
 
     Args:
       said: the message of an error. Libraries hand on the words of the system, or of SQLite.
-      folders: where it may have been written; the one with the least room is named.
+      folders: where it may have been written; the first one with the least room is named.
 
     Returns:
       A sentence with the folder and the bytes that are free there. How many more were needed the
@@ -124,8 +124,11 @@ def disk_fault(said: str, *folders: str | os.PathLike) -> str | None:
     """
     for reason, then in _REASONS.items():
         if reason in said:
+            disks: dict[int, int] = {}  # asked once each: room on a disk changes while it is asked
             room = {
-                os.fspath(folder): shutil.disk_usage(folder).free
+                os.fspath(folder): disks.setdefault(
+                    os.stat(folder).st_dev, shutil.disk_usage(folder).free
+                )
                 for folder in folders
                 if os.path.isdir(folder)
             }
