@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _LETTER = re.compile(rf"(?:{_STYLE.pattern})*.(?:{_STYLE.pattern})*", re.DOTALL)
@@ -126,13 +126,18 @@ def _stacked(rows: Sequence[Sequence[str]], shown: list[int], columns: int) -> I
             depth += title
 
 
-def facts(sections: Mapping[str, Mapping[str, str]], columns: int | None = None) -> Iterator[str]:
-    """Named groups of facts: title, name and value side by side, or one below the other."""
+def facts(
+    sections: Mapping[str, Iterable[tuple[str, str]]], columns: int | None = None
+) -> Iterator[str]:
+    """Named groups of facts: title, name and value side by side, or one below the other.
+
+    A value that goes on with the one before has an empty name.
+    """
     columns = width() if columns is None else columns
     rows = [
         (title if number == 0 else "", name, value)
         for title, group in sections.items()
-        for number, (name, value) in enumerate(group.items())
+        for number, (name, value) in enumerate(group)
     ]
     if not rows:
         return

@@ -342,11 +342,11 @@ def _sections(sections: dict[str, dict], longest: int = _LONGEST_VALUE) -> Itera
     """Named groups of facts; empty ones are left out."""
     return terminal.facts(
         {
-            style(title, bold=True): {
-                key: _short(value, longest)
+            style(title, bold=True): [
+                (key, _short(value, longest))
                 for key, value in group.items()
                 if value not in (None, "", [], {})
-            }
+            ]
             for title, group in sections.items()
         }
     )

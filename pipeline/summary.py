@@ -44,12 +44,13 @@ def run(document: dict, columns: int | None = None, *, nodes: bool = True) -> It
                 yield ""
                 yield style(f"{node['id']}: {node['error']}", "red")
     yield ""
-    yield from terminal.facts({"": dict(_facts(document))}, columns)
+    yield from terminal.facts({"": _facts(document)}, columns)
 
 
 def _facts(document: dict) -> Iterator[tuple[str, str]]:
-    note = document["dataset_note"]
-    yield "data set", f"{document['dataset']}" + (f" {note}" if note else "")
+    yield "data set", document["dataset"]
+    if document["dataset_note"]:
+        yield "", document["dataset_note"]
     yield "preset", str(document["preset"])
     stopped = " (stopped)" if document.get("stopped") else ""
     took = f" in {duration(document['seconds'])}" if document["seconds"] else ""

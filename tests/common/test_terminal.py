@@ -40,7 +40,7 @@ def test_columns_go_before_words_are_folded_and_words_before_rows_are_stacked():
 
 
 def test_facts_stand_side_by_side_or_one_below_the_other():
-    sections = {style("data", bold=True): {"set": "mnist", "digest": "0123456789" * 4}}
+    sections = {style("data", bold=True): [("set", "mnist"), ("digest", "0123456789" * 4)]}
     assert [unstyle(line) for line in terminal.facts(sections, 40)] == [
         "data  set     mnist",
         "      digest  01234567890123456789012345",
@@ -69,7 +69,7 @@ def test_no_line_sticks_out_and_no_letter_is_lost(text, columns):
     for lines in (
         terminal.fold(text, columns, "├── ", "│   "),
         list(terminal.table([("name", "value"), ("first", text)], columns=columns)),
-        list(terminal.facts({"group": {"name": text}}, columns)),
+        list(terminal.facts({"group": [("name", text)]}, columns)),
     ):
         assert max(map(len, lines), default=0) <= columns
         found = [letter for letter in "".join(lines).replace("name", "") if letter in "ab/-"]
