@@ -1,4 +1,4 @@
-"""Executor for TFX's Pusher: atomic, never twice, and with the papers of the model beside it."""
+"""Executor for TFX's Pusher: atomic, never twice, and with the documents of the model beside it."""
 
 import json
 import logging

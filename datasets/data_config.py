@@ -25,7 +25,7 @@ class DataConfig(pydantic.BaseModel):
         min_length=1,
         description="'mnist', 'digits' (embedded, needs no files), the name of any TFDS set of "
         "images ('fashion_mnist', 'emnist/letters', 'cifar10'), 'folder:PATH' for a "
-        "folder of image files, or 'auto': MNIST where it can be had, digits where not",
+        "folder of image files, or 'auto': MNIST where it can be loaded, digits where not",
     )
     data_dir: pathlib.Path | None = Field(
         None,

@@ -97,7 +97,7 @@ def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
         try:
             return _resolve_named("mnist", config, tfds_dir)
         except DataError as error:  # a host that answers, but not with MNIST
-            reason = f"MNIST can't be had: {error}. The embedded digits stand in for it"
+            reason = f"MNIST cannot be loaded: {error}. The embedded digits stand in for it"
     _PROGRESS.warning("%s", reason)
     return _resolve_named("digits", config, tfds_dir, note=reason)
 

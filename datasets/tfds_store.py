@@ -50,7 +50,7 @@ _PROGRESS = logging.getLogger("mnist_gan.progress")
 
 
 class DataError(ValueError):
-    """The data asked for can't be had as asked for; the message says why and what to do."""
+    """The data set cannot be loaded as asked for; the message says why and what to do."""
 
 
 def _refuse_foreign_features() -> None:

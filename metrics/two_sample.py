@@ -124,7 +124,7 @@ def _initial_weights(
 def _network(image_shape: ImageShape) -> tuple[Callable, Callable]:
     """The two functions of the network: its training and its scores.
 
-    One trace serves all calls, which Keras' `fit` would trace anew each time. All state is passed
+    One trace serves all calls, which Keras' `fit` would trace again each time. All state is passed
     in and out, and nothing is drawn in the graph, so that the same arguments give the same result.
     """
     import tensorflow as tf

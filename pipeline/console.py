@@ -185,7 +185,7 @@ class RunView(logging.Handler):
         """A progress record: moves the bar; without a terminal, a line every 15 s."""
         facts = getattr(record, "progress", None)
         if facts is None:
-            if record.levelno >= logging.WARNING:  # such as: MNIST can't be had
+            if record.levelno >= logging.WARNING:  # such as: MNIST cannot be loaded
                 self.note(f"[yellow]![/] {escape(record.getMessage())}")
             return
         if self._console.is_terminal and self._task is not None:

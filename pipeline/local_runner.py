@@ -107,7 +107,7 @@ def run(
       The document of `lineage.documents.status`; a failed node is told there, not raised.
 
     Raises:
-      ValueError: the data can't be had, `from_node` is no node, what was named as TF Serving's
+      ValueError: the data cannot be loaded, `from_node` is no node, what was named as TF Serving's
         program is none, or there is no generator to start from.
     """
     begun = time.monotonic() if begun is None else begun

@@ -186,11 +186,11 @@ def test_a_path_that_climbs_is_no_path_of_a_workspace(tmp_path, tail):
     assert moved_path(f"/somewhere/{tail}", tmp_path) is None
 
 
-def test_a_version_with_nonsense_for_papers_is_a_version_all_the_same(tmp_path):
-    for number, papers in enumerate(([], {"model": "x", "blessing": 3, "metrics": []}), 1):
+def test_a_version_with_nonsense_for_documents_is_a_version_all_the_same(tmp_path):
+    for number, documents in enumerate(([], {"model": "x", "blessing": 3, "metrics": []}), 1):
         extra = tmp_path / str(number) / "assets.extra"
         extra.mkdir(parents=True)
-        (extra / "metadata.json").write_text(json.dumps(papers))
+        (extra / "metadata.json").write_text(json.dumps(documents))
     rows = versions.overview(tmp_path, {})
     assert [row["version"] for row in rows] == [2, 1]
     assert {row["fid"] for row in rows} == {None}

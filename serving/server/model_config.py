@@ -61,7 +61,7 @@ def _labels_file(
     path = pathlib.Path(base_path, FILE_NAME)
     config = read(path) if path.is_file() else single_model(name, f"{IMAGE_FOLDER}/{name}")
     if len(config.model_config_list.config) != 1:
-        raise invalid_argument(f"{path} does not list one model: remove it to start anew")
+        raise invalid_argument(f"{path} does not list one model: remove it to start afresh")
     return config, path
 
 

@@ -89,7 +89,7 @@ def push(model_dir, tmp_path):
     return run
 
 
-def test_a_blessed_model_is_pushed_with_its_papers(push, model_dir, tmp_path):
+def test_a_blessed_model_is_pushed_with_its_documents(push, model_dir, tmp_path):
     pushed = push()
     version = versions.latest(tmp_path / "serving/mnist_gan")
     assert pushed.get_int_custom_property("pushed") == 1

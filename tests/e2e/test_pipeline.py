@@ -115,7 +115,7 @@ def test_the_examples_say_which_data_they_are(first, workspace):
     assert len(facts["fingerprint"]) == 64
 
 
-def test_what_was_pushed_carries_its_papers(first, workspace):
+def test_what_was_pushed_carries_its_documents(first, workspace):
     (version,) = pushed(workspace)
     extra = version.path / "assets.extra"
     for name in ("model_card.md", "metadata.json", "samples.png", "tf_serving_warmup_requests"):

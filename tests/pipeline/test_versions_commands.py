@@ -16,18 +16,18 @@ from tests.serving.test_versions import make_model
 
 @pytest.fixture
 def workspace(tmp_path):
-    """A workspace with versions 1, 2 and 3; the newest has papers."""
+    """A workspace with versions 1, 2 and 3; the newest has documents."""
     root = tmp_path / "workspace"
     base = root / "serving" / "mnist_gan"
     for number in (1, 2, 3):
         make_model(base / str(number), str(number).encode())
-    papers = {
+    documents = {
         "pushed_at": "2026-11-22T02:08:00Z",
         "metrics": {"fid": 0.34449, "relative_fid": 2.0987},
         "blessing": {"blessed": True, "forced": True},
         "mlmd": {"pipeline_run_id": "run-7"},
     }
-    (base / "3" / "assets.extra" / "metadata.json").write_text(json.dumps(papers))
+    (base / "3" / "assets.extra" / "metadata.json").write_text(json.dumps(documents))
     return root
 
 

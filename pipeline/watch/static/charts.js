@@ -1,4 +1,4 @@
-// Charts in SVG, drawn anew whenever there is more to show.
+// Charts in SVG, drawn again whenever there is more to show.
 
 const [WIDTH, HEIGHT] = [320, 180];
 const [LEFT, RIGHT, TOP, BOTTOM] = [46, 8, 10, 24];

@@ -2,7 +2,7 @@
 
 The page itself (`static/`) draws by TF Serving's REST API alone. What this API does not tell comes
 from routes of our own, which TF Serving does not have: which models and labels there are, the
-papers that a version was pushed with, and what its quiz needs.
+details that a version was pushed with, and what its quiz needs.
 
   GET /                  the page
   GET /page/<file>       its style sheet and scripts
@@ -36,7 +36,7 @@ STATIC = pathlib.Path(__file__).with_name("static")
 # The browser asks each time: a page and scripts of different releases would not fit together.
 _FRESH = {"Cache-Control": "no-cache"}
 _MAX_SCORE_BYTES = 1000
-# Nothing is loaded from elsewhere, and nothing that a model's papers say can become a script.
+# Nothing is loaded from elsewhere, and nothing that a model's details say can become a script.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -117,11 +117,11 @@ def _versions(manager: VersionsManager, name: str) -> list[dict]:
         known = manager.status(name)
     except ServingError:  # no version was ever seen
         return []
-    papers = {"contract": GENERATOR_FILE, "metadata": METADATA_FILE}
+    details = {"contract": GENERATOR_FILE, "metadata": METADATA_FILE}
     return [
         {
             "version": str(servable.version),
-            **{key: _read(pathlib.Path(servable.path, file)) for key, file in papers.items()},
+            **{key: _read(pathlib.Path(servable.path, file)) for key, file in details.items()},
             "real": pathlib.Path(servable.path, REAL_FILE).is_file(),
         }
         for servable in known
@@ -152,12 +152,12 @@ def _refusal(status: int, message: str) -> Response:
 
 def _read(path: pathlib.Path) -> dict | None:
     try:
-        # Python writes NaN into JSON (an FID that could not be had); a browser can't read it.
+        # Python writes NaN into JSON (an FID that could not be measured); a browser can't read it.
         document = json.loads(path.read_text(), parse_constant=lambda _: None)
     except (
         OSError,
         RecursionError,
         ValueError,
-    ):  # any SavedModel is served, with papers or without
+    ):  # any SavedModel is served, with details or without
         return None
     return document if isinstance(document, dict) else None

@@ -254,7 +254,7 @@ def test_other_classes_force_smoke_and_a_fid_that_could_not_be_had_are_told(open
     assert "FID" not in facts(tab)
     assert facts(tab)["Blessing"] == "by force"
     tab.get_by_text("What the judge said").click()
-    # What papers say is text, whatever it looks like.
+    # What documents say is text, whatever it looks like.
     assert tab.locator("#verdict p").inner_text().endswith("nothing to use. <b>Because</b>")
     assert tab.locator(".chips label").all_inner_texts() == [*CLOTHES, "any class"]
     assert tab.locator("#drawn h3").inner_text() == "pullover"
@@ -1119,7 +1119,7 @@ def test_without_scripts_it_says_so(browser, address):
 # --- the server's side
 
 
-def test_papers_come_from_a_route_of_our_own(zoo):
+def test_documents_come_from_a_route_of_our_own(zoo):
     with httpx.Client(base_url=zoo, trust_env=False) as http:
         models = http.get("page/models.json").json()["models"]
         clothes = {model["name"]: model for model in models}["clothes"]

@@ -180,7 +180,7 @@ export function directionsSection(page) {
         "measures their ink, and finds by regression in which direction of the latent space a " +
         "measurement changes while the others stay. The numbers beside a slider are measured on the " +
         "images at its two ends."
-      : "Directions that were measured are to be had of 28x28 grey images only, by their ink.";
+      : "Measured directions need 28x28 grey images.";
     find("directions-single-text").textContent =
       `Each moves one of the ${length} numbers of the latent and leaves the others. Nobody told the ` +
       "network what a number should mean: most change several things at once, some hardly any.";

@@ -18,7 +18,7 @@ export class Generator {
     /** Pixels across. */
     this.side = height;
     this.isColour = channels > 1;
-    /** Whether what the page measures of a digit's ink is to be had. */
+    /** Whether the page can measure the ink of its images. */
     this.hasInk = this.side === SIDE && !this.isColour;
     const takes = (name, ...inputs) => inputs.every((input) => signatures[name]?.inputs[input]);
     /** The signatures that draw from seeds. */

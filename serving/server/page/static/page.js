@@ -113,19 +113,19 @@ function fillVersions(wanted) {
   if (versionSwitch.selectedIndex < 0) versionSwitch.value = "";
 }
 
-/** Shows the chosen version: its papers, and all that it draws. */
+/** Shows the chosen version: its details, and all that it draws. */
 async function show() {
   shownVersion = chosenVersion();
-  const papers = model()?.versions.find((one) => one.version === shownVersion);
+  const details = model()?.versions.find((one) => one.version === shownVersion);
   find("main").setAttribute("aria-busy", "true");
   try {
-    showFacts(papers);
+    showFacts(details);
     const path = modelPath(modelSwitch.value, choice());
-    const signatures = papers && await signaturesOf(path);
-    const found = papers?.contract && new Generator(path, papers.contract, signatures);
+    const signatures = details && await signaturesOf(path);
+    const found = details?.contract && new Generator(path, details.contract, signatures);
     generator = found?.seeded.length || found?.decodes ? found : null;
-    if (generator && papers.real) generator.real = { model: modelSwitch.value, version: papers.version };
-    find("nothing").hidden = Boolean(generator || !papers);
+    if (generator && details.real) generator.real = { model: modelSwitch.value, version: details.version };
+    find("nothing").hidden = Boolean(generator || !details);
     if (!find("nothing").hidden) showNothing(path, signatures);
     for (const showSection of shows) showSection(generator);
     document.querySelector("nav").hidden = !generator;
@@ -154,13 +154,13 @@ function showNothing(path, signatures) {
   showMetadataRequest({ path: `${path}/metadata` });
 }
 
-function showFacts(papers) {
-  const { metadata, contract } = papers ?? {};
+function showFacts(details) {
+  const { metadata, contract } = details ?? {};
   const { metrics = {}, blessing = {}, data = {} } = metadata ?? {};
   const fid = metrics.fid;
-  const facts = papers && {
+  const facts = details && {
     Model: modelSwitch.value,
-    Version: papers.version,
+    Version: details.version,
     "Trained on": data.dataset ?? contract?.training?.data?.name,
     FID: typeof fid === "number" && fid.toPrecision(3),
     "Relative FID": typeof metrics.relative_fid === "number" && metrics.relative_fid.toPrecision(3),
