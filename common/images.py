@@ -31,6 +31,9 @@ DATA_SAMPLES_FILE = "samples.png"
 CONVERSIONS_FILE = "conversions.png"
 """Beside it, where image files were converted: some of them before and after."""
 
+SPANS_FILE = "spans.png"
+"""Images of the newest span and of the one before, in the folder of a SpanDrift artifact."""
+
 _HALF = (GREY_LEVELS - 1) / 2
 _GAP = 2  # white pixels between the images of a grid
 

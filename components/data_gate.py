@@ -2,6 +2,7 @@
 
 import json
 import os
+import textwrap
 from collections.abc import Mapping
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
@@ -13,6 +14,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact, artifact_utils, standard_artifacts
 
 from components import dataset_properties
+from components.span_drift import DRIFT_FILE, SpanDriftReport
 
 REPORT_FILE = "data_gate.json"
 MAX_UNSEEN_SHARE = 0.05
@@ -83,15 +85,56 @@ def check_counts(
     return faults
 
 
+def check_drift(found: Mapping, max_image_drift: float, max_label_drift: float) -> list[str]:
+    """One sentence per figure that is above its threshold and what chance gives.
+
+    Args:
+      found: `drift.json` of SpanDrift.
+      max_image_drift, max_label_drift: of `DataConfig`.
+    """
+    span, before = f"span {found['span']}", f"span {found['before']}"
+    classes = "".join(
+        f" ({what}: {textwrap.shorten(names, 200)})"
+        for what in ("gone", "new")
+        if (names := found[f"classes_{what}"])
+    )
+    faults = []
+    for kind, allowed, form, sentence in (
+        (
+            "image",
+            max_image_drift,
+            ".1%",
+            f"images of {span} and {before} are told apart: accuracy",
+        ),
+        (
+            "label",
+            max_label_drift,
+            ".3g",
+            f"{span} has other shares of classes than {before}{classes}:",
+        ),
+    ):
+        value, threshold = found[f"{kind}_drift"], allowed + found[f"{kind}_chance"]
+        if value > threshold:
+            faults.append(
+                f"{sentence} {value:{form}}, above the threshold of {threshold:{form}} "
+                f"(max_{kind}_drift={allowed:g}, and chance): correct {span}, or accept it with "
+                f"--set max_{kind}_drift=1"
+            )
+    return faults
+
+
 @component
 def DataGate(
     examples: InputArtifact[standard_artifacts.Examples],
     statistics: InputArtifact[standard_artifacts.ExampleStatistics],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
     examples_ok: OutputArtifact[DataGateReport],
+    drift_report: InputArtifact[SpanDriftReport] = None,
+    max_image_drift: Parameter[float] = 1.0,
+    max_label_drift: Parameter[float] = 1.0,
     source_hash: Parameter[str] = "",
 ) -> None:
-    """Fails with the list of anomalies if there are any, else writes what it counted.
+    """Fails with the list of anomalies and drifts if there are any, else writes what it counted.
 
     ExampleValidator itself only writes them down. Nodes that must not see bad data take DataGate
     as upstream node.
@@ -101,10 +144,12 @@ def DataGate(
       statistics: StatisticsGen's, made with `example_schema.statistics_schema`.
       anomalies: ExampleValidator's.
       examples_ok: gets `data_gate.json`.
+      drift_report: SpanDrift's; None where there is no span before.
+      max_image_drift, max_label_drift: of `DataConfig`.
       source_hash: of the code that runs; another hash is another execution.
 
     Raises:
-      DataGateError: with every anomaly of every split.
+      DataGateError: with every anomaly of every split, and every drift above its threshold.
     """
     faults, counts, labels = [], {}, {}
     for split in artifact_utils.decode_split_names(anomalies.split_names):
@@ -118,6 +163,9 @@ def DataGate(
         labels[split] = read_label_counts(proto.datasets[0])
     info = dataset_properties.read(examples)
     faults += check_counts(counts, labels, info.split_counts)
+    if drift_report is not None:
+        with fileio.open(os.path.join(drift_report.uri, DRIFT_FILE)) as file:
+            faults += check_drift(json.load(file), max_image_drift, max_label_drift)
     if faults:
         raise DataGateError(
             f"the examples of {info.dataset!r} have anomalies, nothing is trained on them:\n"

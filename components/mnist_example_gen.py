@@ -1,6 +1,7 @@
 """MnistExampleGen: images with labels from TFDS, as TFX Examples with train, eval and test."""
 
 import dataclasses
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -78,6 +79,9 @@ def MnistExampleGen(
         examples, write_split.to_file_format_str(example_gen_pb2.FORMAT_TFRECORDS_GZIP)
     )
     dataset_properties.write(examples, source)
+    if source.spans:
+        examples.span = source.spans[-1]  # as TFX's own ExampleGens have it
+        examples.set_string_custom_property("spans", json.dumps(source.spans))
     examples.set_string_custom_property("note", source.note)
     grid = examples_reader.first_of_each_class(source, "train", per_class=10, most=20)
     with tf.io.gfile.GFile(os.path.join(examples.uri, DATA_SAMPLES_FILE), "wb") as file:
@@ -106,10 +110,12 @@ def _note_near_duplicates(examples: types.Artifact, source: DataSource) -> None:
 def content_of(source: DataSource) -> str:
     """`source` as JSON, with every fact that decides the content, checksums included.
 
-    Without what does not: the name that the user asked by, why it is not that one, and where the
-    originals lie.
+    Without what does not: the name that the user asked by, why it is not that one, where the
+    originals lie, and what it is compared with.
     """
-    return dataclasses.replace(source, requested=source.dataset, note="", data_dir=None).to_json()
+    return dataclasses.replace(
+        source, requested=source.dataset, note="", data_dir=None, compared=()
+    ).to_json()
 
 
 def output_files(folder: str, split_slice: str) -> list[tuple[str, str]]:

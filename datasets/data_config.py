@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import ConfigDict, Field
@@ -72,6 +72,30 @@ class DataConfig(pydantic.BaseModel):
     )
     skip_unreadable: bool = Field(
         False, description="images of a folder: leave out those that can't be used"
+    )
+
+    span: int | None = Field(
+        None,
+        ge=0,
+        description="a folder of spans (span-1, span-2 ...): learn from this one; default: the "
+        "newest, which has the highest number",
+    )
+    spans: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        1, description="a folder of spans: learn from so many together, that one and those before"
+    )
+    max_image_drift: float = Field(
+        0.75,
+        ge=0.5,
+        le=1,
+        description="DataGate: how often images of the newest span may be told from those of the "
+        "span before, apart from chance (two-sample classifier; 0.5: alike); 1 takes any",
+    )
+    max_label_drift: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="DataGate: how far its class shares may be from theirs, apart from chance "
+        "(Jensen-Shannon divergence, bits); 1 takes any",
     )
 
     @property

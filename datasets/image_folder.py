@@ -3,6 +3,7 @@
     PATH/train/seven/*.png, PATH/test/seven/*.png   splits as given; `eval` or `validation` too
     PATH/seven/*.png                                splits drawn by the content of each image
     PATH/*.png                                      no classes
+    PATH/span-1/..., PATH/span-2/...                spans, each a folder as above
 
 Where splits are drawn, an image stays in its split whatever is added to the folder, and what is
 there twice lands in one split.
@@ -17,6 +18,7 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from common.files import atomic_path, combined_digest, file_digest, write_atomically
 from common.images import IMAGE_SIZES, ImageShape
@@ -30,6 +32,7 @@ import tensorflow_datasets as tfds  # isort: skip  # after tfds_store, which set
 _SPLITS = {"train": "train", "eval": "eval", "val": "eval", "validation": "eval", "test": "test"}
 _TEST_UNTIL, _EVAL_UNTIL = 1 / 7, 2 / 7  # of all images, where no split is given
 _EVAL_SHARE = 1 / 6  # of the train images, where train and test are given
+_SPAN = re.compile(r"span[-_]?(\d+)", re.IGNORECASE)
 _READER = "1"  # raise it when the same files give other pixels
 _SHOWN = 6  # names in a message
 _LOOKED_AT = 50  # images that tell which settings are needed
@@ -66,6 +69,8 @@ class ImageFolder:
         there are none.
       checksums: {class folder: SHA-256 over the names and contents of its images}.
       notes: what a user should know of it, a sentence each.
+      spans: numbers of the spans that its images are of, in order; () where it has none.
+      before: number of the span before the newest of these; None where there is none.
     """
 
     root: pathlib.Path
@@ -73,10 +78,18 @@ class ImageFolder:
     class_names: tuple[str, ...]
     checksums: Mapping[str, str]
     notes: list[str]
+    spans: tuple[int, ...] = ()
+    before: int | None = None
 
 
-def open_folder(dataset: str) -> ImageFolder:
+def open_folder(
+    dataset: str, span: int | None = None, spans: int | Literal["all"] = 1
+) -> ImageFolder:
     """Looks at the folder that "folder:PATH" names and at the bytes of all its images.
+
+    Args:
+      dataset: "folder:PATH".
+      span, spans: of `DataConfig`: which of a folder of spans to look at.
 
     Raises:
       DataError: it can't be used as a data set.
@@ -89,19 +102,28 @@ def open_folder(dataset: str) -> ImageFolder:
         what = "is no folder" if root.exists() else "does not exist"
         raise DataError(f"{printable(root)} {what}: --dataset folder:PATH takes a folder of images")
     try:
-        return _open(root)
+        return _open(root, span, spans)
     except OSError as error:
         name = printable(error.filename or root)
         raise DataError(f"{name} can't be read: {error.strerror or error}") from None
 
 
-def _open(root: pathlib.Path) -> ImageFolder:
-    parts = {root / name: split for name, split in _given_splits(root).items()} or {root: ""}
+def _open(root: pathlib.Path, span: int | None, count: int | Literal["all"]) -> ImageFolder:
+    by_number = _span_folders(root)
+    spans, before, notes = _chosen(root, list(by_number), span, count)
+    parts: dict[pathlib.Path, str] = {}
+    for top in [by_number[number] for number in spans] or [root]:
+        parts |= {top / name: split for name, split in _given_splits(top).items()} or {top: ""}
     found: list[tuple[pathlib.Path, str, str | None]] = []  # file, split, class
     others: list[pathlib.Path] = []
     for part, split in parts.items():
         images, more = image_files.list_files(part)
         others += more
+        if spans and not images:
+            raise DataError(
+                f"there are no images in {printable(part)}: put them there, or learn from another "
+                "span (--set span=N)"
+            )
         names = [path.relative_to(part).parts for path in images]
         labelled = any(len(name) > 1 for name in names)
         loose = [path for path, name in zip(images, names, strict=True) if len(name) == 1]
@@ -134,7 +156,8 @@ def _open(root: pathlib.Path) -> ImageFolder:
         raise DataError(f"{printable(root)} holds no images ({suffixes} ...)")
     classes = {name for _, _, name in found}
     if None in classes and len(classes) > 1:
-        raise DataError(f"in {printable(root)} some splits have folders of classes, others not")
+        what = "spans or splits" if len(spans) > 1 else "splits"
+        raise DataError(f"in {printable(root)} some {what} have folders of classes, others not")
     class_names = _class_names(root, {name for name in classes if name is not None})
     _check_trained(root, found)
     numbers = {name: label for label, name in enumerate(class_names)}
@@ -142,7 +165,6 @@ def _open(root: pathlib.Path) -> ImageFolder:
         _File(path, split, 0 if name is None else numbers[name], _digest(path))
         for path, split, name in found
     ]
-    notes = []
     if others:
         notes.append(
             f"{len(others):,} files are no images by their names and are left out: "
@@ -155,7 +177,49 @@ def _open(root: pathlib.Path) -> ImageFolder:
             f"{len(outside):,} images are links to files outside of the folder: "
             f"{_listed(outside, root)}"
         )
-    return ImageFolder(root, files, class_names, _checksums(root, files, class_names), notes)
+    checksums = _checksums(root, files, class_names, bool(spans))
+    return ImageFolder(root, files, class_names, checksums, notes, spans, before)
+
+
+def _span_folders(root: pathlib.Path) -> dict[int, pathlib.Path]:
+    """{number: folder} of the spans in a folder, in order; {} where it has none."""
+    folders = _folders(root)
+    numbers = {name: int(match[1]) for name in folders if (match := _SPAN.fullmatch(name))}
+    others = [name for name in folders if name not in numbers] + _loose(root)
+    if numbers and others:
+        raise DataError(
+            f"{printable(root)} holds spans and, beside them, "
+            f"{_listed([root / name for name in others], root)}: a span is a folder called "
+            "span- and a whole number, with the images or the folders of classes in it"
+        )
+    found = {number: root / name for name, number in numbers.items()}
+    if len(found) < len(numbers):
+        raise DataError(f"{printable(root)} holds a span twice: {', '.join(sorted(numbers))}")
+    return dict(sorted(found.items()))
+
+
+def _chosen(
+    root: pathlib.Path, numbers: list[int], span: int | None, count: int | Literal["all"]
+) -> tuple[tuple[int, ...], int | None, list[str]]:
+    """Spans to learn from, the one before the newest of them, and what a user should know."""
+    if not numbers and (span is not None or count != 1):
+        raise DataError(
+            f"{printable(root)} holds no spans (folders called span-1, span-2 ...): leave span and "
+            "spans out"
+        )
+    if span is not None and span not in numbers:
+        raise DataError(
+            f"{printable(root)} holds no span {span}, only {', '.join(map(str, numbers[-_SHOWN:]))}"
+        )
+    until = [number for number in numbers if span is None or number <= span]
+    chosen = until[-count:] if isinstance(count, int) else until
+    notes = []
+    if isinstance(count, int) and numbers and len(chosen) < count:
+        notes.append(f"{count} spans were asked for, and {len(chosen)} are there")
+    before = until[-2] if len(until) > 1 else None
+    if before is not None and before < until[-1] - 1:
+        notes.append(f"the span before span {until[-1]} is span {before}: there is none between")
+    return tuple(chosen), before, notes
 
 
 def _digest(path: pathlib.Path) -> str:
@@ -171,18 +235,22 @@ def _folders(folder: pathlib.Path) -> list[str]:
     return sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[0] != ".")
 
 
+def _loose(folder: pathlib.Path) -> list[str]:
+    """Names of images in `folder` itself, hidden ones left out."""
+    names = sorted(entry.name for entry in os.scandir(folder))
+    return [n for n in names if n.lower().endswith(image_files.SUFFIXES) and n[0] != "."]
+
+
 def _given_splits(root: pathlib.Path) -> dict[str, str]:
     """{name of a folder: its split}; {} where the folders are classes or there are none."""
     folders = _folders(root)
     splits = {name: _SPLITS[name.lower()] for name in folders if name.lower() in _SPLITS}
     others = [name for name in folders if name not in splits]
     if {"train", "test"} <= set(splits.values()):
-        loose = [e.name for e in os.scandir(root) if e.name.lower().endswith(image_files.SUFFIXES)]
-        loose = [name for name in loose if not name.startswith(".")]
-        if others or loose:
+        if others := others + _loose(root):
             raise DataError(
                 f"{printable(root)} holds the folders train and test, and beside them "
-                f"{_listed([root / name for name in others + loose], root)}: splits and classes "
+                f"{_listed([root / name for name in others], root)}: splits and classes "
                 "can't be told apart"
             )
         return splits
@@ -220,12 +288,14 @@ def _check_trained(root: pathlib.Path, found: list) -> None:
 
 
 def _checksums(
-    root: pathlib.Path, files: list[_File], class_names: tuple[str, ...]
+    root: pathlib.Path, files: list[_File], class_names: tuple[str, ...], by_span: bool
 ) -> dict[str, str]:
     folders: dict[str, dict[str, str]] = collections.defaultdict(dict)
     for file in files:
         name = printable(file.path.relative_to(root))
         split = f"{file.split}/" if file.split else ""
+        if by_span:
+            split = f"{file.path.relative_to(root).parts[0]}/{split}"
         folders[split + class_names[file.label]][name] = file.digest
     return {name: combined_digest(digests) for name, digests in sorted(folders.items())}
 

@@ -24,6 +24,7 @@ of 28x28 grey (quickdraw_bitmap has 50 million), 65,000 of 32x32 and 16,000 of 6
 # where it has no test split another such share of what it has to `test`.
 _EVAL_DIVISOR, _TEST_DIVISOR = 6, 7
 MIN_TEST_EXAMPLES = 50  # fewer tell nothing: the judge looks at neighbours and at classes
+MIN_COMPARED_EXAMPLES = 100  # of a span: `metrics.two_sample` takes no fewer
 _PROGRESS = logging.getLogger("mnist_gan.progress")
 
 
@@ -36,12 +37,16 @@ class DataSource(DatasetInfo):
       tfds_dir: folder in which TFDS keeps it.
       data_dir: folder with the original files that it was prepared from, if one was named.
       note: what to know of it: why it is not what was asked for, what of it was left out.
+      spans: numbers of the spans of the folder that it was made from, if it has any.
+      compared: the newest of these alone, and the span before it, where there is one.
     """
 
     requested: str
     tfds_dir: str
     data_dir: str | None = None
     note: str = ""
+    spans: tuple[int, ...] = ()
+    compared: tuple["DataSource", ...] = ()
 
     @property
     def prepared_dir(self) -> pathlib.Path:
@@ -56,8 +61,9 @@ class DataSource(DatasetInfo):
     def from_json(cls, text: str) -> "DataSource":
         """The inverse of `to_json`."""
         fields = json.loads(text)
-        tuples = {name: tuple(fields[name]) for name in ("class_names", "image_shape")}
-        return cls(**{**fields, **tuples})
+        tuples = {name: tuple(fields[name]) for name in ("class_names", "image_shape", "spans")}
+        compared = tuple(cls.from_json(json.dumps(one)) for one in fields["compared"])
+        return cls(**{**fields, **tuples, "compared": compared})
 
 
 def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
@@ -75,9 +81,8 @@ def resolve(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
     tfds_dir = pathlib.Path(tfds_dir).absolute()
     if config.is_folder:
         return _resolve_folder(config, tfds_dir)
-    for name in ("background", "skip_unreadable"):
-        value = getattr(config, name)
-        if value is not None and value is not False:  # a background of 0 is one
+    for name in ("background", "skip_unreadable", "span", "spans"):
+        if getattr(config, name) != DataConfig.model_fields[name].default:
             raise DataError(
                 f"the setting {name!r} is for folders of images (--dataset folder:PATH), and the "
                 f"data set is {config.dataset!r}"
@@ -108,12 +113,37 @@ def _resolve_folder(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
             f"--dataset {config.dataset} names its folder itself: leave --data-dir "
             f"{config.data_dir} out"
         )
-    folder = image_folder.open_folder(config.dataset)
-    builder, notes = image_folder.prepare(folder, config, tfds_dir)
-    tfds_store.prepared_here(builder)
+    folder = image_folder.open_folder(config.dataset, config.span, config.spans)
+    found, notes = _prepare_folder(folder, config, tfds_dir)
+    if folder.before is not None:
+        try:
+            compared = [
+                found
+                if folder.spans == (number,)
+                else _prepare_folder(
+                    image_folder.open_folder(config.dataset, number), config, tfds_dir
+                )[0]
+                for number in (folder.spans[-1], folder.before)
+            ]
+            fewest = min(one.split_counts["train"] for one in compared)
+            if fewest < MIN_COMPARED_EXAMPLES:
+                raise DataError(f"of {fewest} train images nothing can be told")
+            found = dataclasses.replace(found, compared=tuple(compared))
+        except DataError as error:
+            notes.append(f"span {folder.spans[-1]} was not compared with the one before: {error}")
     for note in notes:
         _PROGRESS.warning("%s: %s", image_files.printable(folder.root), note)
-    return _found(builder, config, folder.checksums, str(folder.root), ". ".join(notes))
+    return dataclasses.replace(found, note=". ".join(filter(None, (*notes, found.note))))
+
+
+def _prepare_folder(
+    folder: image_folder.ImageFolder, config: DataConfig, tfds_dir: pathlib.Path
+) -> tuple[DataSource, list[str]]:
+    """The folder as a data set, and what a user should know of it."""
+    builder, notes = image_folder.prepare(folder, config, tfds_dir)
+    tfds_store.prepared_here(builder)
+    found = _found(builder, config, folder.checksums, str(folder.root))
+    return dataclasses.replace(found, spans=folder.spans), notes
 
 
 def _resolve_named(

@@ -106,7 +106,10 @@ class Artifact(_Node):
         if self.type == "ModelEvaluation" and isinstance(facts.get("fid"), int | float):
             return f"FID {facts['fid']:.4g}"
         if self.type == "Examples" and facts.get("dataset"):
-            return f"{facts['dataset']} {facts.get('dataset_version', '')}".strip()
+            span = f", span {facts['span']}" if facts.get("spans") else ""
+            return f"{facts['dataset']} {facts.get('dataset_version', '')}".strip() + span
+        if self.type == "SpanDrift" and "span" in facts:
+            return f"span {facts['span']} against {facts['before']}"
         return ""
 
 

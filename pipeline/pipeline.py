@@ -1,7 +1,7 @@
 """The DAG, on one screen.
 
     MnistExampleGen -> StatisticsGen -> SchemaGen -> ExampleSchema -> ExampleValidator -> DataGate
-          |                                                                      anomalies stop it
+          |                                  of spans: SpanDrift ---^            anomalies stop it
           +---> Transform (after DataGate) -> Trainer -+-> GeneratorValidator -+-> Pusher
           |                                            +-> Evaluator ----------+
           |                                                  ^  ^
@@ -45,6 +45,7 @@ from components.example_schema import ExampleSchema, statistics_schema
 from components.feature_extractor import FeatureExtractor
 from components.generator_validator import GeneratorValidator
 from components.mnist_example_gen import MnistExampleGen, content_of
+from components.span_drift import SpanDrift
 from datasets.source import DataSource
 from metrics.features import EXTRACTORS
 from pipeline import provenance
@@ -110,10 +111,21 @@ def create_pipeline(
     )
     schema = example_schema.outputs["schema"]
     example_validator = ExampleValidator(statistics=statistics, schema=schema)
+    span_drift = None
+    if data.compared:
+        newest, before = data.compared
+        span_drift = SpanDrift(
+            newest=content_of(newest),
+            before=content_of(before),
+            source_hash=provenance.source_hash("components.span_drift"),
+        )
     data_gate = DataGate(
         examples=examples,
         statistics=statistics,
         anomalies=example_validator.outputs["anomalies"],
+        drift_report=span_drift.outputs["drift_report"] if span_drift else None,
+        max_image_drift=settings.data.max_image_drift,
+        max_label_drift=settings.data.max_label_drift,
         source_hash=provenance.source_hash("components.data_gate"),
     )
 
@@ -232,6 +244,7 @@ def create_pipeline(
             schema_gen,
             example_schema,
             example_validator,
+            *([span_drift] if span_drift else []),
             data_gate,
             transform,
             *([base_model] if base_model else []),

@@ -29,6 +29,7 @@ _NODE_LIBRARIES = {
     "SchemaGen": ("tensorflow-data-validation",),
     "ExampleSchema": ("tensorflow-data-validation",),
     "ExampleValidator": ("tensorflow-data-validation",),
+    "SpanDrift": ("tensorflow-data-validation", "numpy", "scipy"),
     "DataGate": ("tensorflow-data-validation",),
     "Transform": ("tensorflow-transform", "apache-beam", "tensorflow"),
     "FeatureExtractor": ("tensorflow", "keras", "numpy"),

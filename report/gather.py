@@ -14,7 +14,13 @@ import urllib.parse
 from collections.abc import Mapping
 
 from common.contract import ASSETS_EXTRA
-from common.images import CONVERSIONS_FILE, DATA_SAMPLES_FILE, IMAGE_SHAPE, describe_shape
+from common.images import (
+    CONVERSIONS_FILE,
+    DATA_SAMPLES_FILE,
+    IMAGE_SHAPE,
+    SPANS_FILE,
+    describe_shape,
+)
 from common.transform_counts import VALUE_BINS, read_counts
 from common.workspace import Workspace
 from judge.registry import BY_KEY, HEADLINES
@@ -336,6 +342,7 @@ def data(subject: Subject) -> dict:
         ("digits", lambda: _real_digits(subject.folder("Examples", "dataset"))),
         ("conversions", lambda: _conversions(subject.folder("Examples", "dataset"))),
         ("labels", lambda: _label_chart(subject, names)),
+        ("drift", lambda: _drift(subject)),
         ("pixels", lambda: _pixel_charts(subject)),
     ):
         try:
@@ -403,6 +410,41 @@ def _label_chart(subject: Subject, names: list[str]) -> dict:
             for name, i in zip(shown, labels, strict=True)
         ],
     }
+
+
+def _drift(subject: Subject) -> dict | None:
+    """How far each span of this data set was from the one before, as measured last."""
+    store, rows = subject.store, {}
+    for artifact in store.artifacts_of_type("SpanDrift"):
+        row = artifact.properties
+        if row.get("dataset") != subject.row["dataset"]:
+            continue
+        readers = [
+            e.execution for e in store.events_of_artifacts([artifact.id]) if e.kind == "input"
+        ]
+        gates = list(store.executions(readers).values())
+        asked = gates[-1].parameters if gates else {}
+        limits = {}
+        for kind in ("image", "label"):
+            allowed = float(asked.get(f"max_{kind}_drift", 1))
+            limits[f"{kind}_threshold"] = min(1.0, allowed + row[f"{kind}_chance"])
+        path = store.path_of(artifact.uri)
+        caption = f"Train images of span {row['before']} above, of span {row['span']} below."
+        sheet = image(path / SPANS_FILE, caption) if path and path.is_dir() else None
+        rows[row["span"]] = row | limits | {"sheet": sheet}
+    if not rows:
+        return None
+    shown = [rows[span] for span in sorted(rows)]
+    chart = draw.bars(
+        "Drift of each span from the one before, in per cent of its threshold",
+        [f"span {row['span']}" for row in shown],
+        {
+            name: [100 * row[f"{kind}_drift"] / row[f"{kind}_threshold"] for row in shown]
+            for name, kind in (("images", "image"), ("class shares", "label"))
+        },
+        y_label="% of the threshold",
+    )
+    return {"chart": chart, "rows": shown[::-1]}
 
 
 def _pixel_charts(subject: Subject) -> dict:

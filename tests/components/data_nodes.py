@@ -93,9 +93,10 @@ def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.
     return made
 
 
-def pass_gate(made: dict[str, types.Artifact], folder: pathlib.Path) -> dict:
-    """What DataGate writes about the artifacts of `validate`."""
+def pass_gate(made: dict[str, types.Artifact], folder: pathlib.Path, **parameters: float) -> dict:
+    """What DataGate writes about the artifacts of `validate`, and SpanDrift's if it is there."""
     report = artifact(data_gate.DataGateReport, folder / "gate")
-    inputs = {key: made[key] for key in ("examples", "statistics", "anomalies")}
-    data_gate.DataGate.test_call(**inputs, examples_ok=report)
+    keys = ("examples", "statistics", "anomalies", "drift_report")
+    inputs = {key: made[key] for key in keys if key in made}
+    data_gate.DataGate.test_call(**inputs, **parameters, examples_ok=report)
     return json.loads(pathlib.Path(report.uri, data_gate.REPORT_FILE).read_text())

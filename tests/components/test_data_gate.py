@@ -1,6 +1,7 @@
 """Schema, validation and DataGate: what is no MNIST example stops the run, with every reason."""
 
 import collections
+import json
 import pathlib
 
 import numpy as np
@@ -10,9 +11,11 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from components.data_gate import DataGateError, check_counts, read_anomalies
 from components.example_schema import constrain
+from components.span_drift import DRIFT_FILE, SpanDriftReport
 from datasets import source
 from datasets.data_config import DataConfig
 from tests.components import artifacts, data_nodes, sketches
+from tests.components.test_span_drift import ALIKE
 
 
 def digits(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,11 +40,21 @@ def test_good_data_pass_with_exact_counts(tmp_path):
         tmp_path / "examples",
         {"train": (images, labels), "eval": digits(60), "test": digits(40)},
     )
-    report = data_nodes.pass_gate(data_nodes.validate(examples, tmp_path), tmp_path)
+    made = data_nodes.validate(examples, tmp_path)
+    report = data_nodes.pass_gate(made, tmp_path)
     assert report["anomalies"] == []
     assert report["examples"] == {"train": 200, "eval": 60, "test": 40}
     expected = {str(label): int((labels == label).sum()) for label in range(10)}
     assert report["label_counts"]["train"] == expected
+    # The same data as a span that looks unlike the one before.
+    made["drift_report"] = data_nodes.artifact(SpanDriftReport, tmp_path / "drift")
+    (tmp_path / "drift").mkdir()
+    (tmp_path / "drift" / DRIFT_FILE).write_text(json.dumps(ALIKE | {"image_drift": 0.9}))
+    assert data_nodes.pass_gate(made, tmp_path)["anomalies"] == []
+    with pytest.raises(
+        DataGateError, match="anomalies.*\n  - images of span 2 and span 1 are told"
+    ):
+        data_nodes.pass_gate(made, tmp_path, max_image_drift=0.75)
 
 
 def test_a_label_outside_the_domain_stops_the_run_and_is_printed(tmp_path):
