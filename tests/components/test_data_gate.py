@@ -52,7 +52,7 @@ def test_good_data_pass_with_exact_counts(tmp_path):
     (tmp_path / "drift" / DRIFT_FILE).write_text(json.dumps(ALIKE | {"image_drift": 0.9}))
     assert data_nodes.pass_gate(made, tmp_path)["anomalies"] == []
     with pytest.raises(
-        DataGateError, match="anomalies.*\n  - images of span 2 and span 1 are told"
+        DataGateError, match=r"anomalies.*\n  - images of span 2 and span 1 are told"
     ):
         data_nodes.pass_gate(made, tmp_path, max_image_drift=0.75)
 

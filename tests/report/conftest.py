@@ -126,6 +126,30 @@ def add_details(space: Workspace, labels: np.ndarray) -> None:
     client.put_artifacts(evaluations)
 
 
+def add_spans(space: Workspace) -> None:
+    """What SpanDrift measured of spans 2 and 3; DataGate read the last, with its thresholds."""
+    client = writer(space)
+    kind = client.put_artifact_type(pb.ArtifactType(name="SpanDrift"))
+    gate = client.get_executions_by_type("synthetic.DataGate")[-1]
+    gate.custom_properties["max_image_drift"].double_value = 0.75
+    gate.custom_properties["max_label_drift"].double_value = 0.02
+    client.put_executions([gate])
+    for span, told in ((2, 0.6), (3, 0.96875)):
+        folder = space.pipeline_root / "SpanDrift" / str(span)
+        drift = pb.Artifact(type_id=kind, uri=str(folder), state=pb.Artifact.LIVE)
+        texts = {"dataset": "mnist", "classes_gone": "<7>" if span == 3 else "", "classes_new": ""}
+        for key, text in texts.items():
+            drift.custom_properties[key].string_value = text
+        numbers = {"span": span, "before": span - 1, "images": 900, "images_before": 800}
+        for key, number in numbers.items():
+            drift.custom_properties[key].int_value = number
+        for key in ("image_chance", "label_drift", "label_chance"):
+            drift.custom_properties[key].double_value = 0.015
+        drift.custom_properties["image_drift"].double_value = told
+        [number] = client.put_artifacts([drift])
+        client.put_events([pb.Event(artifact_id=number, execution_id=gate.id, type=pb.Event.INPUT)])
+
+
 def fail_last_run(space: Workspace, error: str) -> None:
     """Makes the newest run one that failed in the Trainer."""
     client: mlmd.MetadataStore = writer(space)

@@ -14,7 +14,7 @@ from pipeline.commands.report import report as command
 from report import pages
 from tests.conftest import contrast, without_tensorflow
 from tests.lineage.conftest import writer
-from tests.report.conftest import RUNS, fail_last_run
+from tests.report.conftest import RUNS, add_spans, fail_last_run
 
 SECTIONS = ["verdict", "history", "lineage", "data", "networks", "training", "judge", "serving"]
 
@@ -48,6 +48,17 @@ def test_the_verdict_comes_first_with_reason_metrics_interval_and_data(built):
     assert "2.00 to 3.00" in verdict  # the interval of relative FID
     assert "mnist 3.0.1: 300 train, 30 eval, 30 test" in verdict
     assert f"Served version {FIRST_VERSION + 2}" in verdict
+
+
+def test_drift_of_every_span_is_shown_beside_its_threshold(workspace, built):
+    assert "Spans" not in section(built, "data")
+    add_spans(workspace)
+    data = section(pages.build(workspace), "data")
+    table = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", data[data.index("compared with") :]))
+    assert "3 span 2 900 (800) 96.88 % 76.5 % 0.015 0.035 gone: &lt;7&gt;" in table
+    assert "2 span 1 900 (800) 60 % 76.5 % 0.015 0.035" in table
+    assert data.count("bad-text") == 1
+    assert "span 3, images: 126.6" in data  # in the drawing
 
 
 def test_the_history_shows_every_fid_with_its_interval(built):
