@@ -69,7 +69,7 @@ def main() -> None:
             *(digits[:half], found.target[:half]),
         ),
         "turned by 10 degrees": (turned, train_labels[other], *fresh),
-        "upside down and mirrored": (train[other, ::-1, ::-1], train_labels[other], *fresh),
+        "turned by 180 degrees": (train[other, ::-1, ::-1], train_labels[other], *fresh),
         "a tenth less ink": (np.uint8(train[other] * 0.9), train_labels[other], *fresh),
         "noise of 10 grey levels": (noisy.astype(np.uint8), train_labels[other], *fresh),
         "without 9": (train[no_nine], train_labels[no_nine], train[other], train_labels[other]),

@@ -14,6 +14,7 @@ import sys
 import numpy as np
 from PIL import Image
 
+from common.images import BETWEEN
 from common.workspace import DEFAULT, Workspace
 from lineage.store import open_store
 
@@ -29,12 +30,12 @@ def artifacts(workspace: Workspace) -> dict[str, pathlib.Path]:
 
 
 def digits_of(path: pathlib.Path, column: int) -> list[np.ndarray]:
-    """One column of a sample grid with ten rows, one digit per class, with white borders."""
+    """One column of a sample grid with ten rows, one digit per class, with grey borders."""
     sheet = np.asarray(Image.open(path).convert("L"))
     cell = (sheet.shape[0] - 2) // 10
     left = 2 + column * cell
     digits = [sheet[2 + k * cell : k * cell + cell, left : left + cell - 2] for k in range(10)]
-    return [np.pad(digit, 2, constant_values=255) for digit in digits]
+    return [np.pad(digit, 2, constant_values=BETWEEN) for digit in digits]
 
 
 def photograph(url: str, path: pathlib.Path, ready: str) -> None:

@@ -34,6 +34,9 @@ CONVERSIONS_FILE = "conversions.png"
 SPANS_FILE = "spans.png"
 """Images of the newest span and of the one before, in the folder of a SpanDrift artifact."""
 
+BETWEEN = 128
+"""Grey level between the images of a sheet: neutral on light pages and on dark ones."""
+
 _HALF = (GREY_LEVELS - 1) / 2
 _GAP = 2  # white pixels between the images of a grid
 
@@ -122,7 +125,7 @@ def tile(images: np.ndarray, columns: int, *, scale: int = 2) -> np.ndarray:
 
     Args:
       images: uint8 [N, H, W, 1 or 3], N >= 1.
-      columns: images in a row; empty places of the last row stay white.
+      columns: images in a row; empty places of the last row stay grey, as gaps are.
       scale: every pixel becomes scale x scale.
 
     Returns:
@@ -137,7 +140,7 @@ def tile(images: np.ndarray, columns: int, *, scale: int = 2) -> np.ndarray:
     rows = -(-len(images) // columns)
     side, channels = images.shape[1] * scale, images.shape[3]
     size = (rows * (side + _GAP) + _GAP, columns * (side + _GAP) + _GAP, channels)
-    sheet = np.full(size, 255, np.uint8)
+    sheet = np.full(size, BETWEEN, np.uint8)
     large = images.repeat(scale, axis=1).repeat(scale, axis=2)
     for index, image in enumerate(large):
         top, left = (place * (side + _GAP) + _GAP for place in divmod(index, columns))

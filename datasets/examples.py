@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from common.images import IMAGE_SHAPE, ImageShape, tile
+from common.images import BETWEEN, IMAGE_SHAPE, ImageShape, tile
 from datasets import image_files, png, tfds_store
 from datasets.source import DataSource
 
@@ -189,7 +189,7 @@ def first_of_each_class(data: DataSource, split: str, *, per_class: int, most: i
     Args:
       data: the data set, prepared.
       split: "train", "eval" or "test".
-      per_class: images in a row; places that stay empty are white.
+      per_class: images in a row; places that stay empty are grey.
       most: the most classes that are shown.
 
     Returns:
@@ -209,7 +209,7 @@ def first_of_each_class(data: DataSource, split: str, *, per_class: int, most: i
         seen += len(records.images)
         if seen >= _LOOKED_AT or all(len(row) == per_class for row in rows):
             break
-    grid = np.full([classes * per_class, *shape], 255, np.uint8)
+    grid = np.full([classes * per_class, *shape], BETWEEN, np.uint8)
     for label, row in enumerate(rows):
         if row:
             start = label * per_class

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from common.files import atomic_path
-from common.images import IMAGE_SHAPE, check_images, tile
+from common.images import BETWEEN, IMAGE_SHAPE, check_images, tile
 
 # Nothing for paper and a middle grey for ink: legible on light pages and on dark ones.
 _EDGE = 10  # pixels right of a sheet and below it
@@ -213,10 +213,10 @@ def _decades(limits: tuple[float, float]) -> float:
 
 
 def _filled(images: np.ndarray, columns: int) -> np.ndarray:
-    """Pads a row of images with white ones, so that a second row starts below the first."""
+    """Pads a row of images with grey ones, so that a second row starts below the first."""
     images = check_images("images", images)
     missing = columns - len(images)
-    return np.concatenate([images, np.full((missing, *images.shape[1:]), 255, np.uint8)])
+    return np.concatenate([images, np.full((missing, *images.shape[1:]), BETWEEN, np.uint8)])
 
 
 def _write(page: Image.Image, path: str | os.PathLike) -> None:

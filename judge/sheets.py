@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from common.images import BETWEEN
 from judge import plots
 from judge.generation import Fakes
 from judge.measure import Measured
@@ -71,7 +72,7 @@ def _draw_extremes(path: pathlib.Path, measured: Measured, classes: np.ndarray) 
     worst = order[::-1][: len(best)]
     rows = -(-len(best) // _COLUMNS)
     images = measured.images
-    blank = np.full((rows * _COLUMNS - len(best), *images.shape[1:]), 255, np.uint8)
+    blank = np.full((rows * _COLUMNS - len(best), *images.shape[1:]), BETWEEN, np.uint8)
     plots.digit_grid(
         path,
         np.concatenate([part for chosen in (worst, best) for part in (images[chosen], blank)]),

@@ -5,7 +5,7 @@ from PIL import Image
 
 from benchmarks import models
 from benchmarks.readme_images import digits_of
-from common.images import tile
+from common.images import BETWEEN, tile
 
 
 def grid(path) -> np.ndarray:
@@ -21,7 +21,7 @@ def test_a_column_of_a_sample_grid_has_one_image_of_each_row(tmp_path):
     assert len(found) == 10
     for row, digit in enumerate(found):
         assert (digit[2:-2, 2:-2] == images[10 * row + 3, ..., 0]).all()
-        assert (digit[:2] == 255).all()
+        assert (digit[:2] == BETWEEN).all()
 
 
 def test_a_models_strip_is_of_its_last_samples(tmp_path):

@@ -25,6 +25,9 @@ DATA = DataSource(
 )
 
 
+SPANS = dataclasses.replace(DATA, spans=(2,), compared=(DATA, DATA))
+
+
 def make(tmp_path: pathlib.Path, data: DataSource = DATA, **overrides: str) -> Pipeline:
     return create_pipeline(
         settings=configs.load("smoke", overrides),
@@ -50,6 +53,14 @@ def test_making_the_pipeline_touches_nothing(tmp_path):
 def test_nothing_is_trained_before_the_gate_let_the_data_pass(nodes):
     assert nodes["DataGate"] in nodes["Transform"].upstream_nodes
     assert nodes["Transform"] in nodes["Trainer"].upstream_nodes
+
+
+def test_a_span_is_compared_with_the_one_before_where_there_is_one(nodes, tmp_path):
+    assert "SpanDrift" not in nodes
+    made = {c.id: c for c in make(tmp_path, SPANS, max_image_drift="0.9").components}
+    gate = made["DataGate"]
+    assert gate.inputs["drift_report"] is made["SpanDrift"].outputs["drift_report"]
+    assert gate.exec_properties["max_image_drift"] == 0.9
 
 
 def test_the_push_depends_on_the_verdict_and_on_a_server_that_could_serve_it(nodes):

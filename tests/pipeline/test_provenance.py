@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import provenance
 from pipeline.pipeline import LOOKUPS
-from tests.pipeline.test_pipeline import make
+from tests.pipeline.test_pipeline import SPANS, make
 
 ROOT = pathlib.Path(provenance.__file__).resolve().parent.parent
 
@@ -111,5 +111,5 @@ def test_what_a_node_computes_with_is_among_its_versions(node, module):
 
 
 def test_every_node_of_the_pipeline_is_listed(tmp_path):
-    nodes = {component.id for component in make(tmp_path).components} - LOOKUPS
+    nodes = {component.id for component in make(tmp_path, SPANS).components} - LOOKUPS
     assert nodes == set(provenance._NODE_LIBRARIES)
