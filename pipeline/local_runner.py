@@ -15,7 +15,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from ml_metadata.proto import metadata_store_pb2
@@ -27,7 +27,7 @@ from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from common.files import disk_fault
-from common.workspace import Workspace, WorkspaceError, model_name
+from common.workspace import Workspace, model_name
 from datasets import source as data_source
 from lineage import digests, documents
 from lineage.store import (
@@ -39,7 +39,7 @@ from lineage.store import (
     connect,
     open_store,
 )
-from pipeline import cache, engines, provenance, upkeep
+from pipeline import cache, engines, provenance, upkeep, vanished
 from pipeline import pipeline as pipeline_lib
 from pipeline.configs import Settings
 from report import pages
@@ -160,7 +160,7 @@ def run(
         except NodeFailedError as error:
             stopped = error.stopped
             _log.error("%s", error, exc_info=error.__cause__)
-            check_still_there(workspace)
+            vanished.check_still_there(workspace, run_id)
         except KeyboardInterrupt:  # between two nodes
             stopped = True
             view.note(STOPPED)
@@ -173,7 +173,7 @@ def run(
             else:
                 # Where the disk takes nothing more, the next run puts it right.
                 with contextlib.suppress(Exception):
-                    check_still_there(workspace)  # nothing is made where it was
+                    vanished.check_still_there(workspace, run_id)  # nothing is made where it was
                     runner.note_facts(ended)
                     upkeep.close_interrupted(workspace, "the run was interrupted here")
         signals.closing = False
@@ -200,15 +200,6 @@ def _new_name(workspace: Workspace) -> str:
         if store is None or store.run_named(name) is None:
             return name
         now += datetime.timedelta(microseconds=1)  # the clock stands still
-
-
-def check_still_there(workspace: Workspace) -> None:
-    """Raises WorkspaceError where the folder that this run has locked is not there any more."""
-    if not workspace.is_locked():
-        raise WorkspaceError(
-            f"the workspace {workspace.root} was removed or renamed while the run went on: put it "
-            "back and run again, or begin a new one"
-        )
 
 
 class ObservedDagRunner(local_dag_runner.LocalDagRunner):
@@ -253,6 +244,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
             pipeline_runtime_spec=pipeline.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(deployment, name),
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
+            custom_executor_operators=vanished.OPERATORS,
         )
         if shown:
             self._view.node_started(name)
@@ -264,8 +256,9 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         except (Exception, KeyboardInterrupt) as error:
             stopped = _is_interrupt(error)
             ours = _is_ours(error) or not stopped
-            root = pathlib.Path(self._connection.sqlite.filename_uri).parent
-            message = explain(error, root) if ours else STOPPED
+            store = pathlib.Path(self._connection.sqlite.filename_uri)
+            message = explain(error, store.parent) if ours else STOPPED
+            message = vanished.lost_metadata(store, self._run_id) or message
             with contextlib.suppress(Exception):  # at least it is told
                 self._note_error(name, message)
             self._view.node_ended(name, "FAILED", time.monotonic() - begun, message)
@@ -359,6 +352,9 @@ def explain(error: BaseException, root: pathlib.Path) -> str:
       error: what was raised.
       root: the workspace's folder.
     """
+    for found in _chain(error):  # TFX fails to remove what is gone, and would say that instead
+        if isinstance(found, vanished.VanishedError):
+            return str(found)
     places = [root, root / "pipeline_root"]
     with contextlib.suppress(OSError):  # there is none that can be written
         places.append(pathlib.Path(tempfile.gettempdir()))
@@ -403,10 +399,15 @@ class _Signals:
 
 def _is_interrupt(error: BaseException | None) -> bool:
     """Whether somebody stopped the run: Beam wraps a KeyboardInterrupt in errors of its own."""
+    return any(
+        isinstance(found, KeyboardInterrupt | TrainingInterrupted)
+        or "KeyboardInterrupt" in str(found)
+        for found in _chain(error)
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from."""
     while error is not None:
-        if isinstance(error, KeyboardInterrupt | TrainingInterrupted):
-            return True
-        if "KeyboardInterrupt" in str(error):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False

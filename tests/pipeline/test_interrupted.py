@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -17,7 +18,7 @@ from tfx.types import standard_artifacts
 from common.workspace import Workspace, WorkspaceError
 from lineage import stale, verify
 from lineage.store import open_store
-from pipeline import local_runner, upkeep
+from pipeline import cache, local_runner, upkeep, vanished
 from serving import versions
 from tests.disks import fill, mount
 from tests.pipeline.test_cache import View
@@ -59,18 +60,19 @@ def run(space: Workspace, name: str, root: str = "") -> dict[str, str]:
     upkeep.put_right(space)
     connection = metadata.sqlite_metadata_connection_config(str(space.metadata))
     give, view = Give(), View()
-    local_runner.ObservedDagRunner(view, connection, name).run(
-        pipeline.Pipeline(
-            pipeline_name="small",
-            pipeline_root=str(space.pipeline_root),
-            components=[
-                give,
-                Disturbed(examples=give.outputs["examples"], root=root or str(space.root)),
-            ],
-            enable_cache=True,
-            metadata_connection_config=connection,
+    with cache.exact(space.root):
+        local_runner.ObservedDagRunner(view, connection, name).run(
+            pipeline.Pipeline(
+                pipeline_name="small",
+                pipeline_root=str(space.pipeline_root),
+                components=[
+                    give,
+                    Disturbed(examples=give.outputs["examples"], root=root or str(space.root)),
+                ],
+                enable_cache=True,
+                metadata_connection_config=connection,
+            )
         )
-    )
     return view.states
 
 
@@ -125,14 +127,50 @@ def test_a_push_to_a_full_disk_says_how_much_it_needs_and_is_made_when_there_is_
 def test_a_workspace_that_goes_away_while_it_is_used_is_said_to_be_gone(tmp_path):
     space = Workspace.at(tmp_path / "ws")
     with space.lock():
-        local_runner.check_still_there(space)
+        run(space, "1")
+        vanished.check_still_there(space, "1")
         space.root.rename(tmp_path / "elsewhere")
         with pytest.raises(WorkspaceError, match="was removed or renamed while the run went on"):
-            local_runner.check_still_there(space)
+            vanished.check_still_there(space, "1")
         # Nor is a folder that a library has made again the one that was locked.
         space.root.mkdir()
         with pytest.raises(WorkspaceError, match="put it back and run again"):
-            local_runner.check_still_there(space)
+            vanished.check_still_there(space, "1")
+
+
+def remove_and_make_again(folder: pathlib.Path) -> None:
+    [execution] = folder.iterdir()
+    shutil.rmtree(folder)
+    execution.mkdir(parents=True)  # as libraries do
+
+
+@pytest.mark.parametrize("remove", [shutil.rmtree, remove_and_make_again])
+@pytest.mark.parametrize("gone", ["Give/examples", "Disturbed/model"])
+def test_a_folder_that_a_node_reads_or_writes_and_that_goes_away_is_named(tmp_path, gone, remove):
+    space = Workspace.at(tmp_path / "ws")
+    space.root.mkdir()
+    HAPPENS["now"] = lambda root: remove(root / "pipeline_root" / gone)
+    with pytest.raises(local_runner.NodeFailedError) as raised:
+        run(space, "1")
+    number = {"Give/examples": "1", "Disturbed/model": "2"}[gone]
+    assert str(raised.value) == (
+        f"Disturbed: the folder {space.pipeline_root / gone / number} was removed or renamed while "
+        "Disturbed ran: put it back or leave it, and run again; what is missing is made again"
+    )
+    assert run(space, "2")["Disturbed"] == "COMPLETE"
+
+
+def test_metadata_that_goes_away_while_it_is_used_is_said_to_be_gone(tmp_path):
+    space = Workspace.at(tmp_path / "ws")
+    space.root.mkdir()
+    HAPPENS["now"] = lambda root: (root / "metadata.sqlite").unlink()
+    with pytest.raises(local_runner.NodeFailedError) as raised:
+        run(space, "1")
+    said = f"the metadata {space.metadata} was removed or replaced while the run went on"
+    assert said in str(raised.value)
+    with space.lock(), pytest.raises(WorkspaceError, match="without it the next run begins anew"):
+        vanished.check_still_there(space, "1")
+    assert run(space, "2") == {"Give": "COMPLETE", "Disturbed": "COMPLETE"}
 
 
 def test_twenty_killed_runs_leave_nothing_that_the_next_does_not_put_right(tmp_path):
