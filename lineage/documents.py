@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import math
 import pathlib
 from collections.abc import Iterable, Iterator
 
@@ -22,6 +23,7 @@ SCHEMA = "mnist-gan.lineage/1"
 _SOURCE_KEYS = ("source_hash", "module_path")
 # What TFX notes on everything and nobody asks for.
 _NOISE = frozenset({"is_external", "tfx_version", "stats_dashboard_link", "name", "state"})
+_OF_TRIAL = ("trial_id", "score", "model")  # in a trial's row, beside its settings
 _NEWEST_REUSES = 5
 _RUNS_AT_ONCE = 200
 
@@ -147,8 +149,9 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
       COMPLETE, CACHED, RUNNING, FAILED, NOT_RUN, `seconds`, `error`), `metrics`, `blessed`,
       `blessing_reason`, `infra_blessed`, `infra_blessing_reason` (whether a server can serve it),
       `pushed_version`, `pushed_path`, `push_reason`, `samples` (an image of what the generator
-      draws), `rolled_back` (whether that version was taken out of service since then). What a run
-      did not come to is None. Resolvers are left out: they only look up what is there.
+      draws), `rolled_back` (whether that version was taken out of service since then), `search`
+      (what `mnist-gan tune` found, as `search` gives it). What a run did not come to is None.
+      Resolvers are left out: they only look up what is there.
     """
     facts = run.properties
     alive = facts.get("state") == "RUNNING" and facts.get("pid") == str(workspace.holder())
@@ -174,7 +177,33 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
         "push_reason": push.get("reason"),
         "samples": _samples(store, made),
         "rolled_back": path and versions.rolled_back_path(path).is_dir(),
+        "search": search(store, made),
     }
+
+
+def search(store: Store, artifacts: Iterable[Artifact]) -> dict | None:
+    """The newest search for settings among artifacts; None where there is none to be read.
+
+    Returns:
+      `model` and `trials`: the best first, each `settings` (by name), `number` of the settings,
+      `round`, `steps`, `fid` (None where a loss was not finite) and `cpu_seconds`.
+    """
+    results = [artifact for artifact in artifacts if artifact.type == "TunerResults"]
+    folder = store.path_of(results[-1].uri) if results else None
+    try:
+        rows = json.loads((folder / "tuner_results.json").read_text()) if folder else []
+        trials = [
+            {
+                "settings": {k: v for k, v in row.items() if "/" not in k and k not in _OF_TRIAL},
+                **{key: row[f"tuner/{key}"] for key in ("number", "round", "steps")},
+                "fid": row["score"] if math.isfinite(row["score"]) else None,
+                "cpu_seconds": round(row["tuner/cpu_seconds"], 2),
+            }
+            for row in rows
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return {"model": rows[0]["model"], "trials": trials} if trials else None
 
 
 def _samples(store: Store, made: list[Artifact]) -> str | None:

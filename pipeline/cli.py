@@ -135,9 +135,6 @@ def run(
     replace, verify, watching, list_settings, verbose, as_json,
 ) -> None:  # fmt: skip
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
-    from pipeline import console
-
-    begun = time.monotonic()
     for option, reason in (("--force-bless", force_bless), ("--replace", replace)):
         if reason is not None and not reason.strip():
             raise click.UsageError(f"{option} takes a reason, which is recorded")
@@ -145,7 +142,72 @@ def run(
     if list_settings:
         _print_settings(settings, as_json)
         return
+    document = _observed(
+        settings,
+        workspace,
+        verbose,
+        as_json,
+        watching,
+        from_node=from_node,
+        pools=engine,
+        beam_args=list(beam_args),
+        force_bless=force_bless or "",
+        verify_cache=verify,
+        replace=replace or "",
+        create=click.get_current_context().obj,
+    )
+    if document["state"] != "COMPLETE" or document["pushed_version"] is None:
+        sys.exit(FAILED)
 
+
+@main.command()
+@workspace_option
+@click.option("--preset", default="standard", show_default=True, help="Settings of the trainings.")
+@click.option("--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH.")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Hold a setting: no search."
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1, 1000),
+    default=9,
+    show_default=True,
+    help="How many settings are tried.",
+)
+@click.option("--minutes", type=click.IntRange(1, 10_000), help="No training begins after so many.")
+@click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
+@json_option
+def tune(
+    workspace, preset, dataset, data_dir, assignments, trials, minutes, verbose, as_json
+) -> None:
+    """Search for better settings of the model, on the FID of the eval split.
+
+    All of them train for a few steps, the best third for three times as many, and so on (successive
+    halving, as in Hyperband), the last for all. `run --set hyperparameters=latest` takes the best.
+    A search that was stopped goes on by the same command.
+    """
+    settings = _settings(preset, assignments, dataset, data_dir)
+    fixed = sorted(assignment.partition("=")[0].strip() for assignment in assignments)
+    document = _observed(
+        settings,
+        workspace,
+        verbose,
+        as_json,
+        # A limit of time may have left a search unfinished: that must not come from the cache.
+        from_node="Tuner" if minutes else None,
+        search={"trials": trials, "minutes": minutes or 0, "fixed": fixed},
+        create=click.get_current_context().obj,
+    )
+    if document["state"] != "COMPLETE":
+        sys.exit(FAILED)
+
+
+def _observed(settings, workspace, verbose, as_json, watching=False, **options) -> dict:
+    """Runs a pipeline before the user's eyes; gives the document of `lineage.documents.status`."""
+    from pipeline import console
+
+    begun = time.monotonic()
     check_tfx()
     _check_memory()
     _check_semaphores()
@@ -153,29 +215,14 @@ def run(
     with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
         view = console.RunView(err if as_json else out)
         with view, _page(workspace, view, watching):
-            document = _run(
-                settings,
-                workspace,
-                view,
-                verbose,
-                log,
-                from_node=from_node,
-                pools=engine,
-                beam_args=list(beam_args),
-                force_bless=force_bless or "",
-                verify_cache=verify,
-                replace=replace or "",
-                begun=begun,
-                create=click.get_current_context().obj,
-            )
+            document = _run(settings, workspace, view, verbose, log, begun=begun, **options)
         if as_json:
             out.print_json(json.dumps(document))
         elif not document["stopped"]:
             console.say(out, _closing(document, workspace, log, out))
     if document["stopped"]:
         _leave(INTERRUPTED)
-    if document["state"] != "COMPLETE" or document["pushed_version"] is None:
-        sys.exit(FAILED)
+    return document
 
 
 def _settings(preset: str, assignments, dataset: str | None, data_dir: str | None):
@@ -249,7 +296,7 @@ def _check_semaphores() -> None:
         ) from None
 
 
-def _run(settings, workspace, view, verbose, log, pools, beam_args, **options) -> dict:
+def _run(settings, workspace, view, verbose, log, pools=(), beam_args=(), **options) -> dict:
     """Runs the pipeline; turns whatever stops it before its first node into one message."""
     view.phase("starting TFX")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

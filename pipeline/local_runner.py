@@ -45,7 +45,7 @@ from pipeline.configs import Settings
 from report import pages
 from serving import process, versions
 from trainer.checkpoints import TrainingInterrupted
-from trainer.training_config import NO_BASE_MODEL
+from trainer.training_config import NO_BASE_MODEL, NO_HYPERPARAMETERS, best_settings
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class View(Protocol):
     def note(self, text: str) -> None: ...
 
 
-STOPPED = "stopped; what was finished is kept, and the next `mnist-gan run` goes on from there"
+STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
 
 
 class NodeFailedError(RuntimeError):
@@ -86,6 +86,7 @@ def run(
     replace: str = "",
     begun: float | None = None,
     create: Callable[..., tfx_pipeline.Pipeline] | None = None,
+    search: dict | None = None,
 ) -> dict:
     """Runs the whole pipeline in `workspace`, which the caller has locked.
 
@@ -102,6 +103,7 @@ def run(
         on other data; it is recorded.
       begun: `time.monotonic()` of when the user began to wait; default: now.
       create: makes the pipeline in the place of `pipeline.create_pipeline`, of the same arguments.
+      search: for settings in the place of a training, as `pipeline.create_pipeline` takes it.
 
     Returns:
       The document of `lineage.documents.status`; a failed node is told there, not raised.
@@ -117,6 +119,7 @@ def run(
         if not _blessed_before(workspace):
             raise ValueError(NO_BASE_MODEL)
         cache.abandon_altered_models(connect(workspace.metadata, readonly=False))
+    best = _best_settings(workspace, settings) if settings.training.hyperparameters else None
     data = data_source.resolve(settings.data, workspace.tfds)
     # Part of what decides a run: a TF Serving that was installed since then has to be asked.
     model_server = process.find_tf_serving(settings.validation.model_server) or process.LOCAL
@@ -132,6 +135,7 @@ def run(
         force_bless=force_bless,
         replace=replace,
         model_server=model_server,
+        search=search,
     )
     nodes = [c.id for c in pipeline.components if c.id not in pipeline_lib.LOOKUPS]
     if from_node is not None and from_node not in nodes:
@@ -145,6 +149,7 @@ def run(
         "data": json.dumps(data.to_dict()),
         "versions": json.dumps(provenance.library_versions(), sort_keys=True),
         "nodes": json.dumps(nodes),
+        **({"hyperparameters": json.dumps(best)} if best else {}),
         "state": "RUNNING",
         "pid": str(os.getpid()),
     }
@@ -332,6 +337,28 @@ def _blessed_before(workspace: Workspace) -> bool:
         return False
     blessings = open_store(workspace.metadata).artifacts_of_type("ModelBlessing")
     return any(blessing.properties.get("blessed") == 1 for blessing in blessings)
+
+
+def _best_settings(workspace: Workspace, settings: Settings) -> dict:
+    """What the latest search found, by the setting's name.
+
+    Raises:
+      ValueError: there is none, or it is of another model.
+    """
+    store = open_store(workspace.metadata) if workspace.metadata.exists() else None
+    found = store.artifacts_of_type("HyperParameters") if store else []
+    live = [one for one in found if one.record.state == metadata_store_pb2.Artifact.LIVE]
+    if store is None or not live:
+        raise ValueError(NO_HYPERPARAMETERS)
+    path = store.path_of(live[-1].uri)  # as the Resolver takes it
+    try:
+        [file] = path.iterdir() if path else []
+        values = json.loads(file.read_text())
+    except (OSError, ValueError):
+        raise ValueError(
+            f"the hyperparameters in {path} cannot be read: `mnist-gan tune` makes them again"
+        ) from None
+    return best_settings(values, settings.training.model)
 
 
 def _downstream(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:

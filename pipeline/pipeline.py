@@ -7,13 +7,15 @@
           |                                                  ^  ^
           +---> FeatureExtractor, of data other than digits -+  Baseline: the version in service
 
-With the setting `base_model`, BaseModel looks up the latest blessed generator for the Trainer.
+With the setting `base_model`, BaseModel looks up the latest blessed generator for the Trainer; with
+`hyperparameters`, BestHyperparameters what `mnist-gan tune` found: a Tuner in the Trainer's place.
 
 `create_pipeline` has pure arguments: no globals, no environment, and nothing runs.
 """
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tfx.components import (
@@ -23,9 +25,12 @@ from tfx.components import (
     StatisticsGen,
     Trainer,
     Transform,
+    Tuner,
 )
 from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.input_resolution.strategies.latest_artifact_strategy import LatestArtifactStrategy
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
@@ -50,9 +55,13 @@ from datasets.source import DataSource
 from metrics.features import EXTRACTORS
 from pipeline import provenance
 from pipeline.configs import Settings
+from trainer import halving
 
 # Nodes that only look up what is there already; a run's report leaves them out.
-LOOKUPS = frozenset({"Baseline", "BaseModel"})
+LOOKUPS = frozenset({"Baseline", "BaseModel", "BestHyperparameters"})
+
+# What is drawn while a generator trains is no part of it.
+NOT_LEARNT = ("trainer.summaries",)
 
 # Named by its path, since Beam's default runner differs from version to version; in this process,
 # since starting workers takes longer than all of MNIST. The image is never used by it: any value
@@ -76,6 +85,7 @@ def create_pipeline(
     force_bless: str = "",
     replace: str = "",
     model_server: str = "",
+    search: Mapping[str, Any] | None = None,
 ) -> tfx_pipeline.Pipeline:
     """Puts the nodes together.
 
@@ -90,6 +100,11 @@ def create_pipeline(
       force_bless, replace: reasons, as the Evaluator takes them; "" is the rule.
       model_server: the program that the generator is tried on, in place of what the settings
         say; "" leaves it to them.
+      search: `trials`, `minutes` and `fixed`, as `trainer.tuning.tuner_fn` takes them: a Tuner
+        follows the data instead of the Trainer and what judges its model. None is no search.
+
+    Raises:
+      ValueError: nothing is left to search, or a setting asks for what only a training can do.
     """
     example_gen = MnistExampleGen(
         data_source=content_of(data),
@@ -146,14 +161,6 @@ def create_pipeline(
     )
     transform.add_upstream_node(data_gate)
 
-    base_model = None
-    if settings.training.base_model == "latest":
-        base_model = Resolver(
-            strategy_class=LatestBlessedModelStrategy,
-            model=Channel(type=standard_artifacts.Model),
-            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        ).with_id("BaseModel")
-
     # The judge's networks; those for digits are pinned.
     feature_extractor = None
     if data.dataset not in PINNED_FOR:
@@ -163,25 +170,89 @@ def create_pipeline(
         )
         feature_extractor.add_upstream_node(data_gate)
 
+    training = {
+        "training": settings.training.model_dump_json(),
+        "seed": settings.seed,
+        "preset": settings.preset,
+        "data": data.to_dict(),
+        "checkpoint_root": str(checkpoint_root),
+        "tensorboard_root": str(tensorboard_root),
+        "versions": provenance.library_versions("Trainer"),
+    }
+    networks = _networks_digest(getattr(settings.training, "networks", None))
+
+    def pipeline(*more: BaseNode) -> tfx_pipeline.Pipeline:
+        return tfx_pipeline.Pipeline(
+            pipeline_name=PIPELINE_NAME,
+            pipeline_root=str(pipeline_root),
+            metadata_connection_config=metadata.sqlite_metadata_connection_config(
+                str(metadata_path)
+            ),
+            components=[
+                example_gen,
+                statistics_gen,
+                schema_gen,
+                example_schema,
+                example_validator,
+                *([span_drift] if span_drift else []),
+                data_gate,
+                transform,
+                *([feature_extractor] if feature_extractor else []),
+                *more,
+            ],
+            enable_cache=True,
+            beam_pipeline_args=[*LOCAL_BEAM, *beam_args],
+        )
+
+    if search is not None:
+        if settings.training.base_model or settings.training.hyperparameters:
+            raise ValueError("a search takes neither base_model nor hyperparameters: a run does")
+        halving.space(settings.training.model, search["fixed"])
+        tuner = Tuner(
+            tuner_fn="trainer.tuning.tuner_fn",
+            examples=examples,
+            transform_graph=transform.outputs["transform_graph"],
+            train_args=trainer_pb2.TrainArgs(splits=["train"]),
+            eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+            custom_config={
+                **training,
+                **search,
+                "source_hash": provenance.source_hash("trainer.tuning", without=NOT_LEARNT)
+                + networks,
+            },
+        )
+        if feature_extractor:
+            tuner.add_upstream_node(feature_extractor)
+        return pipeline(tuner)
+
+    base_model = None
+    if settings.training.base_model == "latest":
+        base_model = Resolver(
+            strategy_class=LatestBlessedModelStrategy,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        ).with_id("BaseModel")
+
+    best = None
+    if settings.training.hyperparameters == "latest":
+        best = Resolver(
+            strategy_class=LatestArtifactStrategy,
+            hyperparameters=Channel(type=standard_artifacts.HyperParameters),
+        ).with_id("BestHyperparameters")
+
     trainer = Trainer(
         run_fn="trainer.run_fn.run_fn",
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema,
         base_model=base_model.outputs["model"] if base_model else None,
+        hyperparameters=best.outputs["hyperparameters"] if best else None,
         train_args=trainer_pb2.TrainArgs(splits=["train"]),
         eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
         custom_config={
-            "training": settings.training.model_dump_json(),
-            "seed": settings.seed,
-            "preset": settings.preset,
-            "data": data.to_dict(),
-            "checkpoint_root": str(checkpoint_root),
-            "tensorboard_root": str(tensorboard_root),
-            # What is drawn while it trains is no part of the generator; the user's networks are.
-            "source_hash": provenance.source_hash("trainer.run_fn", without=("trainer.summaries",))
-            + _networks_digest(getattr(settings.training, "networks", None)),
-            "versions": provenance.library_versions("Trainer"),
+            **training,
+            # The user's networks decide the generator too.
+            "source_hash": provenance.source_hash("trainer.run_fn", without=NOT_LEARNT) + networks,
         },
     )
     if feature_extractor and settings.training.eval_interval:
@@ -234,29 +305,14 @@ def create_pipeline(
         custom_config={"source_hash": provenance.source_hash("components.pusher")},
     )
 
-    return tfx_pipeline.Pipeline(
-        pipeline_name=PIPELINE_NAME,
-        pipeline_root=str(pipeline_root),
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(str(metadata_path)),
-        components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
-            example_schema,
-            example_validator,
-            *([span_drift] if span_drift else []),
-            data_gate,
-            transform,
-            *([base_model] if base_model else []),
-            *([feature_extractor] if feature_extractor else []),
-            trainer,
-            generator_validator,
-            baseline,
-            evaluator,
-            pusher,
-        ],
-        enable_cache=True,
-        beam_pipeline_args=[*LOCAL_BEAM, *beam_args],
+    return pipeline(
+        *([base_model] if base_model else []),
+        *([best] if best else []),
+        trainer,
+        generator_validator,
+        baseline,
+        evaluator,
+        pusher,
     )
 
 

@@ -34,6 +34,7 @@ _NODE_LIBRARIES = {
     "Transform": ("tensorflow-transform", "apache-beam", "tensorflow"),
     "FeatureExtractor": ("tensorflow", "keras", "numpy"),
     "Trainer": ("tensorflow", "keras", "tensorflow-transform", "numpy"),
+    "Tuner": ("keras-tuner", "tensorflow", "keras", "tensorflow-transform", "numpy"),
     "GeneratorValidator": (
         "tensorflow",
         "numpy",

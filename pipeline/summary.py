@@ -20,6 +20,7 @@ MARKS = {
     "NOT_RUN": style("·", dim=True),
     "RUNNING": style("…", "yellow"),
 }
+MOST_TRIALS = 10
 MOST_NAMES = 20  # of files that were left out
 
 
@@ -45,6 +46,9 @@ def run(document: dict, columns: int | None = None, *, nodes: bool = True) -> It
                 yield style(f"{node['id']}: {node['error']}", "red")
     yield ""
     yield from terminal.facts({"": _facts(document)}, columns)
+    if document["search"]:
+        yield ""
+        yield from _search(document["search"], columns)
 
 
 def _facts(document: dict) -> Iterator[tuple[str, str]]:
@@ -80,6 +84,27 @@ def _facts(document: dict) -> Iterator[tuple[str, str]]:
         yield "pushed", document["push_reason"]
 
 
+def _search(search: dict, columns: int | None) -> Iterator[str]:
+    """The best trainings of a search for settings."""
+    trials = search["trials"]
+    names = list(trials[0]["settings"])
+    rows = [
+        (
+            *(str(trial["settings"][name]) for name in names),
+            f"{trial['steps']:,}",
+            f"{trial['cpu_seconds']:,.1f}",
+            "not finite" if trial["fid"] is None else f"{trial['fid']:,.2f}",
+        )
+        for trial in trials[:MOST_TRIALS]
+    ]
+    right = {len(names) + i for i in range(3)}
+    yield from terminal.table(
+        [(*names, "steps", "CPU s", "FID"), *rows], right=right, columns=columns
+    )
+    if len(trials) > MOST_TRIALS:
+        yield f"and {len(trials) - MOST_TRIALS} trainings more, which the report and --json show"
+
+
 def following(document: dict, workspace: Workspace) -> Iterator[str]:
     """Where to go from here: the report, and commands for what was pushed."""
     steps = [("report", str(workspace.report))] if workspace.report.is_file() else []
@@ -89,6 +114,10 @@ def following(document: dict, workspace: Workspace) -> Iterator[str]:
             ("draw", options.command(workspace, "generate", "--out", "digits.png")),
             ("serve", f"{serve}   # and a playground on http://127.0.0.1:8501/"),
         ]
+    if document["search"]:
+        words = ["--preset", document["preset"], "--set", "hyperparameters=latest"]
+        words += ["--set", f"model={document['search']['model']}"]
+        steps.append(("train", options.command(workspace, "run", *words)))
     if steps:
         yield ""
         yield "Next"

@@ -20,6 +20,7 @@ _WIDTH, _HEIGHT = 520, 260  # pixels at the natural size
 _MOST_POINTS = 400
 # Each stands for a variable of the style sheet, so that a chart follows light and dark.
 _COLOURS = {
+    "card": "#0a0a0a",
     "ink": "#010101",
     "soft": "#020202",
     "rule": "#030303",
@@ -209,6 +210,72 @@ def timeline(title: str, spans: Sequence[tuple[str, float, float, str]]) -> Draw
     chart.axes.invert_yaxis()
     chart.axes.set_xlim(left=0)
     return chart.drawing()
+
+
+def parallel(
+    title: str, axes: Mapping[str, Sequence], colours: Mapping[str, Sequence[int]]
+) -> Drawing:
+    """Parallel coordinates: an upright axis for each property, a line for each row.
+
+    Args:
+      title: of the chart.
+      axes: by name, a number or a text for each row. Numbers over a factor of ten or more are on a
+        logarithmic axis; rows of the same text lie beside each other, in their order.
+      colours: by what it means, the rows of a colour, the last in front. Up to four.
+    """
+    chart = _Chart(title, "", "", height=340)
+    places = []
+    for number, values in enumerate(axes.values()):
+        places.append(_places(values))
+        ticks = dict(zip(map(_brief, values), places[-1], strict=True))
+        if all(isinstance(value, int | float) for value in values) and len(ticks) > 2:
+            ticks = {
+                _brief(value): float(value == max(values)) for value in (min(values), max(values))
+            }
+        for text, height in ticks.items():
+            chart.axes.annotate(
+                text, (number, height), (5, 0), textcoords="offset points", va="center",
+                fontsize=12, color=_COLOURS["ink"], zorder=9,
+                bbox={"facecolor": _COLOURS["card"], "edgecolor": "none", "alpha": 0.8, "pad": 1},
+            )  # fmt: skip
+    palette = (*("soft", "real", "third")[: len(colours) - 1], "fake")
+    for depth, (colour, (meaning, rows)) in enumerate(zip(palette, colours.items(), strict=True)):
+        for first, row in enumerate(rows):
+            [line] = chart.axes.plot(
+                [heights[row] for heights in places],
+                color=_COLOURS[colour],
+                linewidth=3 if colour == "fake" else 1.5 if depth else 1,
+                label="_" if first else meaning,
+                zorder=3 + depth,
+            )
+            chart.hint(line, ", ".join(f"{k} {_brief(v[row])}" for k, v in axes.items()))
+    chart.axes.set_xticks(range(len(axes)), [name.replace("_", "\n", 1) for name in axes])
+    chart.axes.set_xlim(-0.2, len(axes) - 0.4)
+    chart.axes.set_ylim(-0.06, 1.06)
+    chart.axes.set_yticks([])
+    chart.axes.grid(axis="x", color=_COLOURS["soft"], linewidth=1)
+    chart.axes.spines["bottom"].set_visible(False)
+    return chart.drawing()
+
+
+def _places(values: Sequence) -> list[float]:
+    """Where each value stands on an axis from 0 to 1."""
+    if all(isinstance(value, int | float) for value in values) and len(set(values)) > 2:
+        log = min(values) > 0 and max(values) >= 10 * min(values)
+        heights = [math.log(value) if log else value for value in values]
+        low, span = min(heights), max(heights) - min(heights)
+        return [(height - low) / span for height in heights]
+    names = list(dict.fromkeys(sorted(values)))
+    places = []
+    for row, value in enumerate(values):
+        same = [other for other, text in enumerate(values) if text == value]
+        aside = (same.index(row) + 0.5) / len(same) - 0.5
+        places.append((names.index(value) + 0.5 + 0.6 * aside) / len(names))
+    return places
+
+
+def _brief(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 class _Chart:

@@ -516,10 +516,46 @@ def training(subject: Subject) -> dict:
             {**image(path, ""), "step": int(path.stem.removeprefix("step_"))}
             for path in _spread(frames, _MOST_FRAMES)
         ],
-        "settings": documents.flatten(told.get("training") or {}),
+        # What a search found took the place of some.
+        "settings": documents.flatten(told.get("training") or {})
+        | (subject.facts.get("hyperparameters") or {}),
         "seed": told.get("seed"),
         "steps": records[-1]["step"] if records else None,
         "last": records[-1] if records else {},
+    }
+
+
+def search(store: Store) -> dict:
+    """The newest search for settings: each setting tried as a line, each training as a row."""
+    found = documents.search(store, store.artifacts_of_type("TunerResults"))
+    if found is None:
+        raise MissingError("nothing was searched")
+    trials = found["trials"]
+    first = {t["number"]: t for t in trials if t["round"] == 0 and t["fid"] is not None}
+    numbers = sorted(first, key=lambda number: first[number]["fid"])
+    names = list(trials[0]["settings"])
+    axes: dict[str, list] = {n: [first[one]["settings"][n] for one in numbers] for n in names}
+    axes["CPU s"] = [first[n]["cpu_seconds"] for n in numbers]
+    axes["FID"] = [first[n]["fid"] for n in numbers]
+    reached = {n: max(t["steps"] for t in trials if t["number"] == n) for n in numbers}
+    shades = sorted(set(reached.values()))[-4:]
+    colours: dict[str, list[int]] = {
+        f"up to {steps:,} steps": [
+            row for row, n in enumerate(numbers) if max(reached[n], shades[0]) == steps
+        ]
+        for steps in shades
+    }
+    steps = min(trial["steps"] for trial in trials)
+    return {
+        "model": found["model"],
+        "chart": draw.parallel(
+            f"Settings, CPU seconds and FID after {steps:,} steps, by how long each was trained",
+            axes,
+            colours,
+        ),
+        "steps": steps,
+        "names": names,
+        "trials": trials,
     }
 
 

@@ -53,6 +53,7 @@ def build(workspace: Workspace) -> pathlib.Path:
         data=_section(gather.data, subject),
         networks=_section(gather.networks, subject),
         training=_section(gather.training, subject),
+        search=_section(gather.search, store),
         judge=_section(gather.judge, subject),
         serving=_section(gather.serving, workspace),
     )

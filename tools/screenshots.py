@@ -4,7 +4,8 @@
 
 DIR holds a run that pushed a version. Needs Chromium on PATH and Playwright (the extra `dev`).
 For each page it writes NAME_everywhere.webp: phone, tablet and desktop side by side, light above
-dark; of report and playground NAME.png too, for the README.
+dark; of report and playground NAME.png too, for the README. `--only tuning` takes the chart of a
+search (`mnist-gan tune`) out of the report.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workspace", required=True, type=pathlib.Path)
     parser.add_argument("--out", default=pathlib.Path("docs"), type=pathlib.Path)
-    parser.add_argument("--only", nargs="+", choices=READY, default=list(READY))
+    parser.add_argument("--only", nargs="+", choices=[*READY, "tuning"], default=list(READY))
     arguments = parser.parse_args()
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
@@ -46,6 +47,11 @@ def main() -> None:
         browser = session.chromium.launch(executable_path=program, args=["--no-sandbox"])
         stack.callback(browser.close)
         for name in arguments.only:
+            if name == "tuning":
+                page = stack.enter_context(_served("report", arguments.workspace))
+                one = _shot(browser, "report", page, README["report"], "light", "#search figure")
+                one.quantize(256).save(arguments.out / "tuning.png", optimize=True)
+                continue
             address = stack.enter_context(_served(name, arguments.workspace))
             if name in README:
                 one = _shot(browser, name, address, README[name], "light")
@@ -78,7 +84,12 @@ def _served(name: str, workspace: pathlib.Path) -> Iterator[str]:
 
 
 def _shot(
-    browser: Browser, name: str, address: str, size: tuple[int, int], scheme: str
+    browser: Browser,
+    name: str,
+    address: str,
+    size: tuple[int, int],
+    scheme: str,
+    part: str = "body",
 ) -> Image.Image:
     width, height = size
     context = browser.new_context(
@@ -95,7 +106,8 @@ def _shot(
             "(image) => image.complete)"
         )
         page.wait_for_timeout(300)
-        return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        taken = page.screenshot() if part == "body" else page.locator(part).screenshot()
+        return Image.open(io.BytesIO(taken)).convert("RGB")
 
 
 def _open(page: Page, address: str) -> None:

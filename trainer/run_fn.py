@@ -24,6 +24,8 @@ from trainer.export import export_generator
 from trainer.training import LOOPS, OtherNetworksError, train
 from trainer.training_config import (
     NO_BASE_MODEL,
+    NO_HYPERPARAMETERS,
+    best_settings,
     make_config,
     resolve_precision,
 )
@@ -43,11 +45,15 @@ def run_fn(fn_args: Any) -> None:
     `source_hash`, `preset` and `versions`.
     """
     custom = fn_args.custom_config
-    config = make_config(**json.loads(custom["training"]))
+    settings = json.loads(custom["training"])
+    if settings.get("hyperparameters"):
+        if not fn_args.hyperparameters:
+            raise ValueError(NO_HYPERPARAMETERS)
+        settings |= best_settings(fn_args.hyperparameters, settings["model"])
+    config = make_config(**settings)
     architecture = LOOPS[config.model].architecture
     data, seed = DatasetInfo.from_dict(custom["data"]), int(custom["seed"])
-    images, labels = read_split(fn_args.train_files, fn_args.transform_output)
-    _check_count("train", len(images), data, fn_args.train_files)
+    images, labels = read_checked("train", fn_args.train_files, fn_args.transform_output, data)
     logger.info("Read %d images to train on", len(images))
     if config.base_model and not fn_args.base_model:
         raise ValueError(NO_BASE_MODEL)
@@ -60,8 +66,8 @@ def run_fn(fn_args: Any) -> None:
         str(seed),
         custom["source_hash"],
         json.dumps(custom["versions"], sort_keys=True),
-        _digest({"images": images, "labels": labels}),
-        _digest(initial_weights or {}),
+        digest_of({"images": images, "labels": labels}),
+        digest_of(initial_weights or {}),
     ]
     fingerprint = hashlib.sha256("\n".join(identity).encode()).hexdigest()
     # What TensorBoard calls it; a training that is resumed goes on under the same name.
@@ -71,13 +77,11 @@ def run_fn(fn_args: Any) -> None:
     if config.eval_interval and data.image_shape != IMAGE_SHAPE:
         logger.info("No FID while training: the pinned network takes %s", IMAGE_SHAPE)
     elif config.eval_interval:
-        eval_images, eval_labels = read_split(fn_args.eval_files, fn_args.transform_output)
-        _check_count("eval", len(eval_images), data, fn_args.eval_files)
+        held_out = read_checked("eval", fn_args.eval_files, fn_args.transform_output, data)
         evaluate = make_evaluation(
-            eval_images,
-            eval_labels,
+            *held_out,
             data.dataset,
-            first_extractor(custom, data, (images, labels), (eval_images, eval_labels)),
+            first_extractor(custom, data, (images, labels), held_out),
             config,
             architecture,
             seed,
@@ -174,18 +178,22 @@ def read_split(patterns: Sequence[str], transform_output: str) -> tuple[np.ndarr
     return images[order], labels[order].astype(np.int64)
 
 
-def _check_count(split: str, count: int, data: DatasetInfo, patterns: Sequence[str]) -> None:
-    """Refuses to train on a part of the data.
+def read_checked(
+    split: str, patterns: Sequence[str], transform_output: str, data: DatasetInfo
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `read_split`; refuses to train on a part of the data.
 
     Raises:
-      ValueError: `count` is not what `data` promises of the split.
+      ValueError: there are not as many as `data` promises of the split.
     """
-    expected = data.split_counts.get(split, count)
-    if count != expected:
+    images, labels = read_split(patterns, transform_output)
+    expected = data.split_counts.get(split, len(images))
+    if len(images) != expected:
         raise ValueError(
-            f"{', '.join(patterns)} hold {count:,} examples of the {expected:,} of {split}: "
+            f"{', '.join(patterns)} hold {len(images):,} examples of the {expected:,} of {split}: "
             "nothing was trained. `mnist-gan run --from MnistExampleGen` writes them again"
         )
+    return images, labels
 
 
 def _column(feature: tf.Tensor | tf.SparseTensor) -> np.ndarray:
@@ -217,7 +225,8 @@ def load_warm_start(base_model: str) -> dict[str, np.ndarray]:
         return dict(archive)
 
 
-def _digest(arrays: dict[str, np.ndarray]) -> str:
+def digest_of(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 of named arrays."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())

@@ -1,6 +1,7 @@
 """Every setting of the Trainer, typed and checked, and its presets. Needs no TensorFlow."""
 
 import pathlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -41,6 +42,9 @@ class TrainingConfig(BaseModel):
     base_model: Literal["latest"] | None = Field(
         None,
         description="start from the weights of the latest blessed generator; null starts afresh",
+    )
+    hyperparameters: Literal["latest"] | None = Field(
+        None, description="take what the latest `mnist-gan tune` found best for these settings"
     )
     steps: Steps
     batch_size: BatchSize = 128
@@ -191,6 +195,9 @@ NO_BASE_MODEL = (
     "base_model=latest: no generator was blessed yet that training could start from; "
     "train one without it first"
 )
+NO_HYPERPARAMETERS = (
+    "hyperparameters=latest: no search has ended here that left any; `mnist-gan tune` makes them"
+)
 
 
 def make_config(**values: Any) -> TrainingConfig:
@@ -200,6 +207,33 @@ def make_config(**values: Any) -> TrainingConfig:
       pydantic.ValidationError: it has no such setting, or does not take this value.
     """
     return TypeAdapter(AnyTrainingConfig).validate_python({"model": DEFAULT_MODEL, **values})
+
+
+def best_settings(found: object, model: str) -> dict[str, Any]:
+    """The settings that a search found best, checked.
+
+    Args:
+      found: a KerasTuner `HyperParameters` config.
+      model: that is to be trained with them.
+
+    Raises:
+      ValueError: there are none, or they are of another model.
+    """
+    values = found.get("values") if isinstance(found, Mapping) else None
+    if not isinstance(values, Mapping) or values.get("model") not in MODELS:
+        raise ValueError(NO_HYPERPARAMETERS)
+    if values["model"] != model:
+        raise ValueError(
+            f"hyperparameters=latest: the latest search was of {values['model']}, and this run "
+            f"trains {model}: add --set model={values['model']}, or search with "
+            f"`mnist-gan tune --set model={model}`"
+        )
+    best = {name: value for name, value in values.items() if "/" not in name}
+    try:
+        make_config(**best)
+    except ValueError:
+        raise ValueError(NO_HYPERPARAMETERS) from None
+    return best
 
 
 # By preset and model: what they change.

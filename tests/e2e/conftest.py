@@ -45,19 +45,21 @@ class Run:
         return {node["id"]: node["state"] for node in self.document["nodes"]}
 
 
-def arguments(workspace: pathlib.Path, *more: str) -> list[str]:
-    """Of a smoke run on a slice of digits."""
+def arguments(workspace: pathlib.Path, *more: str, command: str = "run") -> list[str]:
+    """Of a smoke run, or search, on a slice of digits."""
     options = ["--workspace", str(workspace), "--preset", "smoke", "--dataset", "digits", "--json"]
     for assignment in SHORT:
         # The networks of another model have no channels.
         if not (assignment.partition("=")[0].endswith("channels") and "model=dcgan" in more):
             options += ["--set", assignment]
-    return ["run", *options, *more]
+    return [command, *options, *more]
 
 
-def start(workspace: pathlib.Path, *more: str, terminal: str | None = None) -> Started:
+def start(
+    workspace: pathlib.Path, *more: str, terminal: str | None = None, command: str = "run"
+) -> Started:
     """Starts the pipeline in a process of its own that need not import everything first."""
-    return _READY.start(arguments(workspace, *more), terminal)
+    return _READY.start(arguments(workspace, *more, command=command), terminal)
 
 
 def call(workspace: pathlib.Path, *more: str) -> subprocess.CompletedProcess:

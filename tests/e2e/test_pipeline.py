@@ -39,7 +39,7 @@ NODES = [
     "Evaluator",
     "Pusher",
 ]
-STOPPED = "stopped; what was finished is kept, and the next `mnist-gan run` goes on from there"
+STOPPED = "stopped; what was finished is kept, and the same command goes on from there"
 COUNTS = {"train": 600, "eval": 100, "test": 200}
 
 

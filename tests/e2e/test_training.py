@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from common.contract import GeneratorContract
+from lineage import documents
 from lineage.store import open_store
 from pipeline import cli
-from tests.e2e.conftest import call, pushed, run
+from tests.e2e.conftest import call, pushed, run, start
 from tests.e2e.test_pipeline import NODES
 
 pytestmark = pytest.mark.e2e
@@ -28,12 +29,31 @@ def test_base_model_is_refused_before_anything_runs_where_nothing_was_blessed(tm
     assert not (tmp_path / "fresh" / "metadata.sqlite").exists()
 
 
-def test_training_starts_from_the_latest_blessed_generator_and_the_lineage_shows_it(
+def test_a_search_halves_and_leaves_what_it_found(first, workspace):
+    refused = call(workspace, "--set", "hyperparameters=latest")
+    assert refused.returncode == 2 and "`mnist-gan tune` makes them" in refused.stderr
+    options = ("--set", "steps=6", "--set", "loss=hinge", "--trials", "3")
+    searched = start(workspace, *options, command="tune").wait()
+    assert searched.returncode == 0, searched.stderr
+    document = json.loads(searched.stdout)
+    states = {node["id"]: node["state"] for node in document["nodes"]}
+    assert states.pop("Tuner") == "COMPLETE" and set(states.values()) == {"CACHED"}
+    assert "Trainer" not in states
+    best, *others = document["search"]["trials"]
+    assert [t["steps"] for t in (best, *others)] == [6, 2, 2, 2]
+    assert best["number"] == min(others, key=lambda t: t["fid"])["number"]
+    assert "loss" not in best["settings"]  # it was held
+    assert "Search for settings" in (workspace / "report" / "index.html").read_text()
+    assert len(list((workspace / "tensorboard" / "tuner").iterdir())) == 4
+
+
+def test_training_starts_from_the_latest_blessed_generator_with_what_the_search_found(
     first, workspace
 ):
     blessings = open_store(workspace / "metadata.sqlite").artifacts_of_type("ModelBlessing")
     blessed = {b.properties["current_model_id"] for b in blessings if b.properties["blessed"] == 1}
-    warm = run(workspace, "--set", "base_model=latest", "--set", "steps=30", "--replace", "a test")
+    latest = ("--set", "base_model=latest", "--set", "hyperparameters=latest")
+    warm = run(workspace, *latest, "--set", "steps=30", "--replace", "a test")
     assert warm.exit_code == 0, warm.document
     assert warm.states()["Trainer"] == "COMPLETE"
     assert "BaseModel" not in warm.states()  # a lookup is no work
@@ -49,6 +69,12 @@ def test_training_starts_from_the_latest_blessed_generator_and_the_lineage_shows
     assert version.number == warm.document["pushed_version"]
     contract = GeneratorContract.load(version.path)
     assert contract.training["warm_start"].startswith(model.uri)
+    found = store.artifacts_of_type("HyperParameters")[-1]
+    assert inputs["hyperparameters"] == found.id
+    best = documents.search(store, store.artifacts_of_type("TunerResults"))["trials"][0]["settings"]
+    assert best.items() <= contract.training["config"].items()
+    facts = store.run_named(warm.document["run_id"]).properties
+    assert facts["hyperparameters"] == {"model": "cdcgan", **best}
 
 
 def test_a_model_without_labels_goes_the_whole_way(first, workspace, tmp_path):

@@ -150,6 +150,7 @@ RUN = {
     "pushed_path": None,
     "push_reason": None,
     "rolled_back": False,
+    "search": None,
 }
 
 
@@ -284,3 +285,16 @@ def test_digits_at_the_end_fit_the_terminal_and_are_bright_where_ink_is(tmp_path
         assert max(terminal.length(line) for line in drawn) <= columns
         assert set(re.findall(r"38;5;(\d+);48;5;(\d+)m", drawn[1])) == {("232", "232")}
         assert set(re.findall(r"38;5;(\d+);48;5;(\d+)m", drawn[7])) == {("255", "255")}
+
+
+def test_a_search_ends_with_its_best_trainings_and_how_to_train_with_them(tmp_path):
+    trials = [
+        {"settings": {"optimizer": "adam"}, "steps": 900 - n, "cpu_seconds": 7.25, "fid": 40.5 + n}
+        for n in range(11)
+    ]
+    run = RUN | {"search": {"model": "blocks5", "trials": [*trials, trials[0] | {"fid": None}]}}
+    text = unstyle("\n".join(summary.run(run, 120)))
+    assert ["adam", "900", "7.2", "40.50"] in [line.split() for line in text.splitlines()]
+    assert "and 2 trainings more" in text
+    following = "\n".join(summary.following(run, Workspace.at(tmp_path)))
+    assert "--set hyperparameters=latest --set model=blocks5" in following

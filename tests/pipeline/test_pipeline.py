@@ -28,7 +28,9 @@ DATA = DataSource(
 SPANS = dataclasses.replace(DATA, spans=(2,), compared=(DATA, DATA))
 
 
-def make(tmp_path: pathlib.Path, data: DataSource = DATA, **overrides: str) -> Pipeline:
+def make(
+    tmp_path: pathlib.Path, data: DataSource = DATA, search: dict | None = None, **overrides: str
+) -> Pipeline:
     return create_pipeline(
         settings=configs.load("smoke", overrides),
         data=data,
@@ -37,6 +39,7 @@ def make(tmp_path: pathlib.Path, data: DataSource = DATA, **overrides: str) -> P
         serving_base=tmp_path / "serving",
         checkpoint_root=tmp_path / "checkpoints",
         tensorboard_root=tmp_path / "tensorboard",
+        search=search,
     )
 
 
@@ -84,7 +87,8 @@ def test_extractors_are_trained_of_data_that_none_are_pinned_for(nodes, tmp_path
 
 
 def test_only_resolvers_are_left_out_of_a_report(tmp_path):
-    nodes = {c.id: c for c in make(tmp_path, base_model="latest").components}
+    latest = {"base_model": "latest", "hyperparameters": "latest"}
+    nodes = {c.id: c for c in make(tmp_path, **latest).components}
     resolvers = {name for name, node in nodes.items() if type(node).__name__ == "Resolver"}
     assert resolvers == LOOKUPS
 
@@ -94,6 +98,18 @@ def test_the_latest_blessed_generator_is_looked_up_where_training_starts_from_it
     warm = {c.id: c for c in make(tmp_path, base_model="latest").components}
     assert warm["BaseModel"] in warm["Trainer"].upstream_nodes
     assert warm["Trainer"].inputs["base_model"].type_name == "Model"
+
+
+def test_a_search_takes_the_place_of_training_and_is_trained_on_what_a_training_is(tmp_path):
+    search = {"trials": 9, "minutes": 0, "fixed": ["loss"]}
+    nodes = {c.id: c for c in make(tmp_path, search=search).components}
+    assert list(nodes)[-1] == "Tuner" and "Trainer" not in nodes
+    assert nodes["FeatureExtractor"] in nodes["Tuner"].upstream_nodes
+    trains = {c.id: c for c in make(tmp_path, hyperparameters="latest").components}["Trainer"]
+    assert trains.inputs["hyperparameters"].type_name == "HyperParameters"
+    assert json.loads(nodes["Tuner"].exec_properties["eval_args"]) == {"splits": ["eval"]}
+    with pytest.raises(ValueError, match="a run does"):
+        make(tmp_path, search=search, base_model="latest")
 
 
 def test_every_node_that_runs_our_code_has_the_hash_of_it(nodes):

@@ -93,3 +93,25 @@ def test_one_run_alone_is_no_history():
 def test_the_timeline_names_each_node_with_its_seconds():
     chart = charts.timeline("t", [("Trainer", 1.0, 30.0, "COMPLETE"), ("Pusher", 31, 0, "FAILED")])
     assert hints(chart) == ["Trainer: 30.0 s, complete", "Pusher: 0.0 s, failed"]
+
+
+def test_parallel_coordinates_have_a_line_for_each_row_and_name_what_the_axes_hold():
+    axes = {
+        "learning_rate": [0.001, 0.0001, 0.001],
+        "optimizer": ["adam", "sgd", "sgd"],
+        "FID": [10.0, 2000.0, 35.5],
+    }
+    chart = charts.parallel("t", axes, {"up to 3 steps": [1, 2], "up to 9 steps": [0]})
+    assert sorted(hints(chart)) == [
+        "learning_rate 0.0001, optimizer sgd, FID 2e+03",
+        "learning_rate 0.001, optimizer adam, FID 10",
+        "learning_rate 0.001, optimizer sgd, FID 35.5",
+    ]
+    wanted = {"learning", "rate", "adam", "sgd", "0.001", "0.0001", "10", "up to 9 steps"}
+    assert wanted <= set(texts(chart))
+    assert not re.search(r"#0[0-9]0", chart.svg)
+
+
+@pytest.mark.parametrize("value", [5.0, "adam"])
+def test_parallel_coordinates_take_a_single_row(value):
+    assert hints(charts.parallel("t", {"a": [value], "b": [1]}, {"up to 3 steps": [0]}))

@@ -8,10 +8,12 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
+from ml_metadata.proto import metadata_store_pb2 as pb
 
 from benchmarks.lineage import FIRST_VERSION
+from lineage.store import open_store
 from pipeline.commands.report import report as command
-from report import pages
+from report import gather, pages
 from tests.conftest import contrast, without_tensorflow
 from tests.lineage.conftest import writer
 from tests.report.conftest import RUNS, add_spans, fail_last_run
@@ -113,6 +115,28 @@ def test_a_damaged_file_costs_its_section_and_no_other(workspace):
     assert "JSONDecodeError" in section(page, "networks")
     assert "is no PNG file" in section(page, "judge")
     assert "Losses while training" in section(page, "training")
+
+
+def test_a_search_for_settings_has_a_section_and_a_damaged_one_has_none(workspace):
+    folder = workspace.pipeline_root / "Tuner" / "tuner_results" / "99"
+    folder.mkdir(parents=True)
+    client = writer(workspace)
+    kind = client.put_artifact_type(pb.ArtifactType(name="TunerResults"))
+    client.put_artifacts([pb.Artifact(type_id=kind, uri=str(folder), state=pb.Artifact.LIVE)])
+    rows = [
+        {
+            **{"trial_id": str(n), "model": "blocks5", "optimizer": optimizer, "score": fid},
+            **{"tuner/number": n, "tuner/round": 0, "tuner/steps": 60, "tuner/cpu_seconds": 7.0},
+        }
+        for n, (optimizer, fid) in enumerate([("adam", 51.25), ("sgd", float("inf"))])
+    ]
+    results = folder / "tuner_results.json"
+    results.write_text(json.dumps(rows))
+    shown = section(pages.build(workspace), "search")
+    assert "Of blocks5" in shown and "51.25" in shown and "sgd" in shown
+    results.write_text("[{")
+    with pytest.raises(gather.MissingError):
+        gather.search(open_store(workspace.metadata))
 
 
 def test_of_a_failed_run_the_error_stands_above_the_last_verdict(workspace):
