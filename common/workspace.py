@@ -143,7 +143,7 @@ class Workspace:
           WorkspaceError: the folder can't be made or written, or has a name that the libraries
             can't work with.
         """
-        self._check_name()
+        self.check_name()
         with contextlib.ExitStack() as stack:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,8 @@ class Workspace:
                 ) from None
             yield
 
-    def _check_name(self) -> None:
+    def check_name(self) -> None:
+        """Raises WorkspaceError where the path is one that the libraries can't work with."""
         name = str(self.root)
         if self.root == _SOURCES or os.path.exists(self.root / "__init__.py"):
             raise WorkspaceError(
@@ -190,6 +191,11 @@ class Workspace:
                         "give this run a folder of its own with --workspace DIR."
                     ) from None
                 time.sleep(0.02)
+            except OSError as error:  # such as ENOLCK of a network file system
+                raise WorkspaceError(
+                    f"the file system of {self.root} has no locks that keep a second run away "
+                    f"({error.strerror}): choose a folder on a local disk with --workspace DIR"
+                ) from None
 
     def is_locked(self) -> bool:
         """Whether a live process holds the workspace."""

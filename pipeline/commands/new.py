@@ -6,11 +6,13 @@ Its files are those of `pipeline/project/`; the settings are written.
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import sys
 
 import click
 
+from common.workspace import DEFAULT, Workspace
 from pipeline.options import USAGE, Failure
 
 TEMPLATE = pathlib.Path(__file__).parents[1] / "project"
@@ -36,6 +38,7 @@ def new(folder, source) -> None:
     """
     if folder.exists():
         raise Failure(f"{folder} is there already: choose another name")
+    Workspace.at(folder / DEFAULT).check_name()  # where the project will run
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from datasets import image_folder
     from datasets.data_config import FOLDER_PREFIX
@@ -81,4 +84,4 @@ def new(folder, source) -> None:
         raise Failure(f"{folder} could not be written: {error.strerror}", USAGE) from None
     shown = ", ".join(f"{name}={json.dumps(value)}" for name, value in needed.items())
     click.echo(f"{folder}: {len(found.files):,} images" + (f"; they need {shown}" if shown else ""))
-    click.echo(f'cd {folder} && make run ARGS="--preset smoke"')
+    click.echo(f'{shlex.join(["cd", str(folder)])} && make run ARGS="--preset smoke"')

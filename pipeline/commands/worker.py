@@ -35,6 +35,7 @@ def pools(context: click.Context, option: click.Parameter, value: str) -> list[s
     if value == "local":
         return []
     found = value.removeprefix(_SCHEME).split(",")
-    if value.startswith(_SCHEME) and all(re.fullmatch(r"[^/,\s]+:\d{1,5}", pool) for pool in found):
+    parts = [re.fullmatch(r"[^/,\s]+:([0-9]{1,5})", pool) for pool in found]
+    if value.startswith(_SCHEME) and all(part and 0 < int(part[1]) < 65536 for part in parts):
         return found
     raise click.BadParameter(f"{value!r} is neither local nor {_SCHEME}HOST:PORT,HOST:PORT,...")

@@ -1,5 +1,7 @@
 """The workspace's lock: one run at a time, and a dead process holds nothing."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -59,6 +61,16 @@ def test_a_folder_that_can_not_be_made_is_told_with_the_reason(tmp_path):
         with pytest.raises(WorkspaceError, match=r"can't be written .*choose another folder"):
             with Workspace(path).lock():
                 pass
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def refuse(file, kind):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(WorkspaceError, match=r"no locks that .*\(No locks available\): choose"):
+        with Workspace.at(tmp_path).lock():
+            pass
 
 
 def test_a_killed_process_keeps_no_lock(tmp_path, holder):

@@ -74,6 +74,17 @@ def test_without_tfx_the_pipeline_is_refused_and_what_needs_none_works(tmp_path)
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize(
+    "engine",
+    ["", "spark", "workers://", "workers://h", "workers://h:1,,h:2", "workers://h:0",
+     "workers://h:65536", "workers://h:1/../x:3", "workers://h:٣"],
+)  # fmt: skip
+def test_what_names_no_workers_is_refused(tmp_path, engine):
+    refused = call("run", "--engine", engine, "--workspace", str(tmp_path / "w"))
+    assert_refused(refused, "is neither local nor workers://HOST:PORT")
+    assert not (tmp_path / "w").exists()
+
+
 def test_status_without_a_run_says_what_to_do(tmp_path):
     assert_refused(call("status", "--workspace", str(tmp_path)), "no run", "mnist-gan run")
 

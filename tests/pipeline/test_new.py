@@ -75,3 +75,10 @@ def test_images_that_nobody_can_read_make_no_project(tmp_path):
 
 def test_nothing_is_overwritten(tmp_path, photographs):
     assert "is there already" in call(str(tmp_path), "--from", f"folder:{photographs}", code=2)
+
+
+@pytest.mark.parametrize("name", ["esc\x1b[2J", "new\nline", "all*"])
+def test_a_name_that_no_run_could_work_in_makes_no_project(tmp_path, name):
+    told = call(str(tmp_path / name), "--from", f"folder:{tmp_path}", code=2)
+    assert "would take for something else" in told and "\x1b" not in told
+    assert list(tmp_path.iterdir()) == []
