@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from typing import Annotated, Literal
+from typing import Literal
 
 import pydantic
 from pydantic import ConfigDict, Field
@@ -80,8 +80,11 @@ class DataConfig(pydantic.BaseModel):
         description="a folder of spans (span-1, span-2 ...): learn from this one; default: the "
         "newest, which has the highest number",
     )
-    spans: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
-        1, description="a folder of spans: learn from so many together, that one and those before"
+    spans: int = Field(
+        1,
+        ge=0,
+        description="a folder of spans: learn from so many together, that one and those before; "
+        "0: from all",
     )
     max_image_drift: float = Field(
         0.75,

@@ -18,7 +18,6 @@ import os
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Literal
 
 from common.files import atomic_path, combined_digest, file_digest, write_atomically
 from common.images import IMAGE_SIZES, ImageShape
@@ -82,9 +81,7 @@ class ImageFolder:
     before: int | None = None
 
 
-def open_folder(
-    dataset: str, span: int | None = None, spans: int | Literal["all"] = 1
-) -> ImageFolder:
+def open_folder(dataset: str, span: int | None = None, spans: int = 1) -> ImageFolder:
     """Looks at the folder that "folder:PATH" names and at the bytes of all its images.
 
     Args:
@@ -108,7 +105,7 @@ def open_folder(
         raise DataError(f"{name} can't be read: {error.strerror or error}") from None
 
 
-def _open(root: pathlib.Path, span: int | None, count: int | Literal["all"]) -> ImageFolder:
+def _open(root: pathlib.Path, span: int | None, count: int) -> ImageFolder:
     by_number = _span_folders(root)
     spans, before, notes = _chosen(root, list(by_number), span, count)
     parts: dict[pathlib.Path, str] = {}
@@ -199,7 +196,7 @@ def _span_folders(root: pathlib.Path) -> dict[int, pathlib.Path]:
 
 
 def _chosen(
-    root: pathlib.Path, numbers: list[int], span: int | None, count: int | Literal["all"]
+    root: pathlib.Path, numbers: list[int], span: int | None, count: int
 ) -> tuple[tuple[int, ...], int | None, list[str]]:
     """Spans to learn from, the one before the newest of them, and what a user should know."""
     if not numbers and (span is not None or count != 1):
@@ -212,9 +209,9 @@ def _chosen(
             f"{printable(root)} holds no span {span}, only {', '.join(map(str, numbers[-_SHOWN:]))}"
         )
     until = [number for number in numbers if span is None or number <= span]
-    chosen = until[-count:] if isinstance(count, int) else until
+    chosen = until[-count:]  # all of them where it is 0
     notes = []
-    if isinstance(count, int) and numbers and len(chosen) < count:
+    if numbers and len(chosen) < count:
         notes.append(f"{count} spans were asked for, and {len(chosen)} are there")
     before = until[-2] if len(until) > 1 else None
     if before is not None and before < until[-1] - 1:

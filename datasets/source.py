@@ -127,7 +127,7 @@ def _resolve_folder(config: DataConfig, tfds_dir: pathlib.Path) -> DataSource:
             ]
             fewest = min(one.split_counts["train"] for one in compared)
             if fewest < MIN_COMPARED_EXAMPLES:
-                raise DataError(f"of {fewest} train images nothing can be told")
+                raise DataError(f"{fewest} train images are too few to tell")
             found = dataclasses.replace(found, compared=tuple(compared))
         except DataError as error:
             notes.append(f"span {folder.spans[-1]} was not compared with the one before: {error}")
