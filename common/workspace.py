@@ -9,7 +9,7 @@ import pathlib
 import re
 import time
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 PIPELINE_NAME = "mnist-gan"
 MODEL_NAME = "mnist_gan"  # of generators of MNIST; see `model_name`
@@ -143,15 +143,40 @@ class Workspace:
           WorkspaceError: the folder can't be made or written, or has a name that the libraries
             can't work with.
         """
+        with self._held(self._lock_file, f"{self.root} is held by another run"):
+            yield
+
+    @contextlib.contextmanager
+    def share(self, run: str, node: str, alone: Callable[[], object]) -> Iterator[None]:
+        """Holds the workspace for one node of a run, beside other nodes of the same run.
+
+        Args:
+          run: the run's name.
+          node: the node's; one process at a time works on it.
+          alone: called first where no other process holds the workspace; none can meanwhile.
+
+        Raises:
+          WorkspaceBusyError, WorkspaceError: as `lock`.
+        """
+        own, busy = self.root / f".lock-{node}", f"{node} of this run is at work already"
+        with self._held(self._lock_file, f"{self.root} is held by another run", run, alone):
+            with self._held(own, busy):
+                yield
+
+    @contextlib.contextmanager
+    def _held(
+        self,
+        path: pathlib.Path,
+        busy: str,
+        run: str | None = None,
+        alone: Callable[[], object] = lambda: None,
+    ) -> Iterator[None]:
         self.check_name()
         with contextlib.ExitStack() as stack:
             try:
                 self.root.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context(open(self._lock_file, "a+"))
-                self._acquire(file)
-                file.truncate(0)
-                file.write(json.dumps({"pid": os.getpid(), "since": time.strftime("%H:%M:%S")}))
-                file.flush()
+                file = stack.enter_context(open(path, "a+"))
+                self._acquire(file, busy, run, alone)
             except OSError as error:
                 raise WorkspaceError(
                     f"the workspace {self.root} can't be written ({error.strerror}): "
@@ -176,46 +201,69 @@ class Workspace:
                     "another folder with --workspace DIR"
                 )
 
-    def _acquire(self, file: typing.TextIO) -> None:
+    def _acquire(
+        self, file: typing.TextIO, busy: str, run: str | None, alone: Callable[[], object]
+    ) -> None:
+        """For this process alone; with `run` for all that name the same run."""
         patience = time.monotonic() + LOCK_PATIENCE
         while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > patience:
-                    noted = {"pid": "unknown", "since": "?"} | self._noted_holder()
-                    holder = f"process {noted['pid']}, since {noted['since']}"
-                    raise WorkspaceBusyError(
-                        f"{self.root} is held by another run ({holder}). Wait for it, stop it, or "
-                        "give this run a folder of its own with --workspace DIR."
-                    ) from None
-                time.sleep(0.02)
-            except OSError as error:  # such as ENOLCK of a network file system
-                raise WorkspaceError(
-                    f"the file system of {self.root} has no locks that keep a second run away "
-                    f"({error.strerror}): choose a folder on a local disk with --workspace DIR"
-                ) from None
+            if _locks(file, fcntl.LOCK_EX):
+                noted = {"pid": os.getpid(), "since": time.strftime("%H:%M:%S")}
+                file.truncate(0)
+                file.write(json.dumps(noted | ({"run": run} if run else {})))
+                file.flush()
+                if run is None:
+                    return
+                alone()
+            noted = {"pid": "unknown", "since": "?"} | _noted(file.name)
+            ours = run is not None and noted.get("run") == run
+            if ours and _locks(file, fcntl.LOCK_SH):
+                # Another run may have come and gone while one lock was changed for the other.
+                if _noted(file.name).get("run") == run:
+                    return
+                fcntl.flock(file, fcntl.LOCK_UN)
+            if not ours and time.monotonic() > patience:
+                raise WorkspaceBusyError(
+                    f"{busy} (process {noted['pid']}, since {noted['since']}). Wait for it, stop "
+                    "it, or give this run a folder of its own with --workspace DIR."
+                )
+            time.sleep(0.02)
 
     def is_locked(self) -> bool:
         """Whether a live process holds the workspace."""
-        try:
-            with open(self._lock_file) as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
+        for path in self.root.glob(".lock*"):
+            try:
+                with open(path) as file:
+                    if not _locks(file, fcntl.LOCK_SH):
+                        return True
+            except (OSError, WorkspaceError):
+                continue
+        return False
 
-    def holder(self) -> int | None:
-        """The process that holds the workspace; None when nobody does."""
-        return self._noted_holder().get("pid") if self.is_locked() else None
+    def holder(self) -> str | None:
+        """Who holds the workspace: a run, if its nodes share it, or a process id; None: nobody."""
+        noted = _noted(self._lock_file) if self.is_locked() else {}
+        return noted.get("run") or (str(noted["pid"]) if "pid" in noted else None)
 
-    def _noted_holder(self) -> dict:
-        """`pid` and `since` of who holds the workspace or held it last; {} where nobody tells."""
-        try:
-            noted = json.loads(self._lock_file.read_text())
-        except (OSError, ValueError):
-            return {}
-        return noted if isinstance(noted, dict) else {}
+
+def _locks(file: typing.TextIO, how: int) -> bool:
+    """Takes the lock LOCK_EX or LOCK_SH of `file`; False where another process has it."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # such as ENOLCK of a network file system
+        raise WorkspaceError(
+            f"the file system of {os.path.dirname(file.name)} has no locks that keep a second run "
+            f"away ({error.strerror}): choose a folder on a local disk with --workspace DIR"
+        ) from None
+    return True
+
+
+def _noted(path: str | os.PathLike) -> dict:
+    """What who holds a lock or held it last has noted in its file; {} where nobody tells."""
+    try:
+        noted = json.loads(pathlib.Path(path).read_text())
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}

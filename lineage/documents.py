@@ -144,9 +144,10 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
     The workspace tells whether a run that claims to go on still does.
 
     Returns:
-      `run_id`, `dataset`, `dataset_note`, `preset`, `state` (COMPLETE, FAILED or RUNNING),
-      `stopped` (whether somebody stopped it), `seconds`, `nodes` (each `id`, `state` among
-      COMPLETE, CACHED, RUNNING, FAILED, NOT_RUN, `seconds`, `error`), `metrics`, `blessed`,
+      `run_id`, `dataset`, `dataset_note`, `preset`, `state` (COMPLETE, FAILED, RUNNING, or WAITING
+      between two nodes that are run one by one), `stopped` (whether somebody stopped it),
+      `seconds`, `nodes` (each `id`, `state` among COMPLETE, CACHED, RUNNING, FAILED, NOT_RUN,
+      `seconds`, `error`), `metrics`, `blessed`,
       `blessing_reason`, `infra_blessed`, `infra_blessing_reason` (whether a server can serve it),
       `pushed_version`, `pushed_path`, `push_reason`, `samples` (an image of what the generator
       draws), `rolled_back` (whether that version was taken out of service since then), `search`
@@ -154,7 +155,8 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
       Resolvers are left out: they only look up what is there.
     """
     facts = run.properties
-    alive = facts.get("state") == "RUNNING" and facts.get("pid") == str(workspace.holder())
+    holder = workspace.holder()
+    alive = holder == run.name or (facts.get("state") == "RUNNING" and facts.get("pid") == holder)
     executions = store.executions_of_run(run)
     by_node = {store.place_of(execution.id)[0]: execution for execution in executions}
     outputs = _outputs(store, executions)
@@ -229,7 +231,7 @@ def _run_state(noted: str | None, executions: list[Execution], alive: bool | Non
     states = {execution.state for execution in executions}
     if "FAILED" in states or noted == "FAILED":
         return "FAILED"
-    if "RUNNING" in states or noted == "RUNNING":
+    if "RUNNING" in states or noted == "RUNNING" or (noted == "WAITING" and alive):
         return "FAILED" if alive is False else "RUNNING"
     return noted or "COMPLETE"
 

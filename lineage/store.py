@@ -209,9 +209,9 @@ class Store:
         return sorted(found, key=lambda e: e.id)
 
     def execution_of(self, run: str, node: str) -> Execution | None:
-        """The execution of a node in the run of this name; None if the run did not come to it."""
+        """The last execution of a node in the run of this name; None if the run came to none."""
         found = self.run_named(run)
-        for execution in self.executions_of_run(found, resolvers=True) if found else ():
+        for execution in reversed(self.executions_of_run(found, resolvers=True) if found else ()):
             if self.place_of(execution.id)[0] == node:
                 return execution
         return None

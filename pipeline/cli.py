@@ -22,7 +22,7 @@ import click
 
 from common import terminal
 from common.files import disk_fault
-from common.workspace import WorkspaceError
+from common.workspace import Workspace, WorkspaceError
 from pipeline.commands import lineage as lineage_commands
 from pipeline.commands import watch as watch_command
 from pipeline.commands.generate import generate
@@ -97,18 +97,56 @@ def main() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _reason(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    if value is not None and not value.strip():
+        raise click.UsageError(f"{option.opts[0]} takes a reason, which is recorded")
+    return value or ""
+
+
+def pipeline_options(command):
+    """Adds what decides a pipeline, as `_settings` and `local_runner.compile_pipeline` take it."""
+    options = (
+        click.option(
+            "--preset",
+            default="standard",
+            show_default=True,
+            help="smoke, standard or quality; to study failures: collapse, no-penalty, saturating.",
+        ),
+        click.option(
+            "--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH."
+        ),
+        click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files."),
+        click.option("--from", "from_node", metavar="NODE", help="Re-run NODE and all downstream."),
+        click.option(
+            "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting."
+        ),
+        click.option(
+            "--beam-arg", "beam_args", multiple=True, metavar="ARG", help="A flag for Beam."
+        ),
+        click.option(
+            "--force-bless",
+            metavar="REASON",
+            callback=_reason,
+            help="Push despite failed checks; REASON is recorded.",
+        ),
+        click.option(
+            "--replace",
+            metavar="REASON",
+            callback=_reason,
+            help="Replace a version in service though it is better or was judged more strictly.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_verbose_option = click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
+
+
 @main.command()
 @workspace_option
-@click.option(
-    "--preset",
-    default="standard",
-    show_default=True,
-    help="smoke, standard or quality; to study failures: collapse, no-penalty, saturating.",
-)
-@click.option("--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH.")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
-@click.option("--from", "from_node", metavar="NODE", help="Re-run NODE and everything downstream.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting.")
+@pipeline_options
 @click.option(
     "--engine",
     default="local",
@@ -116,28 +154,16 @@ def main() -> None:
     callback=pools,
     help="Where Beam works: local or workers://HOST:PORT,HOST:PORT, pools of `mnist-gan worker`.",
 )
-@click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="A flag for Beam.")
-@click.option(
-    "--force-bless", metavar="REASON", help="Push despite failed checks; REASON is recorded."
-)
 @click.option("--verify", is_flag=True, help="Compare the digests of what the cache holds.")
-@click.option(
-    "--replace",
-    metavar="REASON",
-    help="Replace a version in service that is better or was judged more strictly; recorded.",
-)
 @click.option("--watch", "watching", is_flag=True, help="Show the run on a live page, and open it.")
 @click.option("--settings", "list_settings", is_flag=True, help="List all settings and stop.")
-@click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
+@_verbose_option
 @json_option
 def run(
-    workspace, preset, dataset, data_dir, from_node, assignments, engine, beam_args, force_bless,
-    replace, verify, watching, list_settings, verbose, as_json,
+    workspace, preset, dataset, data_dir, assignments, engine, verify, watching, list_settings,
+    verbose, as_json, **options,
 ) -> None:  # fmt: skip
     """Run the pipeline: data, statistics, Transform, training, judgement, push."""
-    for option, reason in (("--force-bless", force_bless), ("--replace", replace)):
-        if reason is not None and not reason.strip():
-            raise click.UsageError(f"{option} takes a reason, which is recorded")
     settings = _settings(preset, assignments, dataset, data_dir)
     if list_settings:
         _print_settings(settings, as_json)
@@ -148,16 +174,12 @@ def run(
         verbose,
         as_json,
         watching,
-        from_node=from_node,
         pools=engine,
-        beam_args=list(beam_args),
-        force_bless=force_bless or "",
         verify_cache=verify,
-        replace=replace or "",
         create=click.get_current_context().obj,
+        **options,
     )
-    if document["state"] != "COMPLETE" or document["pushed_version"] is None:
-        sys.exit(FAILED)
+    _exit(document)
 
 
 @main.command()
@@ -208,21 +230,109 @@ def _observed(settings, workspace, verbose, as_json, watching=False, **options) 
     from pipeline import console
 
     begun = time.monotonic()
-    check_tfx()
-    _check_memory()
-    _check_semaphores()
+    _check_machine()
     log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
     with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
         view = console.RunView(err if as_json else out)
         with view, _page(workspace, view, watching):
             document = _run(settings, workspace, view, verbose, log, begun=begun, **options)
-        if as_json:
-            out.print_json(json.dumps(document))
-        elif not document["stopped"]:
-            console.say(out, _closing(document, workspace, log, out))
+        _tell(document, workspace, log, out, as_json)
     if document["stopped"]:
         _leave(INTERRUPTED)
     return document
+
+
+@main.command("compile")
+@workspace_option
+@pipeline_options
+@click.option(
+    "--to", type=click.Choice(["ir"]), required=True, help="ir: TFX's intermediate representation."
+)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=pathlib.Path))
+@_verbose_option
+def compile_(
+    workspace, preset, dataset, data_dir, assignments, to, file, verbose, **options
+) -> None:
+    """Write the pipeline to FILE, from which `mnist-gan node` runs it node by node."""
+    from pipeline import console
+
+    settings = _settings(preset, assignments, dataset, data_dir)
+    if not file.resolve().parent.is_dir():
+        raise Failure(f"there is no folder {file.parent} for {file.name}")
+    _check_machine()
+    log = workspace.logs / time.strftime("compile-%Y%m%d-%H%M%S.log")
+    with workspace.lock(), console.quiet(log, verbose=verbose) as (_, err):
+        with console.RunView(err) as view, _starting(workspace, view, verbose, log):
+            from pipeline import local_runner
+
+            create = click.get_current_context().obj
+            made = local_runner.compile_pipeline(
+                settings, workspace, view, create=create, **options
+            )
+            local_runner.write_ir(made, workspace, file)
+
+
+@main.command()
+@click.argument("name", metavar="NODE")
+@click.option(
+    "--ir",
+    "file",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="What `mnist-gan compile --to ir` wrote; it names the workspace too.",
+)
+@click.option("--run-id", required=True, metavar="ID", help="The run's name, one for all nodes.")
+@_verbose_option
+@json_option
+def node(name, file, run_id, verbose, as_json) -> None:
+    """Run one node of a compiled pipeline; again, where it failed.
+
+    Nodes that do not need each other may run side by side. The one that ends last writes the
+    report, and its exit code is the run's.
+    """
+    check_tfx()
+    from lineage.store import StoreError, open_store
+    from pipeline import console, ir, upkeep
+
+    try:
+        document = ir.read(file)
+        workspace = Workspace.at(document["workspace"])
+        os.chdir(document["folder"])
+        log = workspace.logs / time.strftime(f"node-%Y%m%d-%H%M%S-{os.getpid()}.log")
+        ir.check_names(document, name, run_id)
+        _check_machine()
+        with workspace.share(run_id, name, alone=lambda: upkeep.put_right(workspace)):
+            store = open_store(workspace.metadata) if workspace.metadata.exists() else None
+            ir.check(document, store, name, run_id)
+            with console.quiet(log, verbose=verbose) as (out, err):
+                with console.RunView(err if as_json else out) as view:
+                    with _starting(workspace, view, verbose, log):
+                        from pipeline import local_runner
+
+                        document = local_runner.run_node(name, document, workspace, run_id, view)
+                if as_json or document["state"] != "WAITING":
+                    _tell(document, workspace, log, out, as_json)
+    except (ir.IrError, StoreError) as error:
+        raise Failure(str(error)) from None
+    if document["stopped"]:
+        _leave(INTERRUPTED)
+    _exit(document)
+
+
+def _tell(document: dict, workspace, log: pathlib.Path, out, as_json: bool) -> None:
+    from pipeline import console
+
+    if as_json:
+        out.print_json(json.dumps(document))
+    elif not document["stopped"]:
+        console.say(out, _closing(document, workspace, log, out))
+
+
+def _exit(document: dict) -> None:
+    """Ends with the verdict of a run, or of a node while others are to follow."""
+    pushed = document["state"] == "COMPLETE" and document["pushed_version"] is not None
+    if not pushed and document["state"] != "WAITING":
+        sys.exit(FAILED)
 
 
 def _settings(preset: str, assignments, dataset: str | None, data_dir: str | None):
@@ -274,6 +384,13 @@ def _closing(document: dict, workspace, log: pathlib.Path, out) -> Iterator[str]
         yield f"the full log: {log}"
 
 
+def _check_machine() -> None:
+    """Refuses where TFX would end without a word or fail in the first node."""
+    check_tfx()
+    _check_memory()
+    _check_semaphores()
+
+
 def _check_memory() -> None:
     """Refuses what TensorFlow would die of without a word."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -296,19 +413,15 @@ def _check_semaphores() -> None:
         ) from None
 
 
-def _run(settings, workspace, view, verbose, log, pools=(), beam_args=(), **options) -> dict:
-    """Runs the pipeline; turns whatever stops it before its first node into one message."""
+@contextlib.contextmanager
+def _starting(workspace, view, verbose: bool, log: pathlib.Path) -> Iterator[None]:
+    """Turns whatever stops a run before its first node into one message."""
     view.phase("starting TFX")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TFX hands sys.argv to absl's flags, which do not know ours.
     sys.argv = sys.argv[:1]
     try:
-        from pipeline import engines, local_runner
-
-        with engines.beam_flags(pools, workspace.root) as flags:
-            return local_runner.run(
-                settings, workspace, view, beam_args=[*flags, *beam_args], **options
-            )
+        yield
     except KeyboardInterrupt:
         raise Failure("stopped before the first node", INTERRUPTED) from None
     except Exception as error:
@@ -318,6 +431,16 @@ def _run(settings, workspace, view, verbose, log, pools=(), beam_args=(), **opti
         code = USAGE if isinstance(error, ValueError) else FAILED
         text = disk_fault(str(error), workspace.root) or error
         raise Failure(f"{text}\nthe full log: {log}", code) from None
+
+
+def _run(settings, workspace, view, verbose, log, pools=(), beam_args=(), **options) -> dict:
+    with _starting(workspace, view, verbose, log):
+        from pipeline import engines, local_runner
+
+        with engines.beam_flags(pools, workspace.root) as flags:
+            return local_runner.run(
+                settings, workspace, view, beam_args=[*flags, *beam_args], **options
+            )
 
 
 def _leave(code: int) -> None:
@@ -371,7 +494,7 @@ def status(workspace, as_json) -> None:
     help="Black and white of pixels that do not say so: -1,1 or 0,1 or 0,255.",
 )
 @click.option("--out", type=click.Path(file_okay=False), help="Folder for the images.")
-@click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
+@_verbose_option
 @json_option
 def evaluate(
     workspace, target, dataset, data_dir, assignments, value_range, out, verbose, as_json

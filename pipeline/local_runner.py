@@ -1,4 +1,4 @@
-"""Runs the pipeline in this process, node by node, and keeps what TFX would forget.
+"""Runs the pipeline or a node of it in this process, and keeps what TFX would forget.
 
 On top of TFX's LocalDagRunner: a view hears of every node, the error of a failed node goes into ML
 Metadata, what a killed run left RUNNING is closed, and the run's own facts (settings, data,
@@ -11,22 +11,24 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.local import local_dag_runner, runner_utils
-from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable import launcher, runtime_parameter_utils, tfx_runner
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
-from common.files import disk_fault
+from common.files import disk_fault, write_atomically
 from common.workspace import Workspace, model_name
 from datasets import source as data_source
 from lineage import digests, documents
@@ -39,7 +41,7 @@ from lineage.store import (
     connect,
     open_store,
 )
-from pipeline import cache, engines, provenance, upkeep, vanished
+from pipeline import cache, engines, ir, provenance, upkeep, vanished
 from pipeline import pipeline as pipeline_lib
 from pipeline.configs import Settings
 from report import pages
@@ -74,7 +76,28 @@ class NodeFailedError(RuntimeError):
         self.stopped = stopped
 
 
-def run(
+class Compiled(NamedTuple):
+    """A pipeline that can be run.
+
+    Attributes:
+      pipeline: TFX's intermediate representation.
+      facts: what a run of it notes about itself.
+      tfds_dir: folder of the prepared records, "" if there is none.
+    """
+
+    pipeline: pipeline_pb2.Pipeline
+    facts: dict[str, str]
+    tfds_dir: str
+
+
+class _Compiler(tfx_runner.IrBasedRunner):
+    """Returns what others would run."""
+
+    def run_with_ir(self, pipeline, run_options=None, **options):
+        return pipeline
+
+
+def compile_pipeline(
     settings: Settings,
     workspace: Workspace,
     view: View,
@@ -82,37 +105,29 @@ def run(
     from_node: str | None = None,
     beam_args: Sequence[str] = (),
     force_bless: str = "",
-    verify_cache: bool = False,
     replace: str = "",
-    begun: float | None = None,
     create: Callable[..., tfx_pipeline.Pipeline] | None = None,
     search: dict | None = None,
-) -> dict:
-    """Runs the whole pipeline in `workspace`, which the caller has locked.
+) -> Compiled:
+    """Puts the workspace right, prepares the data and compiles the pipeline.
 
     Args:
       settings: all that decides the run, apart from code and data.
-      workspace: where everything goes.
+      workspace: where everything goes; the caller has locked it.
       view: hears of the progress.
       from_node: executes this node and everything downstream again; what is upstream comes from
         the cache where it is unchanged.
       beam_args: further flags for Apache Beam.
       force_bless: a reason to push a generator that misses a threshold; it is recorded.
-      verify_cache: compare the digests of what is taken from the cache, not names and sizes alone.
       replace: a reason to replace a version in service that is better, was judged more strictly or
         on other data; it is recorded.
-      begun: `time.monotonic()` of when the user began to wait; default: now.
       create: makes the pipeline in the place of `pipeline.create_pipeline`, of the same arguments.
       search: for settings in the place of a training, as `pipeline.create_pipeline` takes it.
-
-    Returns:
-      The document of `lineage.documents.status`; a failed node is told there, not raised.
 
     Raises:
       ValueError: the data cannot be loaded, `from_node` is no node, what was named as TF Serving's
         program is none, or there is no generator to start from.
     """
-    begun = time.monotonic() if begun is None else begun
     upkeep.put_right(workspace)
     view.phase("data")
     if settings.training.base_model:
@@ -140,7 +155,6 @@ def run(
     nodes = [c.id for c in pipeline.components if c.id not in pipeline_lib.LOOKUPS]
     if from_node is not None and from_node not in nodes:
         raise ValueError(f"there is no node {from_node!r}; the nodes are {', '.join(nodes)}")
-    run_id = _new_name(workspace)
     facts = {
         "preset": settings.preset,
         "settings": settings.model_dump_json(),
@@ -150,22 +164,113 @@ def run(
         "versions": json.dumps(provenance.library_versions(), sort_keys=True),
         "nodes": json.dumps(nodes),
         **({"hyperparameters": json.dumps(best)} if best else {}),
-        "state": "RUNNING",
-        "pid": str(os.getpid()),
     }
+    compiled = _Compiler().run(pipeline)
+    for node in _downstream(compiled, from_node):
+        node.execution_options.caching_options.enable_cache = False
+    return Compiled(compiled, facts, data.tfds_dir)
+
+
+def write_ir(compiled: Compiled, workspace: Workspace, path: pathlib.Path) -> None:
+    """Writes what `run_node` takes; `pipeline.ir` describes it."""
+    nodes = [node.pipeline_node for node in compiled.pipeline.nodes]
+    lookups = {n.node_info.id: n.upstream_nodes for n in nodes if _is_lookup(n)}
+    needs = {}
+    for node in nodes:
+        if not _is_lookup(node):
+            through = [upstream for n in node.upstream_nodes for upstream in lookups.get(n, ())]
+            needs[node.node_info.id] = sorted({*node.upstream_nodes, *through} - lookups.keys())
+    document = {
+        "schema": ir.SCHEMA,
+        "workspace": str(workspace.root),
+        "folder": os.getcwd(),
+        "tfds_dir": compiled.tfds_dir,
+        "code": ir.code(),
+        "nodes": needs,
+        "facts": compiled.facts,
+        "pipeline": json_format.MessageToDict(compiled.pipeline),
+    }
+    write_atomically(path, json.dumps(document, indent=1) + "\n")
+
+
+def run(
+    settings: Settings,
+    workspace: Workspace,
+    view: View,
+    *,
+    verify_cache: bool = False,
+    begun: float | None = None,
+    **options,
+) -> dict:
+    """Runs the whole pipeline in `workspace`, which the caller has locked.
+
+    Args:
+      settings, workspace, view, options: as `compile_pipeline` takes them.
+      verify_cache: compare the digests of what is taken from the cache, not names and sizes alone.
+      begun: `time.monotonic()` of when the user began to wait; default: now.
+
+    Returns:
+      The document of `lineage.documents.status`; a failed node is told there, not raised.
+
+    Raises:
+      ValueError: as `compile_pipeline`.
+    """
+    begun = time.monotonic() if begun is None else begun
+    compiled = compile_pipeline(settings, workspace, view, **options)
     connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
-    runner = ObservedDagRunner(view, connection, run_id, from_node)
-    runner.note_facts(facts)
+    runner = ObservedDagRunner(view, connection, _new_name(workspace))
+    runner.note_facts(compiled.facts | {"state": "RUNNING", "pid": str(os.getpid())})
+    return _carry_out(runner, compiled, workspace, view, begun, verify_cache)
+
+
+def run_node(node: str, document: dict, workspace: Workspace, run_id: str, view: View) -> dict:
+    """Runs one node of the run `run_id`; the caller shares the workspace with others of that run.
+
+    Args:
+      node: passed `ir.check`. What failed or was killed before is done again.
+      document: of `ir.read`.
+
+    Returns:
+      As `run`; `state` is what this node came to: FAILED, WAITING where others are still to be
+      run, or COMPLETE where it was the last and the report is written.
+    """
+    try:
+        pipeline = json_format.ParseDict(document["pipeline"], pipeline_pb2.Pipeline())
+    except json_format.ParseError as error:
+        raise ir.IrError(f"the compiled pipeline can't be read: {error}") from None
+    connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
+    runner = ObservedDagRunner(view, connection, run_id, node)
+    facts = document["facts"] | {"ir": ir.digest(document)}
+    store = open_store(workspace.metadata) if workspace.metadata.exists() else None
+    noted = store and store.run_named(run_id)
+    if not noted:
+        runner.note_facts(facts | {"state": "WAITING"})
+    since = max(0, time.time() - noted.created / 1000) if noted else 0
+    compiled = Compiled(pipeline, facts, document["tfds_dir"])
+    return _carry_out(runner, compiled, workspace, view, time.monotonic() - since)
+
+
+def _carry_out(
+    runner: "ObservedDagRunner",
+    compiled: Compiled,
+    workspace: Workspace,
+    view: View,
+    begun: float,
+    verify_cache: bool = False,
+) -> dict:
+    """Lets `runner` run, notes how it ended and writes the report."""
     state, stopped = "FAILED", False
     with _Signals() as signals:
         try:
-            with cache.exact(workspace.root, data.tfds_dir, full=verify_cache):
-                runner.run(pipeline)
-            state = "COMPLETE"
+            with cache.exact(workspace.root, compiled.tfds_dir, full=verify_cache):
+                runner.run_with_ir(compiled.pipeline)
+            done = ir.states(open_store(workspace.metadata), runner.run_id)
+            left = [n for n in json.loads(compiled.facts["nodes"]) if done.get(n) not in ir.DONE]
+            state = "WAITING" if left else "COMPLETE"
         except NodeFailedError as error:
             stopped = error.stopped
             _log.error("%s", error, exc_info=error.__cause__)
-            vanished.check_still_there(workspace, run_id)
+            vanished.check_still_there(workspace, runner.run_id)
         except KeyboardInterrupt:  # between two nodes
             stopped = True
             view.note(STOPPED)
@@ -175,14 +280,18 @@ def run(
             ended |= {"stopped": "yes"} if stopped else {}
             if state == "COMPLETE":
                 runner.note_facts(ended)
-            else:
+            elif state == "FAILED":
                 # Where the disk takes nothing more, the next run puts it right.
                 with contextlib.suppress(Exception):
-                    vanished.check_still_there(workspace, run_id)  # nothing is made where it was
-                    runner.note_facts(ended)
-                    upkeep.close_interrupted(workspace, "the run was interrupted here")
+                    vanished.check_still_there(workspace, runner.run_id)  # nothing is made there
+                    why, own = "the run was interrupted here", runner.own_execution()
+                    if runner.only is None:
+                        runner.note_facts(ended)
+                        upkeep.close_interrupted(workspace, why)
+                    elif own is not None:  # others may be at work, and it may be tried again
+                        upkeep.close_interrupted(workspace, why, own.id)
         signals.closing = False
-        if not stopped:
+        if not stopped and state != "WAITING":
             try:
                 view.phase("report")
                 pages.build(workspace)
@@ -192,7 +301,7 @@ def run(
                 view.note("the run has ended; `mnist-gan report` writes its report")
                 runner.note_facts({"stopped": "yes"})
     store = open_store(workspace.metadata)
-    document = documents.status(store, workspace, documents.find_run(store, run_id))
+    document = documents.status(store, workspace, documents.find_run(store, runner.run_id))
     return document | {"state": state, "stopped": stopped or document["stopped"]}
 
 
@@ -215,32 +324,39 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         view: View,
         connection: metadata_store_pb2.ConnectionConfig,
         run_id: str,
-        from_node: str | None = None,
+        only: str | None = None,
     ):
+        """`only` is the one node to run, with what it looks up; None is all."""
         super().__init__()
         self._view = view
         self._connection = connection
-        self._run_id = run_id
-        self._from_node = from_node
+        self.run_id = run_id
+        self.only = only
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options=None) -> None:
-        """Runs the compiled `pipeline`, one node after the other, in topological order.
+        """Runs the compiled `pipeline`, or one node of it, in topological order.
 
         Raises:
           NodeFailedError: a node failed; what is downstream was not run.
         """
         runtime_parameter_utils.substitute_runtime_parameter(
-            pipeline, {"pipeline-run-id": self._run_id}
+            pipeline, {"pipeline-run-id": self.run_id}
         )
         deployment = runner_utils.extract_local_deployment_config(pipeline)
-        rerun = _downstream(pipeline, self._from_node)
-        for node in pipeline.nodes:
-            self._run_node(node.pipeline_node, pipeline, deployment, rerun)
+        nodes = [node.pipeline_node for node in pipeline.nodes]
+        if self.only is not None:
+            (own,) = [node for node in nodes if node.node_info.id == self.only]
+            known = ir.states(open_store(self._connection.sqlite.filename_uri), self.run_id)
+            used = set(own.upstream_nodes) - {name for name in known if known[name] in ir.DONE}
+            nodes = [n for n in nodes if _is_lookup(n) and n.node_info.id in used] + [own]
+            self._reopen()
+        for node in nodes:
+            self._run_node(node, pipeline, deployment)
 
-    def _run_node(self, node, pipeline, deployment, rerun: set[str]) -> None:
+    def _run_node(self, node, pipeline, deployment) -> None:
         name = node.node_info.id
-        shown = name not in pipeline_lib.LOOKUPS
-        if name in rerun or (name == "Pusher" and self._push_is_gone()):
+        shown = not _is_lookup(node)
+        if name == "Pusher" and self._push_is_gone():
             node.execution_options.caching_options.enable_cache = False
         node_launcher = launcher.Launcher(
             pipeline_node=node,
@@ -263,7 +379,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
             ours = _is_ours(error) or not stopped
             store = pathlib.Path(self._connection.sqlite.filename_uri)
             message = explain(error, store.parent) if ours else STOPPED
-            message = vanished.lost_metadata(store, self._run_id) or message
+            message = vanished.lost_metadata(store, self.run_id) or message
             with contextlib.suppress(Exception):  # at least it is told
                 self._note_error(name, message)
             self._view.node_ended(name, "FAILED", time.monotonic() - begun, message)
@@ -289,7 +405,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
     def note_facts(self, facts: dict) -> None:
         """Writes `facts` as custom properties of the run's context; makes it where it is new."""
         with metadata.Metadata(self._connection) as handle:
-            context = context_lib.register_context_if_not_exists(handle, RUN_CONTEXT, self._run_id)
+            context = context_lib.register_context_if_not_exists(handle, RUN_CONTEXT, self.run_id)
             for key, value in facts.items():
                 slot = context.custom_properties[key]
                 if isinstance(value, float):
@@ -298,9 +414,24 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
                     slot.string_value = value
             handle.store.put_contexts([context])
 
+    def own_execution(self) -> Execution | None:
+        """Of the one node to run; None if there is none yet, or all are to be run."""
+        return self._execution(self.only) if self.only is not None else None
+
+    def _reopen(self) -> None:
+        """Clears what an earlier attempt at the node left; TFX goes on with the same execution."""
+        execution = self.own_execution()
+        if execution is None or execution.state in ir.DONE:
+            return
+        root = pathlib.Path(self._connection.sqlite.filename_uri).parent / "pipeline_root"
+        for folder in root.glob(f"{self.only}/*/{execution.id}"):
+            shutil.rmtree(folder)
+        execution.record.last_known_state = metadata_store_pb2.Execution.RUNNING
+        self._note(execution, ERROR_PROPERTY, "")
+
     def _execution(self, node: str) -> Execution | None:
         with metadata.Metadata(self._connection) as handle:
-            return Store(handle.store).execution_of(self._run_id, node)
+            return Store(handle.store).execution_of(self.run_id, node)
 
     def _push_is_gone(self) -> bool:
         """Whether somebody deleted or emptied the newest version of a model.
@@ -361,14 +492,19 @@ def _best_settings(workspace: Workspace, settings: Settings) -> dict:
     return best_settings(values, settings.training.model)
 
 
-def _downstream(pipeline: pipeline_pb2.Pipeline, first: str | None) -> set[str]:
-    """`first` and the nodes that depend on it."""
-    if first is None:
-        return set()
-    found = {first}
-    for node in pipeline.nodes:  # topological order
-        if found & set(node.pipeline_node.upstream_nodes):
-            found.add(node.pipeline_node.node_info.id)
+def _is_lookup(node: pipeline_pb2.PipelineNode) -> bool:
+    return node.node_info.id in pipeline_lib.LOOKUPS
+
+
+def _downstream(
+    pipeline: pipeline_pb2.Pipeline, first: str | None
+) -> list[pipeline_pb2.PipelineNode]:
+    """`first` and the nodes that depend on it; none for None."""
+    found, names = [], {first}
+    for node in [n.pipeline_node for n in pipeline.nodes]:  # topological order
+        if node.node_info.id == first or names & set(node.upstream_nodes):
+            found.append(node)
+            names.add(node.node_info.id)
     return found
 
 

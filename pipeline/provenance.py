@@ -67,18 +67,27 @@ def source_hash(*modules: str, without: tuple[str, ...] = ()) -> str:
     digest = hashlib.sha256()
     for name, path in sorted(_closure(modules).items()):
         if name not in without:
-            digest.update(f"{name}\0{_code(path)}\0".encode())
+            digest.update(f"{name}\0{_parsed(path.read_bytes())[1]}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def _code(path: pathlib.Path) -> str:
-    """The syntax tree of a file, without docstrings, comments, layout and line numbers."""
-    tree = ast.parse(path.read_bytes())
+@functools.cache
+def _parsed(source: bytes) -> tuple[list[str], str]:
+    """The names that a file imports, and its syntax tree.
+
+    Without docstrings, comments, layout and line numbers.
+    """
+    tree = ast.parse(source)
+    names: list[str] = []
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in ast.walk(tree):
-        if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
             del node.body[0]
-    return ast.dump(tree)
+    return names, ast.dump(tree)
 
 
 def _closure(modules: tuple[str, ...]) -> dict[str, pathlib.Path]:
@@ -94,18 +103,8 @@ def _closure(modules: tuple[str, ...]) -> dict[str, pathlib.Path]:
             continue
         found[name] = path
         # A package's __init__ runs before its modules.
-        waiting += [name.rpartition(".")[0], *_imports(path)]
+        waiting += [name.rpartition(".")[0], *_parsed(path.read_bytes())[0]]
     return found
-
-
-def _imports(path: pathlib.Path) -> list[str]:
-    names = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module] + [f"{node.module}.{alias.name}" for alias in node.names]
-    return names
 
 
 def _path(module: str) -> pathlib.Path | None:

@@ -26,11 +26,14 @@ def put_right(workspace: Workspace) -> None:
         close_interrupted(workspace)
 
 
-def close_interrupted(workspace: Workspace, why: str = KILLED) -> None:
-    """Marks executions and runs that claim to go on as FAILED: none does, as the lock is held."""
+def close_interrupted(workspace: Workspace, why: str = KILLED, only: int | None = None) -> None:
+    """Marks executions and runs that claim to go on as FAILED: none does, as the lock is held.
+
+    Where the lock is shared, that is known of the caller's own execution `only`.
+    """
     handle = connect(workspace.metadata, readonly=False)
     ended = []
-    for execution in handle.get_executions():
+    for execution in handle.get_executions_by_id([only]) if only else handle.get_executions():
         if execution.last_known_state in (pb.Execution.RUNNING, pb.Execution.NEW):
             execution.last_known_state = pb.Execution.FAILED
             if ERROR_PROPERTY not in execution.custom_properties:

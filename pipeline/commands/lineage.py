@@ -70,7 +70,7 @@ def lineage() -> None:
 @lineage.command()
 @_source_options
 @click.option("--blessed/--not-blessed", default=None, help="Only runs of this verdict.")
-@click.option("--state", help="Only runs in this state: COMPLETE, FAILED or RUNNING.")
+@click.option("--state", help="Only runs in this state: COMPLETE, FAILED, RUNNING or WAITING.")
 @click.option(
     "--since",
     type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),

@@ -73,6 +73,38 @@ def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
             pass
 
 
+def share(tmp_path, run: str, node: str) -> subprocess.Popen:
+    """A process that holds the workspace for a node; it says first whether it was alone."""
+    code = HOLD.replace("lock()", "share(*sys.argv[2:], lambda: print('alone', end=' '))")
+    command = [sys.executable, "-c", code, str(tmp_path), run, node]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def test_nodes_of_one_run_share_the_workspace_and_keep_others_out(tmp_path):
+    workspace = Workspace.at(tmp_path)
+    nodes = [share(tmp_path, "mine", "Trainer")]
+    assert nodes[0].stdout.readline() == "alone held\n"
+    try:
+        nodes.append(share(tmp_path, "mine", "Evaluator"))
+        assert nodes[1].stdout.readline() == "held\n"
+        assert (workspace.is_locked(), workspace.holder()) == (True, "mine")
+        for busy, said in (
+            (workspace.lock(), "held by another run"),
+            (workspace.share("other", "Pusher", lambda: None), "held by another run"),
+            (workspace.share("mine", "Trainer", lambda: None), "Trainer of this run is at work"),
+        ):
+            with pytest.raises(WorkspaceBusyError, match=said), busy:
+                pass
+    finally:
+        for node in nodes:
+            node.kill()
+            node.wait()
+    assert not workspace.is_locked()
+    alone = []
+    with workspace.share("other", "Trainer", lambda: alone.append(workspace.holder())):
+        assert alone == ["other"]
+
+
 def test_a_killed_process_keeps_no_lock(tmp_path, holder):
     holder.kill()
     holder.wait()

@@ -62,6 +62,11 @@ def start(
     return _READY.start(arguments(workspace, *more, command=command), terminal)
 
 
+def start_command(*arguments: str) -> Started:
+    """Starts any command of `mnist-gan` in the same way."""
+    return _READY.start([*arguments])
+
+
 def call(workspace: pathlib.Path, *more: str) -> subprocess.CompletedProcess:
     """Runs the pipeline to its end."""
     return start(workspace, *more).wait()

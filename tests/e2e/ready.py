@@ -10,8 +10,9 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from typing import IO
+import time
 
+from common.files import write_atomically
 from tests.conftest import REPOSITORY
 
 LONGEST = 1800  # seconds of a run
@@ -25,14 +26,19 @@ class Started:
       stderr: the file that it writes to.
     """
 
-    def __init__(self, pid: int, folder: tempfile.TemporaryDirectory, answers: IO[str]) -> None:
+    def __init__(self, pid: int, folder: tempfile.TemporaryDirectory) -> None:
         self.pid = pid
         self.stderr = pathlib.Path(folder.name, "stderr")
-        self._folder, self._answers = folder, answers
+        self._folder = folder
 
     def wait(self) -> subprocess.CompletedProcess:
         """Waits for its end; exit code (negative for a signal), stdout and stderr."""
-        exit_code = int(self._answers.readline())
+        ended = self.stderr.with_name("exit_code")
+        deadline = time.monotonic() + LONGEST
+        while not ended.exists():
+            assert time.monotonic() < deadline, "it did not end"
+            time.sleep(0.02)
+        exit_code = int(ended.read_text())
         stdout = self.stderr.with_name("stdout").read_text()
         stderr = self.stderr.read_text() if self.stderr.exists() else ""  # on a terminal
         done = subprocess.CompletedProcess("run", exit_code, stdout, stderr)
@@ -41,7 +47,7 @@ class Started:
 
 
 class Ready:
-    """The process that forks; started at the first call. One run at a time."""
+    """The process that forks; started at the first call."""
 
     def __init__(self, **environment: str) -> None:
         self._process: subprocess.Popen | None = None
@@ -68,11 +74,11 @@ class Ready:
         if terminal is not None:
             files[1] = terminal
         print(
-            json.dumps({"arguments": arguments, "files": files}),
+            json.dumps({"arguments": arguments, "folder": folder.name, "files": files}),
             file=self._process.stdin,
             flush=True,
         )
-        return Started(int(self._process.stdout.readline()), folder, self._process.stdout)
+        return Started(int(self._process.stdout.readline()), folder)
 
     def close(self) -> None:
         if self._process is not None:
@@ -87,11 +93,18 @@ def _serve() -> None:
 
     for line in sys.stdin:
         job = json.loads(line)
+        if waiting := os.fork():
+            os.waitpid(waiting, 0)
+            continue
+        if os.fork():  # left to init, so that other runs may begin
+            os._exit(0)
         if child := os.fork():
             print(child, file=answers, flush=True)
             _, status = os.waitpid(child, 0)
-            print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
-            continue
+            write_atomically(
+                pathlib.Path(job["folder"], "exit_code"), str(os.waitstatus_to_exitcode(status))
+            )
+            os._exit(0)
         answers.close()
         import signal
 

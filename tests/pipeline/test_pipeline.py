@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import pathlib
+import re
 
 import pytest
-from tfx.orchestration.pipeline import Pipeline
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+from tfx.orchestration.pipeline import Pipeline, RunOptions
 
 from datasets.source import DataSource
 from pipeline import configs
 from pipeline.pipeline import LOOKUPS, create_pipeline
+from tests.conftest import REPOSITORY
 
 DATA = DataSource(
     requested="auto",
@@ -152,3 +155,15 @@ def _differing(before, after) -> set[str]:
         and {k: str(v) for k, v in before[name].exec_properties.items()}
         != {k: str(v) for k, v in after[name].exec_properties.items()}
     }
+
+
+@pytest.mark.slow
+def test_tfx_s_own_runner_runs_it_as_the_how_to_says(tmp_path, monkeypatch):
+    page = (REPOSITORY / "docs" / "how-to" / "elsewhere.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    whole = LocalDagRunner.run
+    begin = RunOptions(to_nodes=["StatisticsGen"])  # the rest takes a minute
+    monkeypatch.setattr(LocalDagRunner, "run", lambda runner, made: whole(runner, made, begin))
+    exec(code, {})
+    assert list(tmp_path.glob("workspace/pipeline_root/StatisticsGen/statistics/*/Split-train"))
