@@ -129,7 +129,7 @@ class Execution(_Node):
     @property
     def error(self) -> str | None:
         """Why it failed, where that was kept."""
-        return self.properties.get(ERROR_PROPERTY) and str(self.properties[ERROR_PROPERTY])
+        return str(self.properties.get(ERROR_PROPERTY) or "") or None
 
     @property
     def parameters(self) -> dict:
