@@ -15,6 +15,8 @@ from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2
 from common.workspace import Workspace, WorkspaceError
 from lineage.store import open_store
 
+_OLD = ("base_model", "baseline_model")  # inputs of earlier runs, which may have been pruned
+
 
 class VanishedError(RuntimeError):
     """A folder of a node was removed while the node ran; the message says which."""
@@ -68,10 +70,14 @@ def watched(folders: Iterable[str], node: str) -> Iterator[None]:
                 if not (
                     os.path.isdir(folder) and os.path.samestat(os.stat(folder), os.fstat(handle))
                 ):
-                    raise VanishedError(
-                        f"the folder {folder} was removed or renamed while {node} ran: put it back "
-                        "or leave it, and run again; what is missing is made again"
-                    )
+                    raise _gone(folder, node)
+
+
+def _gone(folder: str, node: str) -> VanishedError:
+    return VanishedError(
+        f"the folder {folder} was removed or renamed while {node} ran: put it back or leave it, "
+        "and run again; what is missing is made again"
+    )
 
 
 class _Watched:
@@ -80,10 +86,15 @@ class _Watched:
     def run_executor(
         self, execution_info: data_types.ExecutionInfo, **options
     ) -> execution_result_pb2.ExecutorOutput:
+        node = execution_info.pipeline_node.node_info.id
+        for key, artifacts in execution_info.input_dict.items():
+            for artifact in artifacts if key not in _OLD else ():
+                if "://" not in artifact.uri and not os.path.exists(artifact.uri):
+                    raise _gone(artifact.uri, node)
         used = (*execution_info.input_dict.values(), *execution_info.output_dict.values())
         # The Pusher removes a copy that it could not finish.
         folders = [a.uri for artifacts in used for a in artifacts if a.type_name != "PushedModel"]
-        with watched(folders, execution_info.pipeline_node.node_info.id):
+        with watched(folders, node):
             return super().run_executor(execution_info, **options)  # type: ignore[misc]
 
 

@@ -160,6 +160,17 @@ def test_a_folder_that_a_node_reads_or_writes_and_that_goes_away_is_named(tmp_pa
     assert run(space, "2")["Disturbed"] == "COMPLETE"
 
 
+def test_a_folder_that_goes_away_before_the_node_that_reads_it_is_named(tmp_path, monkeypatch):
+    space = Workspace.at(tmp_path / "ws")
+    space.root.mkdir()
+    gone = space.pipeline_root / "Give" / "examples" / "1"
+    with monkeypatch.context() as patch, pytest.raises(local_runner.NodeFailedError) as raised:
+        patch.setattr(View, "node_ended", lambda *_: shutil.rmtree(gone, ignore_errors=True))
+        run(space, "1")
+    assert f"Disturbed: the folder {gone} was removed or renamed" in str(raised.value)
+    assert run(space, "2") == {"Give": "COMPLETE", "Disturbed": "COMPLETE"}
+
+
 def test_metadata_that_goes_away_while_it_is_used_is_said_to_be_gone(tmp_path):
     space = Workspace.at(tmp_path / "ws")
     space.root.mkdir()
