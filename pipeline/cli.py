@@ -379,7 +379,14 @@ def _closing(document: dict, workspace, log: pathlib.Path, out) -> Iterator[str]
     can_draw = out.encoding == "utf-8" and out.color_system in ("256", "truecolor")
     if document["samples"] and columns and can_draw:
         yield from summary.digits(pathlib.Path(document["samples"]), columns)
-    yield from summary.following(document, workspace)
+    given = click.get_current_context().params
+    asked = [
+        *(["--preset", given["preset"]] if given.get("preset") else []),
+        *(["--dataset", given["dataset"]] if given.get("dataset") else []),
+        *(["--data-dir", str(given["data_dir"])] if given.get("data_dir") else []),
+        *(word for one in given.get("assignments", ()) for word in ("--set", one)),
+    ]
+    yield from summary.following(document, workspace, asked)
     if document["state"] == "FAILED":
         yield f"the full log: {log}"
 

@@ -4,7 +4,7 @@ Needs neither rich nor TensorFlow: a command that only reads uses it.
 """
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from click import style
 
@@ -105,8 +105,11 @@ def _search(search: dict, columns: int | None) -> Iterator[str]:
         yield f"and {len(trials) - MOST_TRIALS} trainings more, which the report and --json show"
 
 
-def following(document: dict, workspace: Workspace) -> Iterator[str]:
-    """Where to go from here: the report, and commands for what was pushed."""
+def following(document: dict, workspace: Workspace, asked: Sequence[str] = ()) -> Iterator[str]:
+    """Where to go from here: the report, and commands for what was pushed.
+
+    After a search, a run with the same settings: `asked` are those of its command line.
+    """
     steps = [("report", str(workspace.report))] if workspace.report.is_file() else []
     if document["pushed_version"] is not None:
         serve = options.command(workspace, "serve")
@@ -115,8 +118,7 @@ def following(document: dict, workspace: Workspace) -> Iterator[str]:
             ("serve", f"{serve}   # and a playground on http://127.0.0.1:8501/"),
         ]
     if document["search"]:
-        words = ["--preset", document["preset"], "--set", "hyperparameters=latest"]
-        words += ["--set", f"model={document['search']['model']}"]
+        words = [*asked, "--set", "hyperparameters=latest"]
         steps.append(("train", options.command(workspace, "run", *words)))
     if steps:
         yield ""

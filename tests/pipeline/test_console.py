@@ -296,5 +296,6 @@ def test_a_search_ends_with_its_best_trainings_and_how_to_train_with_them(tmp_pa
     text = unstyle("\n".join(summary.run(run, 120)))
     assert ["adam", "900", "7.2", "40.50"] in [line.split() for line in text.splitlines()]
     assert "and 2 trainings more" in text
-    following = "\n".join(summary.following(run, Workspace.at(tmp_path)))
-    assert "--set hyperparameters=latest --set model=blocks5" in following
+    asked = ["--dataset", "digits", "--set", "model=blocks5"]
+    following = "\n".join(summary.following(run, Workspace.at(tmp_path), asked))
+    assert f"run {' '.join(asked)} --set hyperparameters=latest" in following
