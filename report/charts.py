@@ -249,7 +249,9 @@ def parallel(
                 zorder=3 + depth,
             )
             chart.hint(line, ", ".join(f"{k} {_brief(v[row])}" for k, v in axes.items()))
-    chart.axes.set_xticks(range(len(axes)), [name.replace("_", "\n", 1) for name in axes])
+    # Every second name a line lower: neighbours of any length keep apart.
+    names = ["\n" * (i % 2) + name.replace("_", "\n", 1) for i, name in enumerate(axes)]
+    chart.axes.set_xticks(range(len(axes)), names)
     chart.axes.set_xlim(-0.2, len(axes) - 0.4)
     chart.axes.set_ylim(-0.06, 1.06)
     chart.axes.set_yticks([])
