@@ -262,7 +262,7 @@ def _prepare_locked(
     pauses = list(_PAUSES_SECONDS)
     while True:
         for left_over in list(download_dir.rglob("*.tmp.*")):
-            shutil.rmtree(left_over)
+            shutil.rmtree(left_over, ignore_errors=True)  # a thread of it may still move its file
         said = io.StringIO()  # TFDS prints to stdout, where `--json` has its document
         try:
             with contextlib.redirect_stdout(said), _watched(builder, download_dir, manual_dir):
