@@ -1,4 +1,5 @@
 import hashlib
+import types
 
 import keras
 import numpy as np
@@ -130,14 +131,25 @@ def test_the_script_writes_weights_digest_and_card_that_load(digits, tmp_path, m
     assert capsys.readouterr().out.strip().endswith(card.strip())
 
 
-@pytest.mark.e2e
-def test_the_script_reads_the_pipelines_own_slices_of_mnist(mnist_dir, tmp_path):
-    splits, version, names = train_extractors.load_splits("mnist:3.0.1", str(mnist_dir), None)
-    assert {name: len(labels) for name, (_, labels) in splits.items()} == {
-        "train": 50_000,
-        "eval": 10_000,
-        "test": 10_000,
-    }
-    assert version == "mnist:3.0.1" and names == [str(digit) for digit in range(10)]
-    images, labels = splits["eval"]
-    assert load_extractor().accuracy(images[:2000], labels[:2000]) >= 0.99
+def test_the_script_reads_the_pipelines_own_slices(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    class Builder:
+        name, version = "mnist", "3.0.1"
+        info = types.SimpleNamespace(
+            splits={"train": types.SimpleNamespace(num_examples=60_000)},
+            features={"label": types.SimpleNamespace(names=[str(digit) for digit in range(10)])},
+        )
+        download_and_prepare = staticmethod(lambda **_: None)
+
+        @staticmethod
+        def as_dataset(split, **_):
+            level = ["train[:50000]", "train[50000:]", "test"].index(split)
+            image = np.full([28, 28, 1], level, np.uint8)
+            return tf.data.Dataset.from_tensors({"image": image, "label": level})
+
+    monkeypatch.setattr(tfds, "builder", lambda *_, **__: Builder)
+    splits, version, names = train_extractors.load_splits("mnist:3.0.1", None, None)
+    assert (version, names) == ("mnist:3.0.1", list("0123456789"))
+    found = {name: (images.max(), list(labels)) for name, (images, labels) in splits.items()}
+    assert found == {"train": (0, [0]), "eval": (1, [1]), "test": (2, [2])}
