@@ -38,7 +38,7 @@ BETWEEN = 128
 """Grey level between the images of a sheet: neutral on light pages and on dark ones."""
 
 _HALF = (GREY_LEVELS - 1) / 2
-_GAP = 2  # white pixels between the images of a grid
+_GAP = 2  # pixels between the images of a grid
 
 
 def to_floats(levels: Any) -> Any:

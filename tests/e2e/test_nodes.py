@@ -97,7 +97,7 @@ def test_nodes_in_processes_of_their_own_make_the_run_of_one_process(first, work
     ("name", "run_id", "said"),
     [
         ("Trainr", "new", "there is no node 'Trainr'; the nodes are MnistExampleGen, "),
-        ("Trainer", "new", "Trainer needs MnistExampleGen and ExampleSchema and Transform of run"),
+        ("Trainer", "new", "Trainer needs ExampleSchema and MnistExampleGen and Transform of run"),
         ("Trainer", "a b", "a run can't be called 'a b'"),
         ("MnistExampleGen", "", "of another pipeline: take another --run-id"),
     ],

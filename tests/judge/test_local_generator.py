@@ -89,4 +89,4 @@ def test_a_contact_sheet_has_the_images_row_by_row():
     images = np.stack([np.full((28, 28, 1), v, np.uint8) for v in (10, 20, 30)])
     sheet = np.asarray(local_generator.contact_sheet(images, columns=2, scale=1))
     assert sheet[5, 5] == 10 and sheet[5, 35] == 20 and sheet[35, 5] == 30
-    assert sheet[0, 0] == sheet[35, 35] == 255
+    assert sheet[0, 0] == sheet[35, 35] == 128
