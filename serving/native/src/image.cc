@@ -79,7 +79,7 @@ Image Sheet(const std::vector<Image>& images) {
   const int right = images[0].width * kScale + kGap, down = images[0].height * kScale + kGap;
   const int channels = images[0].channels;
   Image sheet{columns * right + kGap, rows * down + kGap, {}, channels};
-  sheet.pixels.assign(static_cast<std::size_t>(sheet.width) * sheet.height * channels, 255);
+  sheet.pixels.assign(static_cast<std::size_t>(sheet.width) * sheet.height * channels, 128);
   for (int i = 0; i < count; ++i) {
     const int left = i % columns * right + kGap, top = i / columns * down + kGap;
     for (int y = 0; y < images[i].height * kScale; ++y) {

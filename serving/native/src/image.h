@@ -21,7 +21,7 @@ struct Image {
 /// Throws std::runtime_error where a value is not finite.
 Image ToPixels(const float* values, int width, int height, int channels);
 
-/// Lays images of one size out row by row on white paper, each pixel 2x2, as
+/// Lays images of one size out row by row on grey, each pixel 2x2, as
 /// `mnist-gan generate` does. `images` is not empty.
 Image Sheet(const std::vector<Image>& images);
 

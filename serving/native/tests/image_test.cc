@@ -31,17 +31,17 @@ TEST_CASE("a sheet has ten columns where ten divide it, and is nearly square els
   CHECK(columns(64) == 8);
 }
 
-TEST_CASE("a sheet shows each image twice as large with white paper around") {
+TEST_CASE("a sheet shows each image twice as large with grey between") {
   const Image sheet = Sheet({Image{1, 1, {10}}, Image{1, 1, {20}}});
   CHECK(sheet.width == 6);
   CHECK(sheet.height == 10);
-  const std::uint8_t w = 255;
+  const std::uint8_t g = 128;
   CHECK(sheet.pixels == std::vector<std::uint8_t>{
-                            w, w, w,  w,  w, w, w, w, w,  w,  w, w,  //
-                            w, w, 10, 10, w, w, w, w, 10, 10, w, w,  //
-                            w, w, w,  w,  w, w, w, w, w,  w,  w, w,  //
-                            w, w, 20, 20, w, w, w, w, 20, 20, w, w,  //
-                            w, w, w,  w,  w, w, w, w, w,  w,  w, w});
+                            g, g, g,  g,  g, g, g, g, g,  g,  g, g,  //
+                            g, g, 10, 10, g, g, g, g, 10, 10, g, g,  //
+                            g, g, g,  g,  g, g, g, g, g,  g,  g, g,  //
+                            g, g, 20, 20, g, g, g, g, 20, 20, g, g,  //
+                            g, g, g,  g,  g, g, g, g, g,  g,  g, g});
 }
 
 TEST_CASE("colours stay together in a sheet and in a PNG") {
