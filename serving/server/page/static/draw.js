@@ -73,8 +73,13 @@ export function drawSection(page, { toBetween, toChange }) {
     const png = signature.value === "generate_png" && `seed-${one}.png`;
     showPickedRequest({ ...request, png });
   });
-  keep("picked", () => (picked && drawn.titles.length && find("drawn").querySelector("input") &&
-    !find("drawn").querySelector("input").checked ? `${picked.label}.${picked.seed}` : ""));
+  keep("picked", () => {
+    if (!picked) return "";
+    const first = find("drawn").querySelector("input");
+    // Before anything is drawn, what the address said stays in it: a reload loses nothing.
+    const kept = drawn.titles.length ? first && !first.checked : recall("picked");
+    return kept ? `${picked.label}.${picked.seed}` : "";
+  });
 
   function fillChips(generator) {
     const labels = [...generator.classes, ANY];
