@@ -103,50 +103,55 @@ def _reason(context: click.Context, option: click.Parameter, value: str | None) 
     return value or ""
 
 
-def pipeline_options(command):
-    """Adds what decides a pipeline, as `_settings` and `local_runner.compile_pipeline` take it."""
-    options = (
-        click.option(
-            "--preset",
-            default="standard",
-            show_default=True,
-            help="smoke, standard or quality; to study failures: collapse, no-penalty, saturating.",
-        ),
-        click.option(
-            "--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH."
-        ),
-        click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files."),
-        click.option("--from", "from_node", metavar="NODE", help="Re-run NODE and all downstream."),
-        click.option(
-            "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting."
-        ),
-        click.option(
-            "--beam-arg", "beam_args", multiple=True, metavar="ARG", help="A flag for Beam."
-        ),
-        click.option(
-            "--force-bless",
-            metavar="REASON",
-            callback=_reason,
-            help="Push despite failed checks; REASON is recorded.",
-        ),
-        click.option(
-            "--replace",
-            metavar="REASON",
-            callback=_reason,
-            help="Replace a version in service though it is better or was judged more strictly.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _all(*options):
+    """One decorator that adds all of them, in this order."""
+
+    def add(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
+# What decides the settings, as `_settings` takes it.
+_settings_options = _all(
+    click.option(
+        "--preset",
+        default="standard",
+        show_default=True,
+        help="smoke, standard or quality; to study failures: collapse, no-penalty, saturating.",
+    ),
+    click.option("--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH."),
+    click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files."),
+    click.option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting."
+    ),
+)
+# What decides a pipeline too, as `local_runner.compile_pipeline` takes it.
+_pipeline_options = _all(
+    _settings_options,
+    click.option("--from", "from_node", metavar="NODE", help="Re-run NODE and all downstream."),
+    click.option("--beam-arg", "beam_args", multiple=True, metavar="ARG", help="A flag for Beam."),
+    click.option(
+        "--force-bless",
+        metavar="REASON",
+        callback=_reason,
+        help="Push despite failed checks; REASON is recorded.",
+    ),
+    click.option(
+        "--replace",
+        metavar="REASON",
+        callback=_reason,
+        help="Replace a version in service though it is better or was judged more strictly.",
+    ),
+)
 _verbose_option = click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
 
 
 @main.command()
 @workspace_option
-@pipeline_options
+@_pipeline_options
 @click.option(
     "--engine",
     default="local",
@@ -184,12 +189,7 @@ def run(
 
 @main.command()
 @workspace_option
-@click.option("--preset", default="standard", show_default=True, help="Settings of the trainings.")
-@click.option("--dataset", help="auto (default), mnist, digits, any TFDS set or folder:PATH.")
-@click.option("--data-dir", metavar="DIR", help="Folder of the data set's original files.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Hold a setting: no search."
-)
+@_settings_options
 @click.option(
     "--trials",
     type=click.IntRange(1, 1000),
@@ -198,7 +198,7 @@ def run(
     help="How many settings are tried.",
 )
 @click.option("--minutes", type=click.IntRange(1, 10_000), help="No training begins after so many.")
-@click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
+@_verbose_option
 @json_option
 def tune(
     workspace, preset, dataset, data_dir, assignments, trials, minutes, verbose, as_json
@@ -207,7 +207,7 @@ def tune(
 
     All of them train for a few steps, the best third for three times as many, and so on (successive
     halving, as in Hyperband), the last for all. `run --set hyperparameters=latest` takes the best.
-    A search that was stopped goes on by the same command.
+    What --set gives is held, not searched. A search that was stopped goes on by the same command.
     """
     settings = _settings(preset, assignments, dataset, data_dir)
     fixed = sorted(assignment.partition("=")[0].strip() for assignment in assignments)
@@ -244,7 +244,7 @@ def _observed(settings, workspace, verbose, as_json, watching=False, **options) 
 
 @main.command("compile")
 @workspace_option
-@pipeline_options
+@_pipeline_options
 @click.option(
     "--to", type=click.Choice(["ir"]), required=True, help="ir: TFX's intermediate representation."
 )

@@ -3,7 +3,7 @@
 Airflow needs neither TFX nor mnist-gan in its environment. It reads from its own environment:
 
     MNIST_GAN_IR       the file that `mnist-gan compile --to ir FILE` wrote
-    MNIST_GAN_COMMAND  the program, such as /home/me/mnist-gan/.venv/bin/mnist-gan
+    MNIST_GAN_COMMAND  the program: .venv/bin/mnist-gan in a clone, with its whole path
 """
 
 import datetime

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Runs the pipeline on digits, smoke length, as a real `airflow dags test`, in a temporary folder or
 # in DIR where one is named: orchestration/airflow/try.sh [DIR [OPTIONS OF COMPILE]]. KILL=Trainer kills
-# that node once.
+# that node once. Ends with the exit code of `airflow dags test`.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
+if [ ! -e "$root/.venv/.complete" ]; then
+    echo "try: there is no environment in $root: call \`make setup\` first." >&2
+    exit 1
+fi
 folder=${1:-$(mktemp -d)}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
@@ -25,8 +29,9 @@ if [ -n "${KILL:-}" ]; then
     ( until pid=$(pgrep -f "node $KILL --ir $MNIST_GAN_IR"); do sleep 1; done
       sleep "${KILL_AFTER:-20}"; kill -9 $pid; echo "killed $KILL" ) &
 fi
-"$airflow" dags test mnist_gan 2>&1 | tee "$folder/dags-test.log" |
-    grep -oE "[✓✗=] [A-Z][A-Za-z]+ .* s |return code -?[0-9]+|new_state=[a-z_]+|Error: .*" || true
+{ code=0; "$airflow" dags test mnist_gan 2>&1 || code=$?; echo "$code" >"$folder/exit-code"; } | tee "$folder/dags-test.log" |
+    { grep -oE "[✓✗=] [A-Z][A-Za-z]+ .* s |return code -?[0-9]+|new_state=[a-z_]+|Error: .*" || true; }
 for command in status "lineage runs" report; do
     mnist-gan $command --workspace "$folder/workspace"
 done
+exit "$(cat "$folder/exit-code")"
