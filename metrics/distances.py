@@ -1,6 +1,6 @@
 """Euclidean distances between many rows, a block at a time. NumPy only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -43,8 +43,12 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[int, np.nd
         yield start, block
 
 
-def nearest(queries: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest point of every query.
+def nearest(
+    queries: np.ndarray,
+    points: np.ndarray,
+    as_rows: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest point of every query; takes as much memory for a million points as for many.
 
     Which one is nearest is found in float32 (of points whose distances differ by less than about
     1e-6 of the spread either may be taken); how far it is, is measured in float64, so that a copy
@@ -52,7 +56,8 @@ def nearest(queries: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nda
 
     Args:
       queries: [N, D] finite numbers.
-      points: [M, D] finite numbers, M >= 1.
+      points: M >= 1 of what `as_rows` takes, by itself [M, D] finite numbers.
+      as_rows: makes [n, D] finite numbers of n of the points, each by itself.
 
     Returns:
       float64 [N] distances and int64 [N] row numbers in `points`.
@@ -61,29 +66,48 @@ def nearest(queries: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nda
       ValueError: wrong shapes, NaN or infinity.
     """
     queries, points = np.asarray(queries), np.asarray(points)
-    for name, values, least in (("queries", queries, 0), ("points", points, 1)):
-        checks.features(name, values, at_least=least)
-    checks.same_width("queries", queries, "points", points)
-    middle = points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    checks.features("queries", queries, at_least=0)
+    first = checks.features("points", as_rows(points[:1]))
+    checks.same_width("queries", queries, "points", first)
+    width = first.shape[1]
+    size = block_rows(width + 1, 4)
+
+    def blocks() -> Iterator[tuple[int, np.ndarray]]:
+        for start in range(0, len(points), size):
+            block = as_rows(points[start : start + size])
+            checks.features("points", block)
+            yield start, block
+
+    total = sum(block.sum(axis=0, dtype=np.float64) for _, block in blocks())
+    middle = (total / len(points)).astype(np.float32)
 
     # |q - p|^2 - |q|^2 as one product: (q, 1) (-2 p, |p|^2).
-    def extended(values: np.ndarray, factor: float, last: np.ndarray | float) -> np.ndarray:
-        result = np.empty((len(values), values.shape[1] + 1), np.float32)
-        result[:, :-1] = factor * (values - middle)
+    def extended(values: np.ndarray, last: float) -> np.ndarray:
+        result = np.empty((len(values), width + 1), np.float32)
+        result[:, :-1] = values - middle
         result[:, -1] = last
         return result
 
-    table = extended(points, 1.0, 0.0)
-    table[:, -1] = np.einsum("ij,ij->i", table, table)
-    table[:, :-1] *= -2.0
-    table = np.ascontiguousarray(table.T)
-    indices = np.empty(len(queries), np.int64)
-    distances = np.empty(len(queries), np.float64)
-    rows = block_rows(len(points), 4)
-    for start in range(0, len(queries), rows):
-        part = queries[start : start + rows]
-        found = np.argmin(extended(part, 1.0, 1.0) @ table, axis=1)
-        indices[start : start + rows] = found
-        difference = part.astype(np.float64) - points[found]
-        distances[start : start + rows] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    least = np.full(len(queries), np.inf, np.float32)
+    indices = np.zeros(len(queries), np.int64)
+    for start, block in blocks():
+        table = extended(block, 0.0)
+        table[:, -1] = np.einsum("ij,ij->i", table, table)
+        table[:, :-1] *= -2.0
+        table = np.ascontiguousarray(table.T)
+        for rows in _parts(len(queries), block_rows(len(block), 4)):
+            product = extended(queries[rows], 1.0) @ table
+            found = product.argmin(axis=1)
+            value = np.take_along_axis(product, found[:, None], 1)[:, 0]
+            nearer = value < least[rows]
+            least[rows] = np.where(nearer, value, least[rows])
+            indices[rows] = np.where(nearer, start + found, indices[rows])
+    distances = np.empty(len(queries))
+    for rows in _parts(len(queries), block_rows(width, 8)):
+        difference = queries[rows].astype(np.float64) - as_rows(points[indices[rows]])
+        distances[rows] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
     return distances, indices
+
+
+def _parts(count: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]

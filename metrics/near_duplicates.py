@@ -25,7 +25,7 @@ def near_duplicates(images: np.ndarray, train: np.ndarray) -> np.ndarray:
     images, train = check_images("images", images), check_images("train", train)
     if not len(images):
         return np.zeros(0, bool)
-    _, found = nearest(_small(images), _small(train))
+    _, found = nearest(_small(images), train, _small)
     alike = np.empty(len(images), bool)
     for start in range(0, len(images), 1000):  # as floats all of them would take much memory
         part = slice(start, start + 1000)

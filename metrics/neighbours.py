@@ -56,7 +56,9 @@ def pixel_rows(images: np.ndarray) -> np.ndarray:
 
 def rare_places(images: np.ndarray) -> np.ndarray:
     """bool [784]: where fewer than RARE of uint8 `images` [N, 28, 28, 1] show anything."""
-    return (_smaller(images) >= _FAINT).mean(axis=0).ravel() < RARE
+    blocks = (images[start : start + 10_000] for start in range(0, len(images), 10_000))
+    shown = sum((_smaller(block) >= _FAINT).sum(axis=0) for block in blocks)
+    return (shown / len(images)).ravel() < RARE
 
 
 def rare_ink(images: np.ndarray, rare: np.ndarray) -> np.ndarray:
@@ -140,17 +142,18 @@ def neighbours(
       train_images: uint8 [M, 28, 28, 1].
       places: bool [784], the pixels that count; without any there is no space "pixels".
     """
-    pixels, train_pixels = pixel_rows(images), pixel_rows(train_images)
-    spaces = {name: (rows, train_features[name]) for name, rows in features.items()}
-    spaces["blurred"] = blurred_rows(images), blurred_rows(train_images)
+    pixels = pixel_rows(images)
+    found_in = {name: nearest(rows, train_features[name]) for name, rows in features.items()}
+    found_in["blurred"] = nearest(blurred_rows(images), train_images, blurred_rows)
     if places.any():
-        spaces["pixels"] = pixels[:, places], train_pixels[:, places]
+        found_in["pixels"] = nearest(
+            pixels[:, places], train_images, lambda block: pixel_rows(block)[:, places]
+        )
     distances = {}
     best = np.full(len(images), np.inf)
     closest = np.zeros(len(images), np.int64)
-    for name, (rows, points) in spaces.items():
-        distances[name], indices = nearest(rows, points)
-        difference = np.square(pixels - train_pixels[indices])
+    for name, (distances[name], indices) in found_in.items():
+        difference = np.square(pixels - pixel_rows(train_images[indices]))
         kept = difference.shape[1] - round(TRIMMED * difference.shape[1])
         difference.partition(kept, axis=1)
         found = np.sqrt(difference[:, :kept].sum(axis=1, dtype=np.float64))

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,24 @@ def test_the_nearest_of_each_row_is_found_with_its_distance(block_bytes):
     expected = brute_force(queries, points)
     np.testing.assert_array_equal(index, expected.argmin(axis=1))
     np.testing.assert_allclose(found, np.sqrt(expected.min(axis=1)), rtol=1e-12)
+
+
+def test_points_are_made_rows_of_a_block_at_a_time_in_memory_that_does_not_grow(monkeypatch):
+    monkeypatch.setattr(distances, "_BLOCK_BYTES", 1 << 14)
+    random = np.random.default_rng(2)
+    queries = random.normal(size=(30, 32))
+
+    def peak(count: int) -> int:
+        points = random.integers(-9, 9, (count, 8, 4), dtype=np.int8)
+        tracemalloc.start()
+        found = nearest(queries, points, lambda block: block.reshape(-1, 32) / 4)
+        taken = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        whole = nearest(queries, points.reshape(-1, 32) / 4)
+        np.testing.assert_array_equal(found, whole)
+        return taken
+
+    assert peak(8_000) < 1.1 * peak(1_000)
 
 
 def test_a_copy_is_at_distance_zero_even_far_from_the_origin():
