@@ -6,6 +6,7 @@ TFDS's own: name of the record file and number in it). Needs TensorFlow, neither
 
 import dataclasses
 import io
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from common import mapped
 from common.images import BETWEEN, IMAGE_SHAPE, ImageShape, tile
 from datasets import image_files, png, tfds_store
 from datasets.source import DataSource
@@ -33,7 +35,7 @@ class Split:
     """One split of the data, in the order of the examples' ids.
 
     Attributes:
-      images: uint8 [N, H, W, C].
+      images: uint8 [N, H, W, C], read-only where they do not fit in memory (`common/mapped.py`).
       labels: int64 [N].
     """
 
@@ -109,11 +111,15 @@ def read_prepared(data: DataSource, split: str) -> Split:
     Raises:
       DataError: a file is missing or damaged.
     """
-    batches = [
-        (_decode(records.images, data.image_shape), records.labels, records.ids)
-        for records in read_records(data.prepared_dir, data.split_slices[split], data.image_shape)
-    ]
-    return _ordered(batches)
+    return ordered(
+        (
+            (_decode(records.images, data.image_shape), records.labels, records.ids)
+            for records in read_records(
+                data.prepared_dir, data.split_slices[split], data.image_shape
+            )
+        ),
+        data.prepared_dir,
+    )
 
 
 def read_examples(files: Sequence[str], shape: ImageShape = IMAGE_SHAPE) -> Split:
@@ -122,25 +128,55 @@ def read_examples(files: Sequence[str], shape: ImageShape = IMAGE_SHAPE) -> Spli
     Raises:
       ValueError: there is no example in `files`, or one lacks a feature.
     """
-    batches = []
-    for batch in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BATCH):
-        try:
-            parsed = tf.io.parse_example(batch, FEATURES)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"an example can't be read: {error.message.splitlines()[0]}") from None
-        batches.append(
-            (_decode(parsed["image"].numpy(), shape), parsed["label"].numpy(), parsed["id"].numpy())
-        )
-    if not batches:
-        raise ValueError(f"there is no example in {', '.join(map(str, files)) or 'no file'}")
-    return _ordered(batches)
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for batch in tf.data.TFRecordDataset(list(files), compression_type="GZIP").batch(_BATCH):
+            try:
+                parsed = tf.io.parse_example(batch, FEATURES)
+            except tf.errors.InvalidArgumentError as error:
+                reason = error.message.splitlines()[0]
+                raise ValueError(f"an example can't be read: {reason}") from None
+            images, labels, ids = (parsed[name].numpy() for name in ("image", "label", "id"))
+            yield _decode(images, shape), labels, ids
+
+    return ordered(batches(), ", ".join(map(str, files)) or "no file")
 
 
-def _ordered(batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Split:
-    """Joined, in the order of ids: Beam writes examples in an order that differs between runs."""
-    images, labels, ids = (np.concatenate(column) for column in zip(*batches, strict=True))
-    order = np.argsort(ids.astype(bytes), kind="stable")
-    return Split(images[order], labels[order].astype(np.int64))
+def ordered(
+    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], source: str | os.PathLike
+) -> Split:
+    """Joined, in the order of ids: Beam writes examples in an order that differs between runs.
+
+    Args:
+      batches: images [n, H, W, C], integers [n], object [n] of bytes.
+      source: where they come from, for the message.
+
+    Returns:
+      A Split whose images have the dtype that they came with; past `mapped.IN_MEMORY` bytes they
+      lie in a temporary file.
+
+    Raises:
+      ValueError: there are none.
+      OSError: the disk is full.
+    """
+    labels, ids = [], []
+
+    def images() -> Iterator[np.ndarray]:
+        for some, their_labels, their_ids in batches:
+            labels.append(their_labels)
+            ids.append(their_ids.astype(bytes))
+            yield some
+
+    first = next(parts := images(), None)
+    if first is None:
+        raise ValueError(f"there is no example in {source}")
+    unordered = mapped.joined(itertools.chain([first], parts))
+    order = np.argsort(np.concatenate(ids), kind="stable")
+    blocks = (order[start : start + _BATCH] for start in range(0, len(order), _BATCH))
+    return Split(
+        mapped.joined(unordered[rows] for rows in blocks),
+        np.concatenate(labels)[order].astype(np.int64),
+    )
 
 
 def _decode(images: np.ndarray, shape: ImageShape) -> np.ndarray:

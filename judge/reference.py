@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from common import mapped
 from common.files import atomic_path
 from datasets.examples import Split
 from datasets.info import DatasetInfo
@@ -36,6 +37,7 @@ NEIGHBOURS = 5  # k of precision, recall, density and coverage
 SAMPLE = 10_000  # images at most where all are compared with all
 MEMORY_SAMPLE = 5_000  # test images at most that are held against all train images
 MEMORY_FAKES = 2_500  # fakes at most, of which only a share is asked
+_BLOCK = 10_240  # images that an extractor is given at once, a multiple of its own chunks
 _FORMAT = 5  # of the cache files; raise it when their content changes
 
 _log = logging.getLogger(__name__)
@@ -228,8 +230,10 @@ def _below(arrays: dict, prefix: str) -> dict:
 
 def _extract(test: Split, train: Split, extractors: Extractors) -> dict[str, np.ndarray]:
     seen, probabilities = extractors.see(test.images)
+    blocks = [train.images[start : start + _BLOCK] for start in range(0, len(train.images), _BLOCK)]
     train_seen = {
-        name: extractor.features(train.images) for name, extractor in extractors.all.items()
+        name: mapped.joined(extractor.features(block) for block in blocks)
+        for name, extractor in extractors.all.items()
     }
     return {
         "images": test.images,
@@ -428,19 +432,18 @@ class Cache:
             return make()
         path = pathlib.Path(self._folder, f"reference-{self._key}-{name}.npz")
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
+            return mapped.load(path)
         except FileNotFoundError:
             pass
         except Exception as error:  # what can't be read is made again, whatever is wrong with it
             _log.warning("%s can't be read (%s); it is computed again", path, error)
-        arrays: dict[str, Any] = make()  # `savez` has keywords of its own for a type checker
+        made: dict[str, Any] = make()  # `savez` has keywords of its own for a type checker
         try:
             with atomic_path(path) as temporary:
-                np.savez(temporary, **arrays)
+                np.savez(temporary, **made)
         except OSError as error:
             _log.warning("the judge's reference could not be kept in %s: %s", path, error)
-        return arrays
+        return made
 
 
 @functools.lru_cache(maxsize=1)

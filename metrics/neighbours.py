@@ -152,7 +152,8 @@ def neighbours(
     distances = {}
     best = np.full(len(images), np.inf)
     closest = np.zeros(len(images), np.int64)
-    for name, (distances[name], indices) in found_in.items():
+    for name, (distance, indices) in found_in.items():
+        distances[name] = distance
         difference = np.square(pixels - pixel_rows(train_images[indices]))
         kept = difference.shape[1] - round(TRIMMED * difference.shape[1])
         difference.partition(kept, axis=1)

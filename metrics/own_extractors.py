@@ -97,6 +97,8 @@ def train(
     """
     images, labels = train
     size = images.shape[1] * images.shape[2]
+    step = -(-len(images) * size // PIXELS)
+    images, labels = images[::step], labels[::step]
     epochs = int(np.clip(PIXELS // (len(images) * size), 1, MOST_EPOCHS))
     batch_size = int(np.clip(len(images) // 16, 16, 250))  # few images, yet many steps
     names = [str(label) for label in range(num_classes)]

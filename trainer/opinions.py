@@ -22,7 +22,7 @@ class Opinions:
     def __init__(self, loop: GanLoop):
         self._loop = loop
         count = min(ASKED, loop.images.shape[0])
-        self._real, self._labels = loop.images[:count], loop.labels[:count]
+        self._real, self._labels = tf.constant(loop.images[:count]), loop.labels[:count]
         self._latents = draw_latents(
             [count, loop.config.latent_dim], loop.seed + 3, loop.architecture.latent_distribution
         ).numpy()

@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from common.contract import GeneratorContract
 from common.files import write_atomically
 from common.images import IMAGE_SHAPE, PINNED_FOR, to_uint8
 from common.workspace import Workspace
+from datasets.examples import ordered
 from datasets.info import DatasetInfo
 from metrics import own_extractors
 from metrics.features import Extractor, load_extractor
@@ -157,25 +158,22 @@ def read_split(patterns: Sequence[str], transform_output: str) -> tuple[np.ndarr
       transform_output: the TransformGraph artifact's folder.
 
     Returns:
-      Images float32 [N, H, W, C] in [-1, 1] and labels int64 [N], ordered by the feature `id`:
-      Beam writes examples in an order that differs from run to run, and the same seed must give
-      the same weights.
+      Images float32 [N, H, W, C] in [-1, 1] and labels int64 [N], ordered by the feature `id`, so
+      that the same seed gives the same weights. Many images lie in a temporary file
+      (`common/mapped.py`).
     """
     graph = tft.TFTransformOutput(transform_output)
     # Called batch by batch: inside a tf.function the layer takes six seconds to trace.
     transform = graph.transform_features_layer()
     feature_spec = graph.raw_feature_spec()
     files = tf.io.matching_files(list(patterns))
-    columns = []
-    for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(PARSE_BATCH):
-        raw = tf.io.parse_example(records, feature_spec)
-        images = transform(raw)["image"]
-        columns.append((images.numpy(), *(_column(raw[name]) for name in ("label", "id"))))
-    if not columns:
-        raise ValueError(f"no examples in {', '.join(patterns)}")
-    images, labels, ids = map(np.concatenate, zip(*columns, strict=True))
-    order = np.argsort(ids.astype(bytes), kind="stable")
-    return images[order], labels[order].astype(np.int64)
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(PARSE_BATCH):
+            raw = tf.io.parse_example(records, feature_spec)
+            yield transform(raw)["image"].numpy(), _column(raw["label"]), _column(raw["id"])
+
+    return ordered(batches(), ", ".join(patterns)).arrays
 
 
 def read_checked(
@@ -230,5 +228,5 @@ def digest_of(arrays: dict[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()

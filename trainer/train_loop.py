@@ -19,6 +19,7 @@ from trainer.layers import GreyLevels
 from trainer.training_config import TrainingConfig, resolve_precision
 
 GREY_LEVEL_FAKES = 5000  # to which the last layer of the generator is fitted
+GREY_LEVEL_REALS = 250_000  # at most, spread over all
 
 
 class GanLoop:
@@ -29,7 +30,7 @@ class GanLoop:
       metrics: names of what each step measures.
 
     Args:
-      images: float32 [N, H, W, C] in [-1, 1], kept in memory.
+      images: float32 [N, H, W, C] in [-1, 1], kept in memory unless they are a mapped file.
       labels: int [N], each in 0..num_classes-1.
       config: the settings of its model.
       num_classes: number of labels.
@@ -55,7 +56,7 @@ class GanLoop:
         seed: int,
     ):
         self.config: Any = config  # of the loop's own model
-        self.images = tf.constant(images, tf.float32)
+        self.images = images if _is_mapped(images) else tf.constant(images, tf.float32)
         self.labels = tf.constant(labels, tf.int64)
 
         own = getattr(config, "networks", None)
@@ -259,7 +260,13 @@ class GanLoop:
             max_index=np.int64(count - 1),
             rounds=4,
         )
-        return tf.gather(self.images, order), tf.gather(self.labels, order)
+        images = tf.gather(self.images, order) if not _is_mapped(self.images) else self._read(order)
+        return images, tf.gather(self.labels, order)
+
+    def _read(self, rows: tf.Tensor) -> tf.Tensor:
+        images = tf.numpy_function(lambda rows: self.images[rows], [rows], tf.float32)
+        images.set_shape([*rows.shape, *self.images.shape[1:]])
+        return images
 
     def latent_batch(self) -> tf.Tensor:
         """The step's latents, float32 [batch_size, latent_dim]."""
@@ -296,13 +303,19 @@ class GanLoop:
             before([latents[i : i + 500], self.labels[i : min(i + 500, count)]], training=False)
             for i in range(0, count, 500)
         ]
-        parts = np.array_split(self.images.numpy(), 1 + self.images.shape[0] // 10_000)
+        images = np.asarray(self.images)
+        images = images[:: -(-len(images) // GREY_LEVEL_REALS)]
+        parts = np.array_split(images, 1 + len(images) // 10_000)
         layer.fit(tf.concat(fakes, 0).numpy(), np.concatenate([to_uint8(part) for part in parts]))
 
     def generate(self, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The averaged generator's images, float32 [N, H, W, C] in [-1, 1]."""
         latents, labels = np.asarray(latents, np.float32), np.asarray(labels, np.int64)
         return self.average(self.architecture.inputs(latents, labels), training=False).numpy()
+
+
+def _is_mapped(images: np.ndarray | tf.Tensor) -> bool:
+    return isinstance(images, np.memmap)
 
 
 def _named(owners: Mapping[str, list], attribute: str = "path") -> dict[str, tf.Variable]:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from tfx.types import standard_artifacts
 
+from common import mapped
 from components import beam_drawing, dataset_properties, evaluator
 from judge import generation, reference
 from judge.judge_config import JudgeConfig
@@ -387,7 +388,12 @@ def test_the_reference_is_computed_once_and_a_broken_cache_is_made_anew(
     ]
     for cached in tmp_path.glob("*.npz"):
         cached.write_bytes(cached.read_bytes()[:1000])
-    assert load_reference(examples, 300, str(tmp_path)).scores == first.scores
+    # This time nothing fits in memory.
+    monkeypatch.setattr(mapped, "IN_MEMORY", 1000)
+    for _ in ("made", "read"):
+        again = load_reference(examples, 300, str(tmp_path))
+        assert isinstance(again.train_images, np.memmap)
+        assert again.scores == first.scores
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io, schema_utils
 
+from common import mapped
 from common.contract import GeneratorContract
 from common.images import to_uint8
 from components.preprocessing import preprocessing_fn
 from tests.trainer.conftest import CLASSES, TINY, TINY_OF
 from trainer import run_fn as entry_point
 from trainer.run_fn import read_split, run_fn
+from trainer.train_loop import GanLoop
 from trainer.training_config import make_config
 
 SPEC = {
@@ -120,9 +122,29 @@ def test_images_come_in_minus_one_to_one_and_in_the_order_of_their_ids(
     np.testing.assert_array_equal(labels, tiny_data[1])
 
 
+def test_images_that_do_not_fit_in_memory_give_the_same_weights(
+    trained, fn_args, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(mapped, "IN_MEMORY", 10_000)
+    seen = []
+
+    def read(loop, rows):
+        seen.append(type(loop.images))
+        return read_from_file(loop, rows)
+
+    read_from_file = GanLoop._read
+    monkeypatch.setattr(GanLoop, "_read", read)
+    run_fn(fn_args)
+    assert seen and set(seen) == {np.memmap}
+    first, second = weights_of(trained[1]), weights_of(tmp_path)
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        np.testing.assert_array_equal(second[name], values)
+
+
 def test_files_without_examples_are_named(transform_output, tmp_path):
     path = write_examples(tmp_path / "empty.gz", [], [], [])
-    with pytest.raises(ValueError, match=r"no examples in .*empty\.gz"):
+    with pytest.raises(ValueError, match=r"no example in .*empty\.gz"):
         read_split([path], transform_output)
 
 
