@@ -30,8 +30,8 @@ class _Base(pydantic.BaseModel):
     extractor: str | None = Field(
         default=None,
         description=(
-            "file of another feature extractor (Inception-v3, or a classifier of other data) in "
-            "the place of the pinned classifier; the other extractors stay"
+            "file of another feature extractor (.npz, of metrics/train_extractors.py) in the place "
+            "of the pinned classifier; the other extractors stay"
         ),
     )
     strictness: Literal["smoke", "standard", "quality"] = Field(

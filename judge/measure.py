@@ -13,7 +13,7 @@ from judge import reference as reference_lib
 from judge import registry
 from judge.generation import Fakes, first_seed, ordered_labels
 from judge.reference import Reference, apportion
-from metrics import frechet, ink, kernel, labels, manifold, neighbours, pixels
+from metrics import frechet, ink, kernel, labels, manifold, neighbours
 from metrics import relative as relative_lib
 from metrics import two_sample as two_sample_lib
 from metrics.cas import classification_accuracy_score
@@ -364,27 +364,6 @@ class Measured:
             "pieces": float(np.mean(found["pieces"][mine] > 1)),
             "holes": float(np.mean(found["holes"][mine] != usual)),
         }
-
-    # For comparison with other projects.
-
-    @property
-    def pixel_mse(self) -> float | None:
-        if not self.conditional:
-            return None
-        count = reference_lib.MEMORY_FAKES
-        return pixels.mse_to_nearest(
-            self.images[:count],
-            self.fakes.asked[:count],
-            self.real.images,
-            self.real.labels,
-            self.real.data.num_classes,
-        )
-
-    @property
-    def pixel_kld(self) -> float:
-        return pixels.intensity_kld(
-            ink.level_histogram(self.real.images), ink.level_histogram(self.images)
-        )
 
 
 def classification_score(

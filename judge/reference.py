@@ -132,8 +132,8 @@ class Extractors:
       classifier: gives the classes; the first where that one knows any.
     """
 
-    all: dict[str, features.Extractor]
-    classifier: features.Extractor
+    all: dict[str, features.NetworkExtractor]
+    classifier: features.NetworkExtractor
 
     def see(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Features by extractor, and class probabilities [N, C], float32, of uint8 images."""

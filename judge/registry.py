@@ -305,31 +305,9 @@ METRICS: list[Metric] = [
         thresholds=(0.975, 0.98, 0.85), held_out=1.0,
         about="Accuracy on real test images of a classifier trained on fakes only.",
     ),
-    Metric(
-        "pixel_mse", "MSE to the nearest real image of the class", "pixels", -1,
-        lambda m: m.pixel_mse, ".4f", about="For comparison with other projects.",
-    ),
-    Metric(
-        "pixel_kld", "KL divergence of the grey levels", "pixels", -1, lambda m: m.pixel_kld,
-        ".2g", about="For comparison with other projects; it hardly counts surplus levels.",
-    ),
 ]  # fmt: skip
 
 BY_KEY: dict[str, Metric] = {metric.key: metric for metric in METRICS}
-
-
-def add(metric: Metric) -> None:
-    """Adds a metric of the user's own; before `judge.judge_config` is imported.
-
-    Raises:
-      ValueError: there is one of that key.
-    """
-    if metric.key in BY_KEY:
-        raise ValueError(f"there is a metric {metric.key!r} already")
-    METRICS.append(metric)
-    BY_KEY[metric.key] = metric
-
-
 HEADLINES = ("relative_fid", "two_sample", "two_sample_binary", "accuracy", "cas")
 
 

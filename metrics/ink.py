@@ -128,21 +128,17 @@ def level_divergence(fake: np.ndarray, real: np.ndarray) -> float:
     Raises:
       ValueError: not 256 counts, or nothing counted.
     """
-    shares = [level_shares(name, counts) for name, counts in (("fake", fake), ("real", real))]
+    shares = [_level_shares(name, counts) for name, counts in (("fake", fake), ("real", real))]
     middle = (shares[0] + shares[1]) / 2
     return max(0.0, float(np.mean([stats.entropy(share, middle, base=2) for share in shares])))
 
 
-def level_shares(name: str, counts: np.ndarray, more: float = 0.0) -> np.ndarray:
-    """Share of each grey level in a `level_histogram` to which `more` was added: float64 [256].
-
-    Raises:
-      ValueError: not 256 counts, or nothing counted; `name` is in the text.
-    """
+def _level_shares(name: str, counts: np.ndarray) -> np.ndarray:
+    """Share of each grey level in a `level_histogram`: float64 [256]."""
     counts = checks.finite(name, counts)
     if counts.shape != (LEVELS,) or (counts < 0).any() or counts.sum() <= 0:
         raise ValueError(f"{name} must be a histogram of {LEVELS} grey levels, not empty")
-    return (counts + more) / (counts + more).sum()
+    return counts / counts.sum()
 
 
 def pixel_shift(fake: np.ndarray, real: np.ndarray) -> float:

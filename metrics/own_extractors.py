@@ -19,7 +19,7 @@ import numpy as np
 from common.files import file_digest, write_atomically
 from common.images import shape_of
 from metrics import classifier, train_extractors
-from metrics.features import Extractor, NetworkExtractor, Weights, load_extractor
+from metrics.features import NetworkExtractor, Weights, load_extractor
 
 FACTS_FILE = "extractors.json"
 SEED = 1
@@ -70,7 +70,7 @@ def _is_whole(folder: pathlib.Path) -> bool:
         return False
 
 
-def load(folder: pathlib.Path | str) -> dict[str, Extractor]:
+def load(folder: pathlib.Path | str) -> dict[str, NetworkExtractor]:
     """Name to extractor, in the order of their making; the first one reads classes if any does.
 
     Raises:

@@ -39,7 +39,7 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
-from common.files import combined_digest, file_digest, folder_digest
+from common.files import combined_digest, file_digest
 from common.images import PINNED_FOR
 from common.workspace import PIPELINE_NAME
 from components import pusher as pusher_node
@@ -330,13 +330,8 @@ def _networks_digest(path: str | None) -> str:
 
 
 def _extractors_digest(given: str | None) -> str:
-    """SHA-256 of the weights of all feature extractors; `given` is a file or a folder."""
-    paths = {name: str(path) for name, path in EXTRACTORS.items()}
+    """SHA-256 of the weights of all feature extractors, the file `given` among them."""
+    paths: dict[str, str | pathlib.Path] = {**EXTRACTORS}
     if given:
         paths["given"] = given
-    return combined_digest(
-        {
-            name: folder_digest(path) if pathlib.Path(path).is_dir() else file_digest(path)
-            for name, path in paths.items()
-        }
-    )
+    return combined_digest({name: file_digest(path) for name, path in paths.items()})

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.images import to_uint8
-from metrics.features import Extractor
+from metrics.features import NetworkExtractor
 from metrics.frechet import frechet_distance_from_features
 from metrics.relative import real_folds, relative_fid
 from trainer.latents import draw_latents
@@ -25,7 +25,7 @@ def make_evaluation(
     images: np.ndarray,
     labels: np.ndarray,
     dataset: str,
-    extractor: Extractor,
+    extractor: NetworkExtractor,
     config: TrainingConfig,
     architecture: Architecture,
     seed: int,

@@ -19,7 +19,7 @@ from common.workspace import Workspace
 from datasets.examples import ordered
 from datasets.info import DatasetInfo
 from metrics import own_extractors
-from metrics.features import Extractor, load_extractor
+from metrics.features import NetworkExtractor, load_extractor
 from trainer.evaluation import make_evaluation
 from trainer.export import export_generator
 from trainer.training import LOOPS, OtherNetworksError, train
@@ -135,7 +135,9 @@ def run_fn(fn_args: Any) -> None:
     save_warm_start(fn_args.serving_model_dir, result.weights)
 
 
-def first_extractor(custom: Mapping, data: DatasetInfo, train: tuple, held_out: tuple) -> Extractor:
+def first_extractor(
+    custom: Mapping, data: DatasetInfo, train: tuple, held_out: tuple
+) -> NetworkExtractor:
     """The first of the judge's extractors; the node FeatureExtractor left the data's own here."""
     if data.dataset in PINNED_FOR:
         return load_extractor()
