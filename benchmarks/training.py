@@ -12,11 +12,8 @@ does not. With `--processor-time` they are processor minutes over the number of 
 machine that does other work too; who leaves cores idle gains by it. Prints a table and writes
 `training.md`, `training.json` and the curves to `--out`.
 
-Our learning rate falls over the length of a run, so one run of ten minutes does not show what one
-of four would reach. `ours` is therefore trained again for 40 % of the minutes too: its marks on the
-way to 10 are those of the long run, `ours_short` ends at 4; `ours_shifted` is as long as `ours`
-and shows the discriminator shifted images, as the preset `quality` does. Their steps are as many
-as the speed so far lets fit, counted again at each mark; the real minutes stand in the table.
+Our learning rate falls over the length of a run, so our steps are as many as the minutes let fit at
+the speed of the first ten seconds; the real minutes stand in the table.
 
 `--ceiling` measures instead how much of the time of a training step the convolutions and dense
 layers would take alone, and where the rest goes.
@@ -40,14 +37,8 @@ from datasets.data_config import DataConfig, default_data_dir
 
 NUM_FAKES = 10_000
 MARKS = 5
-SHORT = 0.4  # ours_short's share of the minutes
-# Ours, and what each changes in the settings of `standard`.
-OURS = {"ours": (), "ours_short": (), "ours_shifted": ("augment_share",)}
-OTHERS = ("naive", "naive_r1", "tensorflow_tutorial", "keras_example")
 NAMES = {
     "ours": "this trainer",
-    "ours_short": "this trainer, a shorter run",
-    "ours_shifted": "this trainer with the shifts of quality",
     "naive": "naive recipe, Adam 2e-4",
     "naive_r1": "naive recipe, Adam 5e-4, lazy R1",
     "tensorflow_tutorial": "TensorFlow's DCGAN tutorial",
@@ -118,7 +109,6 @@ class Ours:
       seed: of weights, order and latents.
       minutes: how long it is to train.
       clock: seconds.
-      of_quality: settings that it has from `quality` instead.
     """
 
     conditional = True
@@ -130,49 +120,32 @@ class Ours:
         seed: int,
         minutes: float,
         clock: Callable[[], float],
-        of_quality: Sequence[str] = (),
     ):
         import tensorflow as tf
 
         from common.images import to_floats
-        from trainer.training_config import preset
 
         tf.config.experimental.enable_op_determinism()  # as `train` does
-        self._data = (to_floats(images.astype(np.float32)), labels)
-        self._seed = seed
-        self._settings = preset("standard") | {name: preset("quality")[name] for name in of_quality}
-        self._left = 60 * minutes  # seconds
-        speed, tracing = self._speed(min(10.0, 6.0 * minutes), clock)
-        self._new_loop(max(1, round(speed * (self._left - tracing))))
+        self._data, self._seed = (to_floats(images.astype(np.float32)), labels), seed
+        self._new_loop(1000)
+        began = clock()
+        self._run(1)
+        tracing = clock() - began
+        began = clock()
+        while clock() - began < min(10.0, 6.0 * minutes):
+            self._run(8)
+        speed = (self.steps - 1) / (clock() - began)
+        self._new_loop(max(1, round(speed * (60 * minutes - tracing))))
         self.batch_size = self._loop.config.batch_size
         self._chunk = max(1, round(speed / 2))
 
     def _new_loop(self, steps: int) -> None:
         from trainer.training import LOOPS
-        from trainer.training_config import make_config
+        from trainer.training_config import make_config, preset
 
-        config = make_config(**{**self._settings, "steps": steps})
+        config = make_config(**{**preset("standard"), "steps": steps})
         self._loop = LOOPS[config.model](*self._data, config, 10, self._seed)
         self.generator, self.discriminator = self._loop.generator, self._loop.discriminator
-
-    def _change_length(self, steps: int) -> None:
-        """Goes on as a run of `steps` steps would: the learning rate ends with the last."""
-        state = {name: variable.numpy() for name, variable in self._loop.state().items()}
-        self._new_loop(steps)
-        for name, variable in self._loop.state().items():
-            variable.assign(state[name])
-
-    def _speed(self, seconds: float, clock: Callable[[], float]) -> tuple[float, float]:
-        """Steps a second, and seconds that the first step takes."""
-        self._new_loop(1000)
-        began = clock()
-        self._run(1)
-        tracing = clock() - began
-        made = self.steps
-        began = clock()
-        while clock() - began < seconds:
-            self._run(8)
-        return (self.steps - made) / (clock() - began), tracing
 
     @property
     def steps(self) -> int:
@@ -184,19 +157,14 @@ class Ours:
         self._loop.run(tf.constant(count, tf.int64))
 
     def advance(self, seconds: float, clock: Callable[[], float]) -> float:
-        began, made = clock(), self.steps
+        began = clock()
         while (elapsed := clock() - began) < seconds:
             left = self._loop.config.steps - self.steps
             if not left:
                 break
             self._run(min(left, self._chunk if self.steps else 1))
-        self._left -= elapsed
-        # The speed of a shared machine changes. Tracing a loop again costs seconds, which count.
-        fit = self.steps + round((self.steps - made) / elapsed * self._left)
-        if self._left > 30 and abs(fit / self._loop.config.steps - 1) > 0.03:
-            self._change_length(fit)
         self._loop.fit_grey_levels()  # as if it were exported now
-        return clock() - began
+        return elapsed
 
     def generate(self, labels: np.ndarray, seed: int) -> np.ndarray:
         import tensorflow as tf
@@ -253,18 +221,13 @@ def contend(
         data = dict(archive)
     judge = Judge(data, cas_fakes)
     train = data["train_images"], data["train_labels"]
-    length = minutes * SHORT if name == "ours_short" else minutes
     clock = processor_clock if processor_time else time.monotonic
-    if name in OURS:
-        contender = Ours(*train, seed, length, clock, OURS[name])
-    else:
-        contender = CONTENDERS[name](*train, seed)
+    is_ours = name == "ours"
+    contender = Ours(*train, seed, minutes, clock) if is_ours else CONTENDERS[name](*train, seed)
     marks, trained = [], 0.0
     for mark in (minutes * (i + 1) / MARKS for i in range(MARKS)):
-        if mark > length * 1.001:
-            break
         # Our last steps are made whenever they end: the learning rate is 0 with the last of them.
-        last = name in OURS and mark > length * 0.999
+        last = is_ours and mark > minutes * 0.999
         trained += contender.advance(1e9 if last else 60 * mark - trained, clock)
         score = judge.score(contender, seed)
         marks.append({"mark": mark, "minutes": trained / 60, "steps": contender.steps, **score})
@@ -329,58 +292,36 @@ def _cell(found: list[dict]) -> str:
 def verdict(results: Sequence[dict], minutes: float) -> str:
     """How this trainer stands against each naive recipe, by every extractor, in sentences."""
 
-    def at(name: str, mark: float) -> dict[str, float] | None:
+    def at_the_end(name: str) -> dict[str, float]:
         found = [
-            m["relative_fid"]
-            for result in results
-            if result["name"] == name
-            for m in result["marks"]
-            if abs(m["mark"] - mark) < 1e-6
+            result["marks"][-1]["relative_fid"] for result in results if result["name"] == name
         ]
-        return {eye: float(np.mean([m[eye] for m in found])) for eye in found[0]} if found else None
+        return {eye: float(np.mean([f[eye] for f in found])) for eye in (found or [{}])[0]}
 
-    lines = []
-    lengths = {"ours_short": minutes * SHORT, "ours": minutes, "ours_shifted": minutes}
+    ours, lines = at_the_end("ours"), []
     for other in ("naive", "naive_r1"):
-        theirs = at(other, minutes)
-        for name, mark in lengths.items():
-            mine = at(name, mark)
-            if mine and theirs:
-                shares = ", ".join(f"{mine[eye] / theirs[eye]:.2f} ({eye})" for eye in mine)
-                lines.append(
-                    f"- {NAMES[name]}, {mark:g} min, over {NAMES[other]}, {minutes:g} min: {shares}"
-                )
+        theirs = at_the_end(other)
+        if ours and theirs:
+            shares = ", ".join(f"{ours[eye] / theirs[eye]:.2f} ({eye})" for eye in ours)
+            lines.append(f"- {NAMES['ours']} over {NAMES[other]}, {minutes:g} min: {shares}")
     return "\n".join(lines)
 
 
-def draw(results: Sequence[dict], out: pathlib.Path) -> None:
-    """The curves: `training.png` (relative FID) and `training_cas.png`."""
-    from judge import plots
+def draw(results: Sequence[dict], path: pathlib.Path) -> None:
+    """The curves: relative FID over minutes of training, means over seeds."""
+    from matplotlib.figure import Figure
 
-    for file, label, value in (
-        ("training.png", "relative FID, worst extractor", worst),
-        ("training_cas.png", "CAS: real test images read, %", lambda mark: 100 * mark["cas"]),
-    ):
-        is_fid = value is worst
-        series = {}
-        for name in dict.fromkeys(result["name"] for result in results):
-            runs = [result["marks"] for result in results if result["name"] == name]
-            points = [
-                (np.mean([m["minutes"] for m in marks]), np.mean([value(m) for m in marks]))
-                for marks in zip(*runs, strict=True)
-                if is_fid or all("cas" in m for m in marks)
-            ]
-            if points:
-                series[NAMES[name]] = tuple(zip(*points, strict=True))
-        if series:
-            plots.lines(
-                out / file,
-                series,
-                xlabel="minutes of training",
-                ylabel=label,
-                log=is_fid,
-                levels={"as good as real images": 1.0} if is_fid else None,
-            )
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axes = figure.subplots()
+    for name in dict.fromkeys(result["name"] for result in results):
+        runs = [result["marks"] for result in results if result["name"] == name]
+        minutes = np.mean([[mark["minutes"] for mark in marks] for marks in runs], axis=0)
+        values = np.mean([[worst(mark) for mark in marks] for marks in runs], axis=0)
+        axes.plot(minutes, values, marker="o", markersize=4, label=NAMES[name])
+    axes.axhline(1.0, color="grey", linestyle="--", linewidth=1, label="as good as real images")
+    axes.set(xlabel="minutes of training", ylabel="relative FID, worst extractor", yscale="log")
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -391,7 +332,7 @@ def main() -> None:
         help="folder of the four original MNIST files",
     )
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, each")
-    parser.add_argument("--only", nargs="+", choices=(*OURS, *OTHERS), default=(*OURS, *OTHERS))
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=[*NAMES])
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/benchmarks"))
     parser.add_argument("--cas-fakes", type=int, default=60_000, help="0 leaves CAS out")
@@ -429,7 +370,7 @@ def main() -> None:
                 results.append(alone(contend, *arguments))
                 text = json.dumps(results, indent=2) + "\n"
                 (options.out / "training.json").write_text(text)
-    draw(results, options.out)
+    draw(results, options.out / "training.png")
     text = "\n\n".join(filter(None, [table(results), verdict(results, options.minutes)])) + "\n"
     (options.out / "training.md").write_text(text)
     print(text)

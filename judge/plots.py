@@ -6,7 +6,7 @@ smoothing.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,8 @@ from common.images import BETWEEN, IMAGE_SHAPE, check_images, tile
 _EDGE = 10  # pixels right of a sheet and below it
 _SCALE = 2  # how many pixels a pixel becomes
 _SIDE = "image side"  # in a PNG's text: pixels across each of its images, before enlarging
-_PAPER, _INK, _GRID = (255, 255, 255, 0), (118, 118, 118, 255), "#dddddd"
-_LINE = "#767676"  # seen on light and on dark pages
-_REAL, _FAKE = "#4c6a92", "#d1702f"
-_COLORS = (_REAL, _FAKE, "#6a8f3f", "#8a5a96")
+_PAPER, _INK = (255, 255, 255, 0), (118, 118, 118, 255)
+_LINE, _FAKE = "#767676", "#d1702f"  # seen on light and on dark pages
 
 
 def digit_grid(
@@ -153,63 +151,26 @@ def histogram(
     values = values[np.isfinite(values)]
     if not len(values):
         raise ValueError("values must hold at least one finite number")
-    figure, axes = _figure(6.4, 3.4)
-    look: dict[str, Any] = {"histtype": "stepfilled", "alpha": 0.45, "color": _FAKE}
-    axes.hist(values, 60, density=True, label="generated", **look)
+    # The object interface: no global state, no display, safe in threads.
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_axisbelow(True)
+    axes.hist(
+        values, 60, density=True, histtype="stepfilled", alpha=0.45, color=_FAKE, label="generated"
+    )
     axes.axvline(limit, color=_LINE, linestyle="--", linewidth=1, label=limit_name)
     axes.set_xlabel(xlabel)
     axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
     axes.legend(frameon=False)
-    _save(figure, path, title)
-
-
-def lines(
-    path: str | os.PathLike,
-    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    log: bool = False,
-    levels: Mapping[str, float] | None = None,
-) -> None:
-    """Curves, such as FID against n, or a corruption's strength.
-
-    Args:
-      path: the PNG to write.
-      series: name -> (x values, y values); the first is drawn as the generator in question, the
-        second as real images.
-      xlabel, ylabel: what they are.
-      log: logarithmic upright axis.
-      levels: name -> where to draw a dashed level line.
-    """
-    many = len(series) > len(_COLORS)
-    figure, axes = _figure(6.4, 4.6 if many else 3.6)
-    for index, (name, (x, y)) in enumerate(series.items()):
-        again, which = divmod(index, len(_COLORS))  # a color's second line is a dashed one
-        color = (_FAKE, _REAL, *_COLORS[2:])[which]
-        style = {"marker": "os"[again % 2], "linestyle": ("-", "-.")[again % 2]}
-        axes.plot(x, y, **style, markersize=4, linewidth=1.5, label=name, color=color)
-    for name, level in (levels or {}).items():
-        axes.axhline(level, color=_LINE, linestyle="--", linewidth=1, label=name)
-    if log:
-        axes.set_yscale("log")
-        # 0.3 and not 3 x 10^-1.
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}" if _decades(axes.get_ylim()) < 1.5 else "")
-    axes.xaxis.set_major_formatter("{x:,g}")
-    axes.grid(color=_GRID, linewidth=0.6)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    if many:
-        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
-    elif len(series) + len(levels or {}) > 1:
-        axes.legend(frameon=False)
-    _save(figure, path)
-
-
-def _decades(limits: tuple[float, float]) -> float:
-    return float(np.log10(limits[1] / limits[0]))
+    figure.suptitle(title, x=0.02, ha="left", fontsize=11)
+    for text in figure.findobj(Text):
+        text.set_color([part / 255 for part in _INK])
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        figure.savefig(file, format="png", dpi=110, transparent=True, metadata={"Software": None})
 
 
 def _filled(images: np.ndarray, columns: int) -> np.ndarray:
@@ -274,25 +235,3 @@ def _across(
     """Writes a name over the middle of each column."""
     for index, name in enumerate(names):
         draw.text((left + (index + 0.5) * width / len(names), top), name, _INK, font, anchor="ma")
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    # The object interface: no global state, no display, safe in threads.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _save(figure: Any, path: str | os.PathLike, title: str = "") -> None:
-    from matplotlib.text import Text
-
-    if title:
-        figure.suptitle(title, x=0.02, ha="left", fontsize=11)
-    for text in figure.findobj(Text):
-        text.set_color([part / 255 for part in _INK])
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        figure.savefig(file, format="png", dpi=110, transparent=True, metadata={"Software": None})
