@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from common.text import parse_json
+
 ASSETS_EXTRA = "assets.extra"
 GENERATOR_FILE = f"{ASSETS_EXTRA}/generator.json"
 WARMUP_FILE = f"{ASSETS_EXTRA}/tf_serving_warmup_requests"  # TF Serving's own name for it
@@ -108,7 +110,7 @@ class GeneratorContract:
         """
         try:
             tuples = ("image_shape", "value_range", "class_names", "classes_present")
-            fields: dict[str, Any] = dict(json.loads(text).items())
+            fields: dict[str, Any] = dict(parse_json(text).items())
             fields |= {name: tuple(fields[name]) for name in tuples if name in fields}
             return cls(**fields)
         except (ValueError, TypeError, AttributeError) as error:

@@ -17,7 +17,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """A temporary name beside `path` to write to; becomes `path` if the block succeeds.
 
     Readers see the old file or the whole new one, after a power cut too. The folder is made where
-    it is missing.
+    it is missing. An OSError of writing names `path`.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +28,10 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

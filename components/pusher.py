@@ -1,7 +1,8 @@
 """Executor for TFX's Pusher: atomic, never twice, and with the documents of the model beside it."""
 
-import json
+import contextlib
 import logging
+import os
 import pathlib
 import shutil
 import uuid
@@ -15,6 +16,7 @@ from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
 from common.contract import REAL_FILE, UUID_FILE, GeneratorContract
+from common.text import parse_json
 from components import model_card, properties
 from serving import versions
 
@@ -125,7 +127,9 @@ class Executor(tfx_pusher.Executor):
             shutil.copytree(version.path, pushed.uri, dirs_exist_ok=True)
         except OSError:  # it is served already: a full disk must not make the push a failure now
             _log.warning("no copy of version %d is kept", version.number, exc_info=True)
-            shutil.rmtree(pushed.uri, ignore_errors=True)
+            for part in os.scandir(pushed.uri):  # the folder stays: the runner watches it
+                with contextlib.suppress(OSError):
+                    shutil.rmtree(part) if part.is_dir() else os.unlink(part)
         self._MarkPushed(
             pushed, pushed_destination=str(version.path), pushed_version=str(version.number)
         )
@@ -149,7 +153,7 @@ def _evaluation(folder: pathlib.Path) -> dict:
       versions.PublishError: there is none, or it can't be read.
     """
     try:
-        return json.loads((folder / EVALUATION_FILE).read_bytes())
+        return parse_json((folder / EVALUATION_FILE).read_bytes())
     except (OSError, ValueError) as error:
         what = "is damaged" if isinstance(error, ValueError) else "is missing"
         raise versions.PublishError(

@@ -10,6 +10,7 @@ there twice lands in one split.
 """
 
 import collections
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Mapping
 
 from common.files import atomic_path, combined_digest, file_digest, write_atomically
 from common.images import IMAGE_SIZES, ImageShape
+from common.text import parse_json
 from datasets import image_files, png, tfds_store
 from datasets.data_config import FOLDER_PREFIX, DataConfig
 from datasets.image_files import printable
@@ -31,7 +33,7 @@ import tensorflow_datasets as tfds  # isort: skip  # after tfds_store, which set
 _SPLITS = {"train": "train", "eval": "eval", "val": "eval", "validation": "eval", "test": "test"}
 _TEST_UNTIL, _EVAL_UNTIL = 1 / 7, 2 / 7  # of all images, where no split is given
 _EVAL_SHARE = 1 / 6  # of the train images, where train and test are given
-_SPAN = re.compile(r"span[-_]?(\d+)", re.IGNORECASE)
+_SPAN = re.compile(r"span[-_]?(\d{1,18})", re.IGNORECASE)  # ML Metadata holds an int64
 _READER = "1"  # raise it when the same files give other pixels
 _SHOWN = 6  # names in a message
 _LOOKED_AT = 50  # images that tell which settings are needed
@@ -326,8 +328,10 @@ def prepare(
     version = f"1.0.{int(digest[:8], 16)}"
     facts_file = pathlib.Path(tfds_dir, "folder", f"{_slug(folder.root)}-{version}.json")
     facts: dict | None = None
-    if facts_file.is_file() and isinstance(found := json.loads(facts_file.read_text()), dict):
-        facts = found
+    with contextlib.suppress(OSError, ValueError):  # there is none, or none that can be read
+        found = parse_json(facts_file.read_text())
+        if isinstance(found, dict) and found.keys() == {"shape", "notes"}:
+            facts = found
     images: dict[str, list[_Example]] = {}
     if facts is None or not _builder(folder, version, facts["shape"], tfds_dir).is_prepared():
         images, shape, notes = _read(folder, config)

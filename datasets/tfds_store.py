@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Iterator
 
 from common.files import file_digest, write_atomically
+from common.text import parse_json
 
 # TFDS and etils look for Google Cloud credentials when they touch a path; without this, that is
 # seconds of waiting and a warning about bearer tokens on every machine outside that cloud.
@@ -411,7 +412,7 @@ def prepared_here(builder: tfds.core.DatasetBuilder) -> bool:
     """
     folder = pathlib.Path(builder.data_dir)
     try:
-        recorded = json.loads((folder / PREPARED_FILE).read_text())["files"]
+        recorded = parse_json((folder / PREPARED_FILE).read_text())["files"]
     except FileNotFoundError:
         return False
     except (OSError, ValueError, KeyError, TypeError):

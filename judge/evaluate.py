@@ -15,7 +15,7 @@ import tempfile
 
 import numpy as np
 
-from common.files import atomic_path
+from common.files import atomic_path, disk_fault
 from common.images import PINNED_FOR
 from datasets.examples import read_prepared
 from datasets.image_files import AS_THEY_ARE, Conversion, Range
@@ -155,8 +155,7 @@ def evaluate(
                 text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
                 path.write_text(text + "\n")
         except OSError as error:
-            message = f"{folder} can't be written: {error.strerror or error}"
-            raise OutputError(message, document) from None
+            raise OutputError(_unwritable(folder, error), document) from None
     return document
 
 
@@ -176,7 +175,11 @@ def _check_writable(folder: pathlib.Path) -> None:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(1 << 16))
     except OSError as error:
-        raise EvaluateError(f"{folder} can't be written: {error.strerror or error}") from None
+        raise EvaluateError(_unwritable(folder, error)) from None
+
+
+def _unwritable(folder: pathlib.Path, error: OSError) -> str:
+    return f"{folder} can't be written: {disk_fault(str(error), folder) or error.strerror or error}"
 
 
 def _draw(target: targets.Target, seeds: np.ndarray, labels: np.ndarray) -> generation.Fakes:

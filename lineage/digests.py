@@ -4,6 +4,7 @@ The runner notes it right after a node has ended, before anything reads the arti
 keys cover the properties of input artifacts, so they must not change later.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from common.files import combined_digest, file_digests, file_sizes
+from common.text import parse_json
 
 DIGEST_PROPERTY = "content_sha256"
 FILES_PROPERTY = "content_files"
@@ -58,7 +60,7 @@ def differences(
         faults += [f"{name} is missing" for name in sorted(known.keys() - now.keys())]
         faults += [f"{name} was added" for name in sorted(now.keys() - known.keys())]
     for name, size in sorted((sizes or {}).items()):
-        if now.get(name, size) != size:
+        if isinstance(size, int) and now.get(name, size) != size:
             faults.append(f"{name} has {now[name]:,} bytes and had {size:,}")
     if full and not faults:
         digests = file_digests(folder)
@@ -71,7 +73,8 @@ def differences(
 
 def _mapping(value: object) -> dict | None:
     if isinstance(value, str):
-        value = json.loads(value)
+        with contextlib.suppress(ValueError):
+            value = parse_json(value)
     return value if isinstance(value, dict) else None
 
 

@@ -12,6 +12,7 @@ import math
 import pathlib
 from collections.abc import Iterable, Iterator
 
+from common.text import parse_json
 from common.workspace import Workspace, moved_path
 from lineage import graph
 from lineage.graph import Trace
@@ -193,7 +194,7 @@ def search(store: Store, artifacts: Iterable[Artifact]) -> dict | None:
     results = [artifact for artifact in artifacts if artifact.type == "TunerResults"]
     folder = store.path_of(results[-1].uri) if results else None
     try:
-        rows = json.loads((folder / "tuner_results.json").read_text()) if folder else []
+        rows = parse_json((folder / "tuner_results.json").read_text()) if folder else []
         trials = [
             {
                 "settings": {k: v for k, v in row.items() if "/" not in k and k not in _OF_TRIAL},

@@ -220,7 +220,7 @@ def verify(document: dict) -> Iterator[str]:
     )
     for key, words in (
         ("unrecorded", "have no recorded digest: only their presence was checked"),
-        ("elsewhere", "lie on no disk of this machine and were not checked"),
+        ("elsewhere", "lie outside of the workspace or of this machine and were not checked"),
         ("abandoned", "found altered by a run, which made them again"),
     ):
         if document[key]:

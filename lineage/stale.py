@@ -99,8 +99,8 @@ def prune(store_file: pathlib.Path, pipeline_root: pathlib.Path, found: dict) ->
     """Removes what `stale` found unreferenced, and the folders that no artifact names.
 
     The caller holds the workspace, so that no run begins to use what is being removed. Nothing
-    outside `pipeline_root` is touched. Artifacts are marked DELETED, which TFX's cache and
-    resolvers understand.
+    outside `pipeline_root` is touched, and nothing at all where that is a link out of its
+    workspace. Artifacts are marked DELETED, which TFX's cache and resolvers understand.
 
     Returns:
       Bytes that were freed.
@@ -109,6 +109,8 @@ def prune(store_file: pathlib.Path, pipeline_root: pathlib.Path, found: dict) ->
       PruneError: something is outside the root or can't be removed.
     """
     root = pipeline_root.resolve()
+    if pipeline_root.parent.resolve() not in root.parents:
+        raise PruneError(f"{pipeline_root} is a link to {root}: nothing is removed there")
     freed = 0
     gone = []
     try:

@@ -6,7 +6,6 @@ and its 1.21 know (1.21 has no filter queries). Read-only; imports neither TFX n
 
 import contextlib
 import functools
-import json
 import os
 import pathlib
 import re
@@ -19,7 +18,7 @@ import ml_metadata as mlmd
 from google.protobuf import json_format
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from common.text import plain
+from common.text import parse_json, plain
 from common.workspace import moved_path
 
 RUN_CONTEXT = "pipeline_run"
@@ -287,13 +286,14 @@ class Store:
         """Where the files of `uri` lie on this machine; None for what lies elsewhere.
 
         A workspace's files are those beside its store: of a copied workspace it is the copy that
-        is meant. The path need not exist.
+        is meant, and what is outside is not of it, by a symbolic link neither. The path need not
+        exist.
         """
         scheme, _, rest = uri.partition("://")
         if rest and scheme != "file":
             return None
         path = pathlib.Path(rest or uri)
-        return (self._root and moved_path(path, self._root)) or path
+        return path if self._root is None else inside(path, self._root)
 
     @functools.cached_property
     def _root(self) -> pathlib.Path | None:
@@ -318,6 +318,16 @@ class Store:
 
     def _keep_execution(self, execution: pb.Execution) -> Execution:
         return self._executions.setdefault(execution.id, Execution(execution))
+
+
+def inside(path: pathlib.Path, root: pathlib.Path) -> pathlib.Path | None:
+    """Where a path of the workspace at `root` lies today; None for one that is not in it.
+
+    The folders of a workspace may be links to other disks; what is in them may not lead out.
+    """
+    found = moved_path(path, root)
+    top = root / found.relative_to(root).parts[0] if found else None
+    return found if found and top and found.resolve().is_relative_to(top.resolve()) else None
 
 
 def follow_move(artifact: pb.Artifact, root: pathlib.Path) -> bool:
@@ -502,7 +512,7 @@ def value_of(value: pb.Value):
 def _parsed(value):
     if isinstance(value, str) and value[:1] in ("{", "["):
         try:
-            return _parsed(json.loads(value))
+            return _parsed(parse_json(value))
         except ValueError:
             return value
     if isinstance(value, dict):

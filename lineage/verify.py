@@ -1,11 +1,11 @@
 """Is everything still what it was? Compares files with the digests that were recorded of them."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 
 from common.contract import METADATA_FILE
 from common.files import combined_digest, file_digests
+from common.text import parse_json
 from lineage import documents, graph
 from lineage.digests import DIGEST_PROPERTY, FILES_PROPERTY
 from lineage.store import ABANDONED_PROPERTY, Artifact, Store
@@ -174,7 +174,7 @@ def _pushed_record(store: Store, artifact: Artifact, served: pathlib.Path) -> di
     if copy is not None and (copy / "saved_model.pb").is_file():
         return file_digests(copy)
     try:
-        metadata = json.loads((served / METADATA_FILE).read_text())
+        metadata = parse_json((served / METADATA_FILE).read_text())
         # The metadata can't name its own digest.
         own = file_digests(served)[METADATA_FILE]
         return {**metadata["files"], METADATA_FILE: own}

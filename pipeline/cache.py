@@ -19,7 +19,7 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import executable_spec_pb2
 
 from lineage import digests
-from lineage.store import ABANDONED_PROPERTY, VERSIONS_PROPERTY, facts_of
+from lineage.store import ABANDONED_PROPERTY, VERSIONS_PROPERTY, facts_of, inside
 from pipeline import provenance
 
 _PROGRESS = logging.getLogger("mnist_gan.progress")
@@ -62,7 +62,8 @@ def exact(
         found = outputs_of(metadata_handle.store, cache_context.id)
         if any(_is_refusal_of_a_server(artifact) for artifact in found):
             return None
-        abandon_broken(metadata_handle.store, found, "it is made again", full=full)
+        root = pathlib.Path(workspace_root)
+        abandon_broken(metadata_handle.store, found, "it is made again", full=full, root=root)
         return outputs(metadata_handle=metadata_handle, cache_context=cache_context)
 
     # The launcher has no other place to say so. It calls both by these names.
@@ -144,7 +145,14 @@ def outputs_of(store, cache_context: int) -> list[pb.Artifact]:
     return [artifact for artifact in found if artifact.state == pb.Artifact.LIVE]
 
 
-def abandon_broken(store, artifacts: list[pb.Artifact], then: str, *, full: bool = False) -> None:
+def abandon_broken(
+    store,
+    artifacts: list[pb.Artifact],
+    then: str,
+    *,
+    full: bool = False,
+    root: pathlib.Path | None = None,
+) -> None:
     """Keeps TFX from taking artifacts that are not as they were recorded, and says so.
 
     They are marked ABANDONED with the reason; their files stay where they are.
@@ -154,10 +162,14 @@ def abandon_broken(store, artifacts: list[pb.Artifact], then: str, *, full: bool
       artifacts: some that are LIVE.
       then: what is done without them, for the message.
       full: compare digests, not names and sizes alone.
+      root: of the workspace that they have to be in.
     """
     for artifact in artifacts:
         facts = facts_of(artifact.custom_properties)
-        if faults := digests.differences(facts, artifact.uri, full=full):
+        faults = digests.differences(facts, artifact.uri, full=full)
+        if root and inside(pathlib.Path(artifact.uri), root) != pathlib.Path(artifact.uri):
+            faults = [f"it is not in {root}"]
+        if faults:
             more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
             artifact.state = pb.Artifact.ABANDONED
             artifact.custom_properties[ABANDONED_PROPERTY].string_value = faults[0] + more

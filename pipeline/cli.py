@@ -61,12 +61,20 @@ def _one_message() -> Iterator[None]:
         ) from None
     except OSError as error:
         if error.filename is not None:
+            if fault := disk_fault(str(error), _folder_of(error) or ""):
+                raise Failure(f"{error.filename} can't be written: {fault}", FAILED) from None
             raise Failure(f"{error.filename} can't be used: {error.strerror}") from None
         if error.errno not in _FULL:
             raise
         with contextlib.suppress(OSError):  # what is still to be written would fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Failure(f"the output can't be written: {error.strerror}", FAILED) from None
+
+
+def _folder_of(error: Exception) -> pathlib.Path | None:
+    """Of the file that an error is about."""
+    name = getattr(error, "filename", None)
+    return pathlib.Path(name).absolute().parent if isinstance(name, str) else None
 
 
 class _Group(click.Group):
@@ -95,6 +103,11 @@ def main() -> None:
         encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
         if encoding != "utf8" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _log_file(workspace: Workspace, command: str, ending: str = "") -> pathlib.Path:
+    """Named by the time in UTC: in the night in which clocks go back an hour is there twice."""
+    return workspace.logs / time.strftime(f"{command}-%Y%m%dT%H%M%SZ{ending}.log", time.gmtime())
 
 
 def _reason(context: click.Context, option: click.Parameter, value: str | None) -> str:
@@ -231,7 +244,7 @@ def _observed(settings, workspace, verbose, as_json, watching=False, **options) 
 
     begun = time.monotonic()
     _check_machine()
-    log = workspace.logs / time.strftime("run-%Y%m%d-%H%M%S.log")
+    log = _log_file(workspace, "run")
     with workspace.lock(), console.quiet(log, verbose=verbose) as (out, err):
         view = console.RunView(err if as_json else out)
         with view, _page(workspace, view, watching):
@@ -260,7 +273,7 @@ def compile_(
     if not file.resolve().parent.is_dir():
         raise Failure(f"there is no folder {file.parent} for {file.name}")
     _check_machine()
-    log = workspace.logs / time.strftime("compile-%Y%m%d-%H%M%S.log")
+    log = _log_file(workspace, "compile")
     with workspace.lock(), console.quiet(log, verbose=verbose) as (_, err):
         with console.RunView(err) as view, _starting(workspace, view, verbose, log):
             from pipeline import local_runner
@@ -298,7 +311,7 @@ def node(name, file, run_id, verbose, as_json) -> None:
         document = ir.read(file)
         workspace = Workspace.at(document["workspace"])
         os.chdir(document["folder"])
-        log = workspace.logs / time.strftime(f"node-%Y%m%d-%H%M%S-{os.getpid()}.log")
+        log = _log_file(workspace, "node", f"-{os.getpid()}")
         ir.check_names(document, name, run_id)
         _check_machine()
         with workspace.share(run_id, name, alone=lambda: upkeep.put_right(workspace)):
@@ -435,9 +448,9 @@ def _starting(workspace, view, verbose: bool, log: pathlib.Path) -> Iterator[Non
         if verbose:
             raise
         _log_traceback()
-        code = USAGE if isinstance(error, ValueError) else FAILED
-        text = disk_fault(str(error), workspace.root) or error
-        raise Failure(f"{text}\nthe full log: {log}", code) from None
+        fault = disk_fault(str(error), _folder_of(error) or workspace.root)
+        code = USAGE if isinstance(error, ValueError) and not fault else FAILED
+        raise Failure(f"{fault or error}\nthe full log: {log}", code) from None
 
 
 def _run(settings, workspace, view, verbose, log, pools=(), beam_args=(), **options) -> dict:
@@ -511,7 +524,7 @@ def evaluate(
 
     settings = _settings("standard", assignments, dataset, data_dir)
     _check_memory()
-    log = workspace.logs / time.strftime("evaluate-%Y%m%d-%H%M%S.log")
+    log = _log_file(workspace, "evaluate")
     with console.quiet(log, verbose=verbose) as (stdout, stderr):
         with console.RunView(stderr) as view:
             document, rows, problem = _evaluate(

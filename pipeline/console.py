@@ -29,6 +29,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from common.text import plain
 from common.workspace import WorkspaceError
 from pipeline.summary import MARKS, duration
 
@@ -179,14 +180,14 @@ class RunView(logging.Handler):
         word = style(f"{state.lower():<9} ", dim=True) if self._console.width >= 48 else ""
         say(self._console, [f"{MARKS.get(state, '?')} {node:<20} {word}{seconds:7.1f} s"])
         if error:
-            self._console.print(error, style="red", markup=False, highlight=False)
+            self._console.print(plain(error), style="red", markup=False, highlight=False)
 
     def emit(self, record: logging.LogRecord) -> None:
         """A progress record: moves the bar; without a terminal, a line every 15 s."""
         facts = getattr(record, "progress", None)
         if facts is None:
             if record.levelno >= logging.WARNING:  # such as: MNIST cannot be loaded
-                self.note(f"[yellow]![/] {escape(record.getMessage())}")
+                self.note(f"[yellow]![/] {escape(plain(record.getMessage()))}")
             return
         if self._console.is_terminal and self._task is not None:
             self._progress.update(

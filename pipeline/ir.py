@@ -19,6 +19,7 @@ import pathlib
 import re
 
 from common.files import combined_digest, file_digest
+from common.text import parse_json
 from lineage.store import Store
 from pipeline import provenance
 
@@ -39,22 +40,36 @@ def read(path: pathlib.Path) -> dict:
     """
     again = f"write it with `mnist-gan compile --to ir {path}`"
     try:
-        document = json.loads(path.read_text())
+        document = parse_json(path.read_text())
     except FileNotFoundError:
         raise IrError(f"there is no file {path}: {again}") from None
     except ValueError:
         document = None
-    if (
-        not isinstance(document, dict)
-        or document.get("schema") != SCHEMA
-        or document.keys() != _KEYS
-    ):
+    if not _is_whole(document):
         raise IrError(f"{path} is no compiled pipeline of this version of mnist-gan: {again}")
     if document["code"] != code():
         raise IrError(f"{path} was compiled by other code or libraries than run here: {again}")
     if not pathlib.Path(document["workspace"]).is_dir():
         raise IrError(f"the workspace {document['workspace']} of {path} is not there: {again}")
     return document
+
+
+def _is_whole(document: object) -> bool:
+    """Whether all is there and of its type; what a node does is not looked at."""
+    if not isinstance(document, dict) or document.keys() != _KEYS or document["schema"] != SCHEMA:
+        return False
+    nodes, facts = document["nodes"], document["facts"]
+    texts = (document["workspace"], document["folder"], document["tfds_dir"], document["code"])
+    try:
+        return (
+            all(isinstance(text, str) and "\0" not in text for text in (*texts, *facts.values()))
+            and all(re.fullmatch(r"\w[\w.-]*", name, re.ASCII) for name in nodes)
+            and all(isinstance(n, list) and all(x in nodes for x in n) for n in nodes.values())
+            and sorted(parse_json(facts["nodes"])) == sorted(nodes)
+            and isinstance(document["pipeline"], dict)
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
 
 
 def digest(document: dict) -> str:

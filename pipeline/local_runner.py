@@ -29,6 +29,7 @@ from tfx.orchestration.portable.mlmd import context_lib
 from tfx.proto.orchestration import pipeline_pb2
 
 from common.files import disk_fault, write_atomically
+from common.text import parse_json
 from common.workspace import Workspace, model_name
 from datasets import source as data_source
 from lineage import digests, documents
@@ -484,7 +485,7 @@ def _best_settings(workspace: Workspace, settings: Settings) -> dict:
     path = store.path_of(live[-1].uri)  # as the Resolver takes it
     try:
         [file] = path.iterdir() if path else []
-        values = json.loads(file.read_text())
+        values = parse_json(file.read_text())
     except (OSError, ValueError):
         raise ValueError(
             f"the hyperparameters in {path} cannot be read: `mnist-gan tune` makes them again"

@@ -7,6 +7,7 @@ import shlex
 
 import click
 
+from common.text import plain
 from common.workspace import DEFAULT, VARIABLE, Workspace
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -17,7 +18,7 @@ class Failure(click.ClickException):
     """One clear message on stderr and an exit code."""
 
     def __init__(self, message: str, code: int = USAGE):
-        super().__init__(message)
+        super().__init__(plain(message))
         self.exit_code = code  # type: ignore[misc]  # click reads it from the instance
 
 

@@ -10,7 +10,10 @@ import pathlib
 from collections.abc import Iterable, Iterator
 
 from tfx.orchestration.portable import beam_executor_operator, data_types, python_executor_operator
+from tfx.proto import pusher_pb2
 from tfx.proto.orchestration import executable_spec_pb2, execution_result_pb2
+from tfx.types import standard_component_specs as specs
+from tfx.utils import proto_utils
 
 from common.workspace import Workspace, WorkspaceError
 from lineage.store import open_store
@@ -80,6 +83,17 @@ def _gone(folder: str, node: str) -> VanishedError:
     )
 
 
+def folders_of(execution_info: data_types.ExecutionInfo) -> list[str]:
+    """Those that a node reads and writes: of its artifacts, and where the Pusher pushes to."""
+    used = (*execution_info.input_dict.values(), *execution_info.output_dict.values())
+    folders = [artifact.uri for artifacts in used for artifact in artifacts]
+    if pushed := execution_info.exec_properties.get(specs.PUSH_DESTINATION_KEY):
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(pushed, destination)
+        folders.append(destination.filesystem.base_directory)
+    return folders
+
+
 class _Watched:
     """Runs an executor while the folders that it reads and writes are watched."""
 
@@ -91,10 +105,7 @@ class _Watched:
             for artifact in artifacts if key not in _OLD else ():
                 if "://" not in artifact.uri and not os.path.exists(artifact.uri):
                     raise _gone(artifact.uri, node)
-        used = (*execution_info.input_dict.values(), *execution_info.output_dict.values())
-        # The Pusher removes a copy that it could not finish.
-        folders = [a.uri for artifacts in used for a in artifacts if a.type_name != "PushedModel"]
-        with watched(folders, node):
+        with watched(folders_of(execution_info), node):
             return super().run_executor(execution_info, **options)  # type: ignore[misc]
 
 

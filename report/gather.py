@@ -21,6 +21,7 @@ from common.images import (
     SPANS_FILE,
     describe_shape,
 )
+from common.text import parse_json
 from common.transform_counts import VALUE_BINS, read_counts
 from common.workspace import Workspace
 from judge.registry import BY_KEY, HEADLINES
@@ -105,7 +106,7 @@ class Subject:
     def evaluation(self) -> dict:
         """The judge's document; {} where there is none."""
         try:
-            return json.loads((self.folder("ModelEvaluation") / "evaluation.json").read_text())
+            return parse_json((self.folder("ModelEvaluation") / "evaluation.json").read_text())
         except (MissingError, OSError, ValueError):
             return {}
 
@@ -387,7 +388,7 @@ def _conversions(folder: pathlib.Path) -> dict | None:
 
 def _label_chart(subject: Subject, names: list[str]) -> dict:
     """Shares of the classes in each split, as the DataGate counted them."""
-    counted = json.loads((subject.folder("DataGateReport") / "data_gate.json").read_text())
+    counted = parse_json((subject.folder("DataGateReport") / "data_gate.json").read_text())
     by_split = counted["label_counts"]
     labels = sorted({int(label) for counts in by_split.values() for label in counts})
     order = _splits(by_split)
@@ -473,7 +474,7 @@ def _pixel_charts(subject: Subject) -> dict:
 
 def networks(subject: Subject) -> list[dict]:
     """Drawings and tables of the networks."""
-    tables = json.loads((subject.folder("ModelRun") / "networks.json").read_text())
+    tables = parse_json((subject.folder("ModelRun") / "networks.json").read_text())
     return [
         {
             "name": name,
@@ -562,7 +563,7 @@ def search(store: Store) -> dict:
 def read_history(folder: pathlib.Path) -> list[dict[str, float]]:
     """The lines of a ModelRun's history, oldest first."""
     path = folder / "history.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    return [parse_json(line) for line in path.read_text().splitlines() if line.strip()]
 
 
 def _keys(records: list[dict], start: str) -> list[str]:

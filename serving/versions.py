@@ -21,7 +21,7 @@ from typing import Any
 
 from common.contract import ASSETS_EXTRA, METADATA_FILE
 from common.files import file_digests, file_sizes
-from common.text import plain
+from common.text import parse_json, plain
 
 CARD_FILE = f"{ASSETS_EXTRA}/model_card.md"
 SAMPLES_FILE = f"{ASSETS_EXTRA}/samples.png"
@@ -338,7 +338,7 @@ def _is_alive(process_id: int) -> bool:
 def _read_metadata(version_dir: pathlib.Path) -> dict:
     # A version that something else put there is a version all the same.
     try:
-        metadata = json.loads((version_dir / METADATA_FILE).read_text())
+        metadata = parse_json((version_dir / METADATA_FILE).read_text())
     except (OSError, ValueError):
         return {}
     return metadata if isinstance(metadata, dict) else {}

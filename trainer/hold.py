@@ -8,6 +8,7 @@ import json
 import pathlib
 
 from common.files import write_atomically
+from common.text import parse_json
 
 HOLD_FILE = "hold.json"
 
@@ -29,7 +30,7 @@ class Hold:
     def step(self) -> int | None:
         """Where the training is to wait; None where it is not."""
         try:
-            found = json.loads(self._path.read_text())
+            found = parse_json(self._path.read_text())
         except (OSError, ValueError):
             return None
         return found if isinstance(found, int) else None

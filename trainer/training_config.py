@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from trainer import halving
+
 DEFAULT_MODEL = "cdcgan"
 MODEL = Field(
     description="both networks and how they are trained; `--set model=... --settings` lists the "
@@ -210,7 +212,9 @@ def make_config(**values: Any) -> TrainingConfig:
 
 
 def best_settings(found: object, model: str) -> dict[str, Any]:
-    """The settings that a search found best, checked.
+    """The settings that a search found best, checked: those alone that are searched of a model.
+
+    Others name files whose code would run, and the search may be somebody else's.
 
     Args:
       found: a KerasTuner `HyperParameters` config.
@@ -233,6 +237,8 @@ def best_settings(found: object, model: str) -> dict[str, Any]:
         make_config(**best)
     except ValueError:
         raise ValueError(NO_HYPERPARAMETERS) from None
+    if not best.keys() <= {"model", *halving.SPACES.get(model, ())}:
+        raise ValueError(NO_HYPERPARAMETERS)
     return best
 
 

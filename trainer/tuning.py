@@ -21,6 +21,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.errors import FatalError
 
 from common.files import write_atomically
+from common.text import parse_json
 from datasets.info import DatasetInfo
 from trainer import halving, run_fn
 from trainer.evaluation import make_evaluation
@@ -231,7 +232,7 @@ class Search(BaseTuner):
 def _read(path: pathlib.Path) -> dict[str, float] | None:
     """What a trial came to; None where it has to be trained."""
     try:
-        found = json.loads(path.read_text())
+        found = parse_json(path.read_text())
         return {name: float(found[name]) for name in ("fid", "cpu_seconds")}
     except FileNotFoundError:
         return None

@@ -143,8 +143,5 @@ def _labels_and_seeds(label: int, count: int | None, seed: int) -> tuple[list[in
 
 def _write_image(sheet, path: pathlib.Path, file_format: str) -> None:
     """Writes an image file whole or not at all."""
-    try:
-        with atomic_path(path) as temporary:
-            sheet.save(temporary, format=file_format, quality=95)
-    except OSError as error:
-        raise Failure(f"{path} could not be written: {error.strerror}") from None
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format=file_format, quality=95)

@@ -13,7 +13,7 @@ import sys
 import click
 
 from common.workspace import DEFAULT, Workspace
-from pipeline.options import USAGE, Failure
+from pipeline.options import Failure
 
 TEMPLATE = pathlib.Path(__file__).parents[1] / "project"
 _SETTINGS = '''"""Your settings; `mnist-gan run --settings` lists all that there are."""
@@ -81,7 +81,8 @@ def new(folder, source) -> None:
         (folder / ".gitignore").write_text("workspace/\n__pycache__/\n")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise Failure(f"{folder} could not be written: {error.strerror}", USAGE) from None
+        error.filename = str(folder)
+        raise
     shown = ", ".join(f"{name}={json.dumps(value)}" for name, value in needed.items())
     click.echo(f"{folder}: {len(found.files):,} images" + (f"; they need {shown}" if shown else ""))
     click.echo(f'{shlex.join(["cd", str(folder)])} && make run ARGS="--preset smoke"')

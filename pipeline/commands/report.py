@@ -5,7 +5,7 @@ import json
 import click
 
 from pipeline.commands.lineage import reading
-from pipeline.options import Failure, check_tfx, json_option, workspace_option
+from pipeline.options import check_tfx, json_option, workspace_option
 
 
 @click.command()
@@ -20,12 +20,7 @@ def report(workspace, compare, as_json) -> None:
     from report import pages
 
     with reading(workspace, None):
-        try:
-            path = pages.compare(workspace, *compare) if compare else pages.build(workspace)
-        except FileNotFoundError:  # there was no run
-            raise
-        except OSError as error:
-            raise Failure(f"the report could not be written: {error}") from None
+        path = pages.compare(workspace, *compare) if compare else pages.build(workspace)
     if as_json:
         click.echo(json.dumps({"report": str(path)}))
     else:

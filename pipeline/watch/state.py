@@ -1,12 +1,12 @@
 """What there is to see of a workspace's newest run and training, as one JSON document."""
 
-import json
 import math
 import pathlib
 import time
 
 import ml_metadata as mlmd
 
+from common.text import parse_json
 from common.workspace import Workspace
 from lineage.store import Execution, StoreError, open_store
 from trainer.hold import Hold
@@ -107,7 +107,7 @@ def _training(workspace: Workspace, known: dict) -> dict | None:
         written = folder.stat().st_mtime
         if path.exists():
             lines = path.read_text().splitlines()
-        history = [_finite(json.loads(line)) for line in lines]
+        history = [_finite(parse_json(line)) for line in lines]
     except (OSError, ValueError):
         return None
     found = {kind: _steps(folder / kind) for kind in RECORDS}
@@ -151,7 +151,7 @@ def _training_settings(execution: Execution) -> dict:
     custom = execution.parameters.get("custom_config")
     try:
         training = custom["training"] if isinstance(custom, dict) else None
-        found = json.loads(training) if isinstance(training, str) else training
+        found = parse_json(training) if isinstance(training, str) else training
     except (KeyError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -20,6 +20,7 @@ import time
 import numpy as np
 
 from common.files import write_atomically
+from common.text import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def read(base_path: str | os.PathLike) -> Canary | None:
     """
     path = pathlib.Path(base_path, FILE_NAME)
     try:
-        return Canary(**json.loads(path.read_text()))
+        return Canary(**parse_json(path.read_text()))
     except FileNotFoundError:
         return None
     except (OSError, TypeError, ValueError) as error:

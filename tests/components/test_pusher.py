@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import shutil
+import types
 
 import numpy as np
 import pytest
@@ -214,6 +216,23 @@ def test_what_came_into_service_since_the_judgement_is_not_replaced(push, tmp_pa
     # Pushing once more compares with what lies beneath it.
     pushed = push(serving_base=str(base), baseline={"digest": digest, "version": 1})
     assert pushed.get_int_custom_property("new") == 0
+
+
+def test_a_copy_for_the_history_that_can_not_be_made_does_not_undo_the_push(
+    push, tmp_path, monkeypatch
+):
+    def fail(source, target, **_):
+        pathlib.Path(target, "variables").mkdir(parents=True)
+        pathlib.Path(target, "saved_model.pb").touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(
+        pusher, "shutil", types.SimpleNamespace(copytree=fail, rmtree=shutil.rmtree)
+    )
+    pushed = push()
+    assert pushed.get_int_custom_property("pushed") == 1
+    assert list(pathlib.Path(pushed.uri).iterdir()) == []
+    assert len(versions.list_versions(tmp_path / "serving" / "mnist_gan")) == 1
 
 
 def test_a_model_that_was_rolled_back_is_not_pushed_again(push, tmp_path):

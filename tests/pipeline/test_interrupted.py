@@ -10,17 +10,22 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.portable import data_types
+from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
+from tfx.utils import proto_utils
 
 from common.workspace import Workspace, WorkspaceError
 from lineage import stale, verify
 from lineage.store import open_store
-from pipeline import cache, local_runner, upkeep, vanished
+from pipeline import cache, cli, local_runner, upkeep, vanished
 from serving import versions
 from tests.disks import fill, mount
+from tests.lineage.conftest import eleven_runs, workspace  # noqa: F401 - fixtures
 from tests.pipeline.test_cache import View
 
 
@@ -124,6 +129,21 @@ def test_a_push_to_a_full_disk_says_how_much_it_needs_and_is_made_when_there_is_
     assert versions.publish(model, base, lambda number: ({}, {}))[1]
 
 
+def test_a_report_on_a_full_disk_names_the_file_and_leaves_the_one_before(
+    workspace,  # noqa: F811
+    disk,
+):
+    workspace.report.parent.symlink_to(disk)
+    (disk / "index.html").write_text("the one before")
+    fill(disk)
+    told = CliRunner().invoke(cli.main, ["report", "--workspace", str(workspace.root)])
+    assert told.exit_code == 1
+    assert f"{workspace.report} can't be written: no space left on device" in told.output
+    assert "(0 bytes are free): make room and run again" in told.output
+    assert sorted(p.name for p in disk.iterdir()) == ["ballast", "index.html"]
+    assert (disk / "index.html").read_text() == "the one before"
+
+
 def test_a_workspace_that_goes_away_while_it_is_used_is_said_to_be_gone(tmp_path):
     space = Workspace.at(tmp_path / "ws")
     with space.lock():
@@ -169,6 +189,18 @@ def test_a_folder_that_goes_away_before_the_node_that_reads_it_is_named(tmp_path
         run(space, "1")
     assert f"Disturbed: the folder {gone} was removed or renamed" in str(raised.value)
     assert run(space, "2") == {"Give": "COMPLETE", "Disturbed": "COMPLETE"}
+
+
+def test_the_folder_that_is_pushed_to_and_the_copy_of_what_was_pushed_are_watched(tmp_path):
+    destination = pusher_pb2.PushDestination()
+    destination.filesystem.base_directory = str(tmp_path / "serving")
+    pushed = standard_artifacts.PushedModel()
+    pushed.uri = str(tmp_path / "copy")
+    told = data_types.ExecutionInfo(
+        output_dict={"pushed_model": [pushed]},
+        exec_properties={"push_destination": proto_utils.proto_to_json(destination)},
+    )
+    assert vanished.folders_of(told) == [pushed.uri, str(tmp_path / "serving")]
 
 
 def test_metadata_that_goes_away_while_it_is_used_is_said_to_be_gone(tmp_path):

@@ -1,15 +1,20 @@
 """What the runner makes of errors: the message of whoever raised in our own words."""
 
+import calendar
 import datetime
 import errno
 import os
 import signal
 import tempfile
+import time
 
 import pytest
+from click.testing import CliRunner
 
 from common import files
-from pipeline import local_runner
+from lineage import documents, render
+from lineage.store import open_store
+from pipeline import cli, local_runner
 from serving import versions
 from serving.versions import PublishError
 from tests.lineage.conftest import (  # noqa: F401 - fixtures
@@ -145,6 +150,49 @@ def test_sigterm_while_a_version_is_written_leaves_it_whole_or_not_at_all(
     version, new = versions.publish(model, base, lambda number: ({}, {}))
     assert new is not whole
     assert list(base.iterdir()) == [version.path]
+
+
+class Clock(datetime.datetime):
+    """Shows what `SHOWS` says."""
+
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(SHOWS["seconds"], tz)
+
+
+SHOWS: dict[str, float] = {}
+
+
+def test_names_rise_in_the_night_in_which_clocks_go_back(workspace, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(local_runner.datetime, "datetime", Clock)
+    gmtime = time.gmtime
+    monkeypatch.setattr(cli.time, "gmtime", lambda: gmtime(SHOWS["seconds"]))
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        names, logs, local = [], [], []
+        for hour in (0, 1):  # in UTC; half past two by the clock on the wall, twice
+            SHOWS["seconds"] = calendar.timegm((2026, 10, 25, hour, 30, 0))
+            local.append(time.strftime("%H:%M", time.localtime(SHOWS["seconds"])))
+            names.append(local_runner._new_name(workspace))
+            logs.append(cli._log_file(workspace, "run").name)
+            add_execution(workspace, "Trainer", names[-1], 3)
+        assert local == ["02:30", "02:30"]
+        assert names == [f"2026-10-25T0{hour}:30:00.000000Z" for hour in (0, 1)]
+        assert logs == [f"run-20261025T0{hour}3000Z.log" for hour in (0, 1)]
+        runs = [run.name for run in open_store(workspace.metadata).runs()]
+        assert runs[:2] == names[::-1], "the newest first"
+        # Whoever asks for runs since then gets both.
+        asked = []
+        monkeypatch.setattr(documents, "runs", lambda *_, since, **__: asked.append(since) or {})
+        monkeypatch.setattr(render, "runs", lambda _: [])
+        since = ["lineage", "runs", "--since", "2026-10-25T02:30", "--workspace"]
+        told = CliRunner().invoke(cli.main, [*since, str(workspace.root)])
+        assert told.exit_code == 0, told.output
+        assert [found.hour for found in asked] == [0]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 class Stopped(datetime.datetime):

@@ -83,7 +83,11 @@ def test_version_numbers_rise_even_within_a_second_or_after_a_clock_set_back(
     second, _ = versions.publish(make_model(tmp_path / "b", b"b"), tmp_path / "base", describe)
     monkeypatch.setattr(versions.time, "time", lambda: 10.0)
     third, _ = versions.publish(make_model(tmp_path / "c", b"c"), tmp_path / "base", describe)
-    assert [first.number, second.number, third.number] == [1000, 1001, 1002]
+    monkeypatch.setattr(versions.time, "time", lambda: 2.0**31 + 5)  # after the year 2038
+    last, _ = versions.publish(make_model(tmp_path / "d", b"d"), tmp_path / "base", describe)
+    found = [version.number for version in versions.list_versions(tmp_path / "base")]
+    assert found == [first.number, second.number, third.number, last.number]
+    assert found == [1000, 1001, 1002, 2**31 + 5]
 
 
 def test_names_that_are_not_integers_are_no_versions(model, tmp_path):

@@ -19,7 +19,6 @@ numbers.
 """
 
 import collections
-import json
 import pathlib
 from collections.abc import Callable, Mapping
 
@@ -28,6 +27,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from common.contract import GENERATOR_FILE, METADATA_FILE, REAL_FILE
+from common.text import parse_json
 from serving.server.errors import ServingError
 from serving.server.versions_manager import State, VersionsManager
 
@@ -72,7 +72,7 @@ def routes(manager: VersionsManager) -> list[BaseRoute]:
             if len(body) > _MAX_SCORE_BYTES:
                 return _refusal(413, "a score is shorter")
         try:
-            score = json.loads(bytes(body))
+            score = parse_json(bytes(body))
             right = score["right"]
         except (ValueError, TypeError, KeyError):
             return _refusal(400, 'send {"model", "version", "right"}')
@@ -153,11 +153,7 @@ def _refusal(status: int, message: str) -> Response:
 def _read(path: pathlib.Path) -> dict | None:
     try:
         # Python writes NaN into JSON (an FID that could not be measured); a browser can't read it.
-        document = json.loads(path.read_text(), parse_constant=lambda _: None)
-    except (
-        OSError,
-        RecursionError,
-        ValueError,
-    ):  # any SavedModel is served, with details or without
+        document = parse_json(path.read_text(), parse_constant=lambda _: None)
+    except (OSError, ValueError):  # any SavedModel is served, with details or without
         return None
     return document if isinstance(document, dict) else None
