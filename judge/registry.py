@@ -308,6 +308,20 @@ METRICS: list[Metric] = [
 ]  # fmt: skip
 
 BY_KEY: dict[str, Metric] = {metric.key: metric for metric in METRICS}
+
+
+def add(metric: Metric) -> None:
+    """Adds a metric of the user's own; before `judge.judge_config` is imported.
+
+    Raises:
+      ValueError: there is one of that key.
+    """
+    if metric.key in BY_KEY:
+        raise ValueError(f"there is a metric {metric.key!r} already")
+    METRICS.append(metric)
+    BY_KEY[metric.key] = metric
+
+
 HEADLINES = ("relative_fid", "two_sample", "two_sample_binary", "accuracy", "cas")
 
 

@@ -4,7 +4,8 @@ FID (Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", section
 is `frechet_distance` on the features of some network. Covariances here are divided by n - 1.
 
 FID is biased upwards, the more the fewer images there are: numbers compare only at the same n,
-reference, extractor and pixel path. `metrics.relative` puts them into proportion.
+reference, extractor and pixel path. `frechet_bias` says by about how much; `metrics.relative` puts
+them into proportion.
 """
 
 import dataclasses
@@ -133,3 +134,28 @@ def frechet_distance_from_features(a: np.ndarray, b: np.ndarray) -> float:
     a, b = (checks.features(name, rows, at_least=2) for name, rows in (("a", a), ("b", b)))
     checks.same_width("a", a, "b", b)
     return frechet_distance_between(FeatureStats.of(a), FeatureStats.of(b))
+
+
+def frechet_bias(cov: np.ndarray, n: int, m: int) -> float:
+    """About what `frechet_distance` is between n and m draws from one and the same Gaussian.
+
+    To first order in 1/n and 1/m it is (1/n + 1/m) (tr S + sum_ij l_i l_j (1 + d_ij) / (2 (l_i +
+    l_j))) with l the eigenvalues of S and d Kronecker's: the spread of the mean, and that of the
+    Wishart-distributed covariance in the metric that the distance has near zero. For S = s I it
+    is the better known s d (1/n + 1/m) (1 + (d + 1) / 4). It holds where n and m are much greater
+    than D; features are not Gaussian, so it is a scale to read numbers by, not a correction.
+
+    Args:
+      cov: [D, D], the covariance S.
+      n, m: sizes of the two samples, at least 2.
+
+    Raises:
+      ValueError: n or m below 2, or `cov` is no covariance.
+    """
+    if min(n, m) < 2:
+        raise ValueError(f"n and m must be at least 2, got {n} and {m}")
+    cov = np.asarray(cov)
+    values = np.sum(_root("cov", cov, len(np.atleast_1d(cov))) ** 2, axis=0)
+    values = values[values > 0]
+    pairs = np.outer(values, values) / (2.0 * np.add.outer(values, values))
+    return float((1 / n + 1 / m) * (values.sum() + pairs.sum() + np.trace(pairs)))

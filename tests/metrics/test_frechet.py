@@ -5,6 +5,7 @@ import pytest
 
 from metrics.frechet import (
     FeatureStats,
+    frechet_bias,
     frechet_distance,
     frechet_distance_from_features,
 )
@@ -143,3 +144,20 @@ def test_rows_that_are_no_features_are_refused(features, message):
 def test_moments_that_are_no_moments_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         frechet_distance(*arguments)
+
+
+def test_the_bias_for_round_clouds_is_the_known_formula():
+    expected = 2.0 * 10 * (1 / 500 + 1 / 2000) * (1 + 11 / 4)
+    assert frechet_bias(2.0 * np.eye(10), 500, 2000) == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_bias_foretells_the_distance_between_draws_of_one_gaussian():
+    random = np.random.default_rng(0)
+    scales = 10.0 ** random.uniform(-1, 0.5, 12)
+    draws = [
+        frechet_distance_from_features(
+            random.normal(size=(1500, 12)) * scales, random.normal(size=(900, 12)) * scales
+        )
+        for _ in range(60)
+    ]
+    assert np.mean(draws) == pytest.approx(frechet_bias(np.diag(scales**2), 1500, 900), rel=0.1)
