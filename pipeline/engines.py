@@ -13,27 +13,68 @@ import os
 import pathlib
 import socket
 import sys
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import PortableOptions
+from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.portability.api import beam_fn_api_pb2_grpc as api
 from apache_beam.runners import runner
-from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.portability.fn_api_runner import fn_runner, worker_handlers
 from apache_beam.runners.worker import worker_pool_main
 from apache_beam.transforms import environments
 
 from pipeline import provenance
 
 _SECONDS = 10  # that a pool may take to answer
+_LOOKS = 6  # so many times, as many seconds apart, until a silent pool counts as lost
 _NODES = ("components.mnist_example_gen", "components.preprocessing", "components.evaluator")
 _PROBLEM = "EngineError: "
+_LOST = "a worker was lost: see what its pool prints, and run again; what was finished is kept"
 
 
 class EngineError(ValueError):
     """The workers can't be used; the message says what to do."""
+
+
+class _Connection(worker_handlers.ControlConnection):
+    """To one worker. Beam's own waits for ever for a worker that is lost between two bundles."""
+
+    connected: ClassVar[set["_Connection"]] = set()
+    _lost = ""
+
+    def _read(self) -> None:
+        _Connection.connected.add(self)
+        # The other side is gone: gRPC raises whatever was the reason.
+        with contextlib.suppress(Exception):
+            super()._read()
+        self.lose(f"{_PROBLEM}{_LOST}")
+
+    def lose(self, message: str) -> None:
+        """Lets all that waits for this worker, now or later, fail with `message`."""
+        _Connection.connected.discard(self)
+        self._lost = message
+        for identity, future in list(self._futures_by_id.items()):
+            future.set(beam_fn_api_pb2.InstructionResponse(instruction_id=identity, error=message))
+
+    def push(self, req):
+        future = super().push(req)
+        if self._lost:
+            self.lose(self._lost)
+        return future
+
+    def close(self) -> None:
+        if self._lost:  # its thread may read for ever
+            self.push(worker_handlers.BeamFnControlServicer._DONE_MARKER)
+        else:
+            super().close()
+
+
+worker_handlers.ControlConnection = _Connection
 
 
 class WorkersRunner(runner.PipelineRunner):
@@ -62,15 +103,9 @@ def beam_flags(pools: Sequence[str], workspace: pathlib.Path) -> Iterator[Sequen
         yield ()
         return
     for pool in pools:
-        host, _, port = pool.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
-        except OSError as error:
-            raise EngineError(
-                f"no worker pool answers at {pool} ({error.strerror or error}): start one there "
-                f"with `mnist-gan worker --port {port}`"
-            ) from None
-    with _switchboard(pools) as address:
+        if silent := _silent(pool):
+            raise EngineError(silent)
+    with _switchboard(pools) as address, _watched(pools):
         flags = (
             f"--runner={__name__}.{WorkersRunner.__name__}",
             "--sdk_container_image=none",
@@ -82,16 +117,58 @@ def beam_flags(pools: Sequence[str], workspace: pathlib.Path) -> Iterator[Sequen
         yield flags
 
 
+def _silent(pool: str) -> str | None:
+    """A sentence where no pool answers at HOST:PORT."""
+    host, _, port = pool.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SECONDS).close()
+    except OSError as error:
+        return (
+            f"no worker pool answers at {pool} ({error.strerror or error}): start one there with "
+            f"`mnist-gan worker --port {port}`; what was finished is kept"
+        )
+    return None
+
+
+@contextlib.contextmanager
+def _watched(pools: Sequence[str]) -> Iterator[None]:
+    """Lets nodes fail whose pool does not answer for a minute: its machine or network is gone."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        looks = dict.fromkeys(pools, 0)
+        while not ended.wait(_SECONDS):
+            for pool in looks:
+                silent = _silent(pool)
+                looks[pool] = looks[pool] + 1 if silent else 0
+                if looks[pool] >= _LOOKS:
+                    for connection in list(_Connection.connected):
+                        connection.lose(f"{_PROBLEM}{silent}")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
 @contextlib.contextmanager
 def _switchboard(pools: Sequence[str]) -> Iterator[str]:
     """Address of a server that hands requests for workers to `pools` in turn."""
     stubs = itertools.cycle(
-        [api.BeamFnExternalWorkerPoolStub(grpc.insecure_channel(pool)) for pool in pools]
+        [(pool, api.BeamFnExternalWorkerPoolStub(grpc.insecure_channel(pool))) for pool in pools]
     )
 
     class Switchboard(api.BeamFnExternalWorkerPoolServicer):
         def StartWorker(self, request, context):
-            return next(stubs).StartWorker(request, timeout=_SECONDS)
+            pool, stub = next(stubs)
+            try:
+                return stub.StartWorker(request, timeout=_SECONDS)
+            except grpc.RpcError as error:
+                problem = _silent(pool) or f"the worker pool at {pool} starts none: {error}"
+                return beam_fn_api_pb2.StartWorkerResponse(error=f"{_PROBLEM}{problem}")
 
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
     api.add_BeamFnExternalWorkerPoolServicer_to_server(Switchboard(), server)
@@ -141,10 +218,7 @@ def explain(text: str) -> str | None:
         module = text.partition("No module named ")[2].splitlines()[0].split(" ")[0]
         return f"a worker has no module {module}: install mnist-gan where the worker pool runs"
     if "Channel closed prematurely" in text:
-        return (
-            "a worker was lost while it worked: see what its pool prints, and run again; what was "
-            "finished is kept"
-        )
+        return _LOST
     return None
 
 
