@@ -4,7 +4,7 @@
 
 Makes a set called "mnist" of so many images: MNIST's, again and again, moved by up to five pixels.
 Runs the pipeline with ten steps of training and 2,000 fakes, each node in a process of its own, and
-all of it again on two pools of workers on this machine. MNIST_GAN_DATA_DIR or `--data-dir` says
+all of it again on two workers on this machine, each of a pool of its own. MNIST_GAN_DATA_DIR or `--data-dir` says
 where MNIST's original files are. Memory is the most that the process had for itself (`RssAnon`):
 mapped files, which the system drops when it needs room, are not in it. CPU seconds hold the ten or
 so that a process takes to start. Linux only.
@@ -106,8 +106,10 @@ def command(*arguments: str, tfds: pathlib.Path) -> tuple[str, dict[str, float]]
         }
 
 
-def grow(count: int, mnist: source.DataSource, root: pathlib.Path) -> dict[str, dict[str, float]]:
-    """What each node takes with `count` images, and its seconds on workers."""
+def grow(
+    count: int, mnist: source.DataSource, root: pathlib.Path, workers: int
+) -> dict[str, dict[str, float]]:
+    """What each node takes with `count` images, and its seconds on so many workers."""
     tfds, workspace, file = root / "tfds", root / "workspace", root / "pipeline.json"
     print(f"made {count:,} images in {make(count, mnist, tfds):.0f} s", file=sys.stderr)
     settings = ["--dataset", "mnist", "--preset", "standard", "--workspace", str(workspace)]
@@ -120,7 +122,9 @@ def grow(count: int, mnist: source.DataSource, root: pathlib.Path) -> dict[str, 
         printed, found[node] = command(*arguments, tfds=tfds)
         found[node]["s"] = _seconds(printed).get(node, 0.0)
         print(f"{node}: {found[node]}", file=sys.stderr)
-    ports = free_ports(2)
+    if not workers:
+        return found
+    ports = free_ports(workers)
     program = [sys.executable, "-m", "pipeline", "worker", "--port"]
     pools = [subprocess.Popen([*program, str(port)], stdout=subprocess.DEVNULL) for port in ports]
     try:
@@ -145,6 +149,7 @@ def _seconds(printed: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--examples", type=int, action="append")
+    parser.add_argument("--workers", type=int, default=2, help="0: only in this process")
     parser.add_argument("--data-dir", type=pathlib.Path)
     parser.add_argument("--keep", type=pathlib.Path, help="keep the workspaces in this folder")
     options = parser.parse_args()
@@ -158,7 +163,7 @@ def main() -> None:
         columns = json.loads(done.read_text()) if done.is_file() else {}
         for count in counts:
             if str(count) not in columns:
-                columns[str(count)] = grow(count, mnist, root / str(count))
+                columns[str(count)] = grow(count, mnist, root / str(count), options.workers)
                 write_atomically(done, json.dumps(columns, indent=2))
     kinds = ("CPU s", "MiB", "s", "s on workers")
     print("| node | " + " | ".join(f"{c:,}: {', '.join(kinds)}" for c in counts), "| CPU us each |")
