@@ -3,11 +3,11 @@
     python -m benchmarks.growth [--examples 70000] [--examples 700000] [--keep DIR]
 
 Makes a set called "mnist" of so many images: MNIST's, again and again, moved by up to five pixels.
-Runs the pipeline with ten steps of training and 2,000 fakes, each node in a process of its own, and
-all of it again on two workers on this machine, each of a pool of its own. MNIST_GAN_DATA_DIR or `--data-dir` says
-where MNIST's original files are. Memory is the most that the process had for itself (`RssAnon`):
-mapped files, which the system drops when it needs room, are not in it. CPU seconds hold the ten or
-so that a process takes to start. Linux only.
+Runs the pipeline with ten steps of training and 2,000 fakes, each node in a process of its own,
+then all of it again on two workers on this machine, each of a pool of its own. MNIST_GAN_DATA_DIR
+or `--data-dir` says where MNIST's original files are. Memory is the most that the process had for
+itself (`RssAnon`): mapped files, which the system drops when it needs room, are not in it. CPU
+seconds hold the ten or so that a process takes to start. Linux only.
 """
 
 import argparse
