@@ -1,5 +1,7 @@
 """Runs of two small nodes that are killed, and whose disk fills up, closes or goes away."""
 
+import contextlib
+import errno
 import os
 import pathlib
 import random
@@ -7,10 +9,12 @@ import shutil
 import signal
 import subprocess
 import time
+import types
 from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration import metadata, pipeline
@@ -23,6 +27,8 @@ from common.workspace import Workspace, WorkspaceError
 from lineage import stale, verify
 from lineage.store import open_store
 from pipeline import cache, cli, local_runner, upkeep, vanished
+from pipeline.commands import generate
+from pipeline.options import Failure
 from serving import versions
 from tests.disks import fill, mount
 from tests.lineage.conftest import eleven_runs, workspace  # noqa: F401 - fixtures
@@ -142,6 +148,33 @@ def test_a_report_on_a_full_disk_names_the_file_and_leaves_the_one_before(
     assert "(0 bytes are free): make room and run again" in told.output
     assert sorted(p.name for p in disk.iterdir()) == ["ballast", "index.html"]
     assert (disk / "index.html").read_text() == "the one before"
+
+
+def begun(space: Workspace) -> contextlib.AbstractContextManager:
+    """As `compile` and `node` begin."""
+    view = types.SimpleNamespace(phase=print)
+    return cli._starting(space, view, False, space.root / "log")
+
+
+@pytest.mark.parametrize("command", [lambda _: cli._one_message(), begun])
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_file_that_a_command_can_not_write_is_told_with_its_own_folder(
+    tmp_path, monkeypatch, command, error
+):
+    def fail(_: int) -> None:
+        raise OSError(error, os.strerror(error))  # as of a call that knows no name
+
+    monkeypatch.setattr(os, "fsync", fail)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "sheet.png").write_text("the one before")
+    with pytest.raises(Failure) as raised, command(Workspace.at(tmp_path / "ws")):
+        generate._write_image(Image.new("L", (28, 28)), folder / "sheet.png", "PNG")
+    assert raised.value.exit_code == 1
+    said = os.strerror(error)
+    assert f"{said[0].lower()}{said[1:]} under {folder} (" in raised.value.message
+    assert "and run again" in raised.value.message
+    assert [path.read_bytes() for path in folder.iterdir()] == [b"the one before"]
 
 
 def test_a_workspace_that_goes_away_while_it_is_used_is_said_to_be_gone(tmp_path):

@@ -2,8 +2,11 @@
 
 import pathlib
 import shutil
+import socket
+import time
 
 import pytest
+from tfx.dsl.compiler import compiler
 
 from pipeline import provenance
 from pipeline.pipeline import LOOKUPS
@@ -51,6 +54,26 @@ def test_comments_docstrings_and_layout_are_no_code(copy):
     assert provenance.source_hash("trainer.run_fn") == before
     path.write_text(text.replace("return", "return (1) +", 1))
     assert provenance.source_hash("trainer.run_fn") != before
+
+
+def test_every_node_is_the_same_at_another_path_for_another_user_host_and_time_zone(
+    copy, tmp_path, monkeypatch
+):
+    there = compiler.Compiler().compile(make(tmp_path / "ws", SPANS))
+    for path in copy.rglob("*.py"):  # and with a comment in every file
+        path.write_text("# edited\n" + path.read_text())
+    assert compiler.Compiler().compile(make(tmp_path / "ws", SPANS)) == there
+    monkeypatch.setattr(provenance, "__file__", str(ROOT / "pipeline" / "provenance.py"))
+    for name in ("USER", "LOGNAME", "HOME", "HOSTNAME"):
+        monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    time.tzset()
+    try:
+        assert compiler.Compiler().compile(make(tmp_path / "ws", SPANS)) == there
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_what_only_draws_is_left_out_by_name(copy):
