@@ -1,49 +1,42 @@
-"""Which generator the new one is compared with: the version in service.
+"""Baseline: which generator the new one is compared with, the version in service."""
 
-A resolver and not a component: it names an artifact that exists instead of making one on each run,
-so what was judged against the same version stays in TFX's cache.
-"""
+import os
 
-import ml_metadata as mlmd
-from ml_metadata.proto import metadata_store_pb2
 from tfx import types
-from tfx.dsl.components.common import resolver
-from tfx.types import artifact_utils, standard_artifacts
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 
+from components import artifact_types, properties
 from serving import versions
 
-DIGEST_PROPERTY = "model_digest"
 
-
-class InServiceStrategy(resolver.ResolverStrategy):
-    """Resolves the newest version that is not rolled back and holds another model.
-
-        Resolver(
-            strategy_class=InServiceStrategy,
-            config={"serving_base": "workspace/serving/mnist_gan"},
-            current=trainer.outputs["model"],
-            model=Channel(type=standard_artifacts.Model),
-        )
+@component
+def Baseline(
+    candidate: InputArtifact[standard_artifacts.Model],
+    in_service: OutputArtifact[artifact_types.InService],
+    serving_base: Parameter[str],
+    run: Parameter[str],
+) -> None:
+    """Names the newest version that is not rolled back and holds another model.
 
     "Another" means other content: a model that is in service already is compared with the version
-    before it, as it was when it was pushed. `model` resolves to the Trainer's Model where ML
-    Metadata knows it, else to a Model artifact that is registered at the version's folder, and to
-    nothing where nothing else is in service.
+    before it, as it was when it was pushed. A node of its own and no resolver, since only TFX's own
+    strategies run on all orchestrators.
+
+    Args:
+      candidate: the Trainer's.
+      in_service: gets the properties `served_path`, `version` and `model_digest`, of its files as
+        they are now; none of them where nothing else is in service.
+      serving_base: the folder of versions.
+      run: the run's id, so that no run takes what was in service from the cache.
     """
-
-    def __init__(self, serving_base: str) -> None:
-        self._serving_base = serving_base
-
-    def resolve_artifacts(
-        self, store: mlmd.MetadataStore, input_dict: dict[str, list[types.Artifact]]
-    ) -> dict[str, list[types.Artifact]]:
-        """Picks the baseline; `current` passes through."""
-        current = input_dict["current"]
-        own = model_digest(current[0]) if current else None
-        found = versions.in_service(self._serving_base, other_than=own)
-        models = [] if found is None else [_artifact(store, *found, input_dict["model"])]
-        return {"current": current, "model": models}
+    os.makedirs(in_service.uri, exist_ok=True)
+    if found := versions.in_service(serving_base, other_than=model_digest(candidate)):
+        version, digest = found
+        facts = {"served_path": str(version.path), "version": version.number}
+        properties.note(in_service, facts | {"model_digest": digest or ""})
 
 
 def model_dir(model: types.Artifact) -> str:
@@ -57,30 +50,3 @@ def model_digest(model: types.Artifact) -> str | None:
         return versions.model_digest(model_dir(model))
     except OSError:
         return None
-
-
-def _artifact(
-    store: mlmd.MetadataStore,
-    version: versions.Version,
-    digest: str | None,
-    models: list[types.Artifact],
-) -> types.Artifact:
-    recorded = (version.metadata.get("mlmd") or {}).get("model_id")
-    for model in models:
-        if model.id == recorded and digest is not None and model_digest(model) == digest:
-            return model
-    kind = store.get_artifact_type(standard_artifacts.Model.TYPE_NAME)
-    uri = str(version.path)
-    known = [
-        artifact
-        for artifact in store.get_artifacts_by_uri(uri)
-        if artifact.type_id == kind.id
-        and artifact.custom_properties[DIGEST_PROPERTY].string_value == (digest or "")
-    ]
-    if not known:
-        artifact = metadata_store_pb2.Artifact(
-            type_id=kind.id, uri=uri, state=metadata_store_pb2.Artifact.LIVE
-        )
-        artifact.custom_properties[DIGEST_PROPERTY].string_value = digest or ""
-        known = store.get_artifacts_by_id(store.put_artifacts([artifact]))
-    return artifact_utils.deserialize_artifact(kind, known[-1])

@@ -11,10 +11,10 @@ from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import artifact, artifact_utils, standard_artifacts
+from tfx.types import artifact_utils, standard_artifacts
 
-from components import dataset_properties
-from components.span_drift import DRIFT_FILE, SpanDriftReport
+from components import artifact_types, dataset_properties
+from components.span_drift import DRIFT_FILE
 
 REPORT_FILE = "data_gate.json"
 MAX_UNSEEN_SHARE = 0.05
@@ -23,12 +23,6 @@ MAX_UNSEEN_SHARE = 0.05
 A generator can't draw what it never saw, and would be judged by it. A small slice of a data set
 with hundreds of classes lacks a few by chance.
 """
-
-
-class DataGateReport(artifact.Artifact):
-    """A folder with `data_gate.json`: numbers of examples and of labels, split by split."""
-
-    TYPE_NAME = "DataGateReport"
 
 
 class DataGateError(ValueError):
@@ -128,8 +122,8 @@ def DataGate(
     examples: InputArtifact[standard_artifacts.Examples],
     statistics: InputArtifact[standard_artifacts.ExampleStatistics],
     anomalies: InputArtifact[standard_artifacts.ExampleAnomalies],
-    examples_ok: OutputArtifact[DataGateReport],
-    drift_report: InputArtifact[SpanDriftReport] = None,
+    examples_ok: OutputArtifact[artifact_types.DataGateReport],
+    drift_report: InputArtifact[artifact_types.SpanDrift] = None,
     max_image_drift: Parameter[float] = 1.0,
     max_label_drift: Parameter[float] = 1.0,
     source_hash: Parameter[str] = "",

@@ -26,9 +26,8 @@ from tfx.types import artifact, standard_artifacts
 from common.contract import REAL_FILE, ContractError, GeneratorContract
 from common.files import atomic_path
 from common.images import tile, to_uint8
-from components import beam_drawing, dataset_properties, properties
+from components import artifact_types, beam_drawing, dataset_properties, properties
 from components.baseline import model_digest, model_dir
-from components.feature_extractor import FeatureExtractors
 from components.reading import cache_dir, read_split
 from judge import (
     assess,
@@ -61,8 +60,8 @@ def Evaluator(
     blessing: OutputArtifact[standard_artifacts.ModelBlessing],
     judge_config: Parameter[str],
     seed: Parameter[int],
-    baseline_model: InputArtifact[standard_artifacts.Model] = None,
-    extractors: InputArtifact[FeatureExtractors] = None,
+    in_service: InputArtifact[artifact_types.InService] = None,
+    extractors: InputArtifact[artifact_types.FeatureExtractors] = None,
     preset: Parameter[str] = "",
     serving_base: Parameter[str] = "",
     extractor_digest: Parameter[str] = "",
@@ -84,13 +83,13 @@ def Evaluator(
         understand it.
       judge_config: a JudgeConfig as JSON: what to measure and which thresholds.
       seed: where the latents come from; candidate and baseline get the same.
-      baseline_model: the generator in service (`baseline.InServiceStrategy`), if there is one. It
-        is drawn and judged again, by the candidate's protocol.
+      in_service: the Baseline's. The version that it names is drawn and judged again, by the
+        candidate's protocol.
       extractors: the FeatureExtractor's, of data that none are pinned for.
       preset: name of the settings, for the record.
       serving_base: the folder of versions that the Pusher pushes to: the version in service there
         must not be replaced by what was judged less strictly or on other data. "" asks for no more
-        than the comparison with `baseline_model`.
+        than the comparison with what `in_service` names.
       extractor_digest: of the feature extractors' weights, so that other weights judge again.
       force_bless: a reason to bless the model though it misses a threshold; "" is the rule.
       replace: a reason to bless it though the version in service is better, was judged more
@@ -113,9 +112,8 @@ def Evaluator(
         real = reference.load(data, read, networks, config.num_fakes, cache)
         scores = held_out.scores(data, read, networks, config, cache)
     models, baseline_facts, gate = {"model": candidate}, None, []
-    if baseline_model is not None:
-        models["baseline"] = model_dir(baseline_model)
-        baseline_facts = {"uri": baseline_model.uri, "id": baseline_model.id}
+    if in_service is not None and (path := in_service.get_string_custom_property("served_path")):
+        models["baseline"], baseline_facts = path, {"uri": path}
     digest = model_digest(model)
     if serving_base:
         models, baseline_facts = {"model": candidate}, None
@@ -123,7 +121,6 @@ def Evaluator(
             served, served_digest = found
             baseline_facts = {
                 "uri": str(served.path),
-                "id": baseline_model.id if baseline_model else None,
                 "version": served.number,
                 "digest": served_digest,
             }
@@ -187,7 +184,7 @@ def Evaluator(
         "model": {"uri": model.uri, "id": model.id, "digest": digest},
         "seconds": seconds | {"total": time.monotonic() - started},
     }
-    _write(document, evaluation, blessing, model, baseline_model)
+    _write(document, evaluation, blessing, model)
     _log.info("%s", document["reason"])
 
 
@@ -216,7 +213,6 @@ def _write(
     evaluation: artifact.Artifact,
     blessing: artifact.Artifact,
     model: artifact.Artifact,
-    baseline: artifact.Artifact | None,
 ) -> None:
     folder = pathlib.Path(evaluation.uri)
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
@@ -236,9 +232,8 @@ def _write(
         constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY: model.id,
         "evaluation": evaluation.uri,
     }
-    if baseline is not None:
-        facts[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY] = baseline.uri
-        facts[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY] = baseline.id
+    if document["baseline"]:
+        facts[constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY] = document["baseline"]["uri"]
     properties.note(blessing, facts)
     missed = [check["name"] for check in document["checks"] if not check["passed"]]
     facts = {name: document[name] for name in ("reason", "protocol", "num_fakes")}

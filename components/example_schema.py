@@ -61,7 +61,7 @@ def statistics_schema() -> schema_pb2.Schema:
 def ExampleSchema(
     inferred_schema: InputArtifact[standard_artifacts.Schema],
     examples: InputArtifact[standard_artifacts.Examples],
-    schema: OutputArtifact[standard_artifacts.Schema],
+    example_schema: OutputArtifact[standard_artifacts.Schema],
     source_hash: Parameter[str] = "",
 ) -> None:
     """Merges an inferred schema with the constraints.
@@ -73,11 +73,12 @@ def ExampleSchema(
     Args:
       inferred_schema: SchemaGen's.
       examples: MnistExampleGen's; the number of classes is among its properties.
-      schema: gets the result.
+      example_schema: gets the result. No `schema`, which is SchemaGen's: some orchestrators know
+        an output by its key alone.
       source_hash: of the code that runs; another hash is another execution.
     """
     inferred = io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(inferred_schema.uri))
     result = constrain(inferred, dataset_properties.read(examples).num_classes)
-    fileio.makedirs(schema.uri)
-    path = os.path.join(schema.uri, schema_gen_executor.DEFAULT_FILE_NAME)
+    fileio.makedirs(example_schema.uri)
+    path = os.path.join(example_schema.uri, schema_gen_executor.DEFAULT_FILE_NAME)
     io_utils.write_pbtxt_file(path, result)

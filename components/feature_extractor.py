@@ -4,22 +4,16 @@ import json
 
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types import artifact, standard_artifacts
+from tfx.types import standard_artifacts
 
-from components import dataset_properties, properties, reading
+from components import artifact_types, dataset_properties, properties, reading
 from metrics import own_extractors
-
-
-class FeatureExtractors(artifact.Artifact):
-    """A folder of extractors' weights with their digests, and `extractors.json`."""
-
-    TYPE_NAME = "FeatureExtractors"
 
 
 @component
 def FeatureExtractor(
     examples: InputArtifact[standard_artifacts.Examples],
-    extractors: OutputArtifact[FeatureExtractors],
+    extractors: OutputArtifact[artifact_types.FeatureExtractors],
     source_hash: Parameter[str] = "",
 ) -> None:
     """Trains extractors on the train split of data that none are pinned for.

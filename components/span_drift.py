@@ -13,10 +13,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.component.experimental.annotations import OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.io import fileio
-from tfx.types import artifact
 
 from common.images import SPANS_FILE, tile
-from components import properties
+from components import artifact_types, properties
 from datasets import png
 from datasets.examples import read_prepared
 from datasets.source import DataSource
@@ -26,12 +25,6 @@ DRIFT_FILE = "drift.json"
 SURE = 0.99
 _LOOKED_AT = 2_000  # images of either span, 6 s
 _SHOWN, _IN_A_ROW = 20, 10
-
-
-class SpanDriftReport(artifact.Artifact):
-    """A folder with `drift.json`, also in its properties, and `spans.png`: images of both."""
-
-    TYPE_NAME = "SpanDrift"
 
 
 def label_drift(newest: Sequence[str], before: Sequence[str]) -> tuple[float, float]:
@@ -64,7 +57,7 @@ def label_drift(newest: Sequence[str], before: Sequence[str]) -> tuple[float, fl
 def SpanDrift(
     newest: Parameter[str],
     before: Parameter[str],
-    drift_report: OutputArtifact[SpanDriftReport],
+    drift_report: OutputArtifact[artifact_types.SpanDrift],
     source_hash: Parameter[str] = "",
 ) -> None:
     """Measures how far the train images of a span are from those of the span before; no judgement.

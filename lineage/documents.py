@@ -153,7 +153,7 @@ def status(store: Store, workspace: Workspace, run: Run) -> dict:
       `pushed_version`, `pushed_path`, `push_reason`, `samples` (an image of what the generator
       draws), `rolled_back` (whether that version was taken out of service since then), `search`
       (what `mnist-gan tune` found, as `search` gives it). What a run did not come to is None.
-      Resolvers are left out: they only look up what is there.
+      Lookups are left out: they only look up what is there.
     """
     facts = run.properties
     holder = workspace.holder()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from lineage.store import Artifact, Execution, Store
 
-# A model is compared with its baseline, it does not come from it.
-REFERENCE_KEYS = frozenset({"baseline_model"})
+# A model is compared with its baseline, it does not come from it; `baseline_model` until 0.2.
+REFERENCE_KEYS = frozenset({"in_service", "candidate", "baseline_model"})
 
 
 @dataclasses.dataclass
@@ -63,7 +63,7 @@ def trace(
     """Follows the lineage of artifacts.
 
     Of the executions that a store names as having put out an artifact, the one that really made
-    it counts; those that took it from the cache are listed apart. Resolvers are left out.
+    it counts; those that took it from the cache are listed apart. Lookups are left out.
 
     Args:
       store: an open store.

@@ -27,7 +27,7 @@ ABANDONED_PROPERTY = "abandoned"  # custom property of an artifact that a run di
 VERSIONS_PROPERTY = "library_versions"  # custom property of an execution: JSON, by package
 ERROR_PROPERTY = "error"  # custom property of a FAILED execution: what went wrong, in words
 # Custom properties of artifacts that hold paths of the workspace.
-_PLACES = ("pushed_destination", "evaluation", "current_model", "baseline_model")
+_PLACES = ("pushed_destination", "evaluation", "current_model", "baseline_model", "served_path")
 _STATES = {
     pb.Execution.COMPLETE: "COMPLETE",
     pb.Execution.CACHED: "CACHED",
@@ -36,6 +36,7 @@ _STATES = {
     pb.Execution.CANCELED: "CANCELED",
 }
 # Resolvers connect by INTERNAL_ events, which are left out: they look up and make nothing.
+_LOOKUPS = (".resolver.Resolver", ".baseline.Baseline")
 _KINDS = {
     pb.Event.INPUT: "input",
     pb.Event.DECLARED_INPUT: "input",
@@ -43,6 +44,7 @@ _KINDS = {
     pb.Event.DECLARED_OUTPUT: "output",
 }
 
+_OWN = "components."  # of our own types of artifacts, since 0.3
 _MANY = 300
 _SERVER_SECONDS = 30.0  # in which an ML Metadata server must answer a call
 
@@ -82,6 +84,7 @@ class Artifact(_Node):
 
     def __init__(self, record: pb.Artifact):
         super().__init__(record)
+        self.type = self.type.removeprefix(_OWN)
         self.uri: str = plain(record.uri)
         self.state: str = pb.Artifact.State.Name(record.state)
 
@@ -107,6 +110,8 @@ class Artifact(_Node):
         if self.type == "Examples" and facts.get("dataset"):
             span = f", span {facts['span']}" if facts.get("spans") else ""
             return f"{facts['dataset']} {facts.get('dataset_version', '')}".strip() + span
+        if self.type == "InService":
+            return f"version {facts['version']}" if "version" in facts else "nothing in service"
         if self.type == "SpanDrift" and "span" in facts:
             return f"span {facts['span']} against {facts['before']}"
         return ""
@@ -200,17 +205,17 @@ class Store:
             context = None
         return None if context is None else Run(context)
 
-    def executions_of_run(self, run: Run, *, resolvers: bool = False) -> list[Execution]:
-        """What `run` executed or took from the cache, in order; with or without its resolvers."""
+    def executions_of_run(self, run: Run, *, lookups: bool = False) -> list[Execution]:
+        """What `run` executed or took from the cache, in order; with or without its lookups."""
         found = [self._keep_execution(e) for e in self.client.get_executions_by_context(run.id)]
-        if not resolvers:  # which only look up what others made
-            found = [e for e in found if not e.type.endswith(".resolver.Resolver")]
+        if not lookups:  # of what others made
+            found = [e for e in found if not e.type.endswith(_LOOKUPS)]
         return sorted(found, key=lambda e: e.id)
 
     def execution_of(self, run: str, node: str) -> Execution | None:
         """The last execution of a node in the run of this name; None if the run came to none."""
         found = self.run_named(run)
-        for execution in reversed(self.executions_of_run(found, resolvers=True) if found else ()):
+        for execution in reversed(self.executions_of_run(found, lookups=True) if found else ()):
             if self.place_of(execution.id)[0] == node:
                 return execution
         return None
@@ -238,7 +243,8 @@ class Store:
 
     def artifacts_of_type(self, name: str) -> list[Artifact]:
         """All artifacts of one type, by id."""
-        found = self._of_type(self.client.get_artifacts_by_type, name)
+        kinds = (name, _OWN + name)
+        found = [a for k in kinds for a in self._of_type(self.client.get_artifacts_by_type, k)]
         return sorted((self._keep_artifact(a) for a in found), key=lambda a: a.id)
 
     @functools.cached_property

@@ -18,6 +18,7 @@ from tfx.orchestration.portable import cache_utils
 from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.proto.orchestration import executable_spec_pb2
 
+from components import artifact_types
 from lineage import digests
 from lineage.store import ABANDONED_PROPERTY, VERSIONS_PROPERTY, facts_of, inside
 from pipeline import provenance
@@ -110,6 +111,11 @@ def portable_inputs(inputs: dict, places: Mapping[str, str]) -> dict:
             record.uri = _portable(record.uri, places)
             record.ClearField("create_time_since_epoch")
             record.ClearField("last_update_time_since_epoch")
+            if (
+                artifact.type_name == artifact_types.InService.TYPE_NAME
+            ):  # of each run; its content decides
+                record.ClearField("id")
+                record.uri = ""
             for key in set(_RECORDS).intersection(record.custom_properties):
                 del record.custom_properties[key]
             for value in record.custom_properties.values():

@@ -91,7 +91,7 @@ def code() -> str:
 def states(store: Store | None, run_id: str) -> dict[str, str]:
     """The state of each node that the run came to, lookups included."""
     run = store.run_named(run_id) if store else None
-    found = store.executions_of_run(run, resolvers=True) if store and run else []
+    found = store.executions_of_run(run, lookups=True) if store and run else []
     return {store.place_of(execution.id)[0]: execution.state for execution in found if store}
 
 

@@ -27,6 +27,7 @@ from tfx.components import (
     Transform,
     Tuner,
 )
+from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.dsl.components.common.resolver import Resolver
@@ -36,6 +37,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 )
 from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 from tfx.types import Channel, standard_artifacts
 
@@ -43,7 +45,7 @@ from common.files import combined_digest, file_digest
 from common.images import PINNED_FOR
 from common.workspace import PIPELINE_NAME
 from components import pusher as pusher_node
-from components.baseline import InServiceStrategy
+from components.baseline import Baseline
 from components.data_gate import DataGate
 from components.evaluator import Evaluator
 from components.example_schema import ExampleSchema, statistics_schema
@@ -124,7 +126,7 @@ def create_pipeline(
         examples=examples,
         source_hash=provenance.source_hash("components.example_schema"),
     )
-    schema = example_schema.outputs["schema"]
+    schema = example_schema.outputs["example_schema"]
     example_validator = ExampleValidator(statistics=statistics, schema=schema)
     span_drift = None
     if data.compared:
@@ -270,17 +272,16 @@ def create_pipeline(
         ),
     )
 
-    baseline = Resolver(
-        strategy_class=InServiceStrategy,
-        config={"serving_base": str(serving_base)},
-        current=trainer.outputs["model"],
-        model=Channel(type=standard_artifacts.Model),
-    ).with_id("Baseline")
+    baseline = Baseline(
+        candidate=trainer.outputs["model"],
+        serving_base=str(serving_base),
+        run=RuntimeParameter(PIPELINE_RUN_ID_PARAMETER_NAME, str),
+    )
 
     evaluator = Evaluator(
         examples=examples,
         model=trainer.outputs["model"],
-        baseline_model=baseline.outputs["model"],
+        in_service=baseline.outputs["in_service"],
         extractors=feature_extractor.outputs["extractors"] if feature_extractor else None,
         serving_base=str(serving_base),
         judge_config=settings.judge.model_dump_json(),

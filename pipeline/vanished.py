@@ -18,7 +18,7 @@ from tfx.utils import proto_utils
 from common.workspace import Workspace, WorkspaceError
 from lineage.store import open_store
 
-_OLD = ("base_model", "baseline_model")  # inputs of earlier runs, which may have been pruned
+_OLD = ("base_model",)  # inputs of earlier runs, which may have been pruned
 
 
 class VanishedError(RuntimeError):

@@ -14,7 +14,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
-from components import data_gate, example_schema, mnist_example_gen
+from components import artifact_types, data_gate, example_schema, mnist_example_gen
 from datasets.source import DataSource
 from pipeline.pipeline import LOCAL_BEAM
 
@@ -85,7 +85,7 @@ def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.
         channel("statistics"), channel(schema="inferred_schema"), EXCLUDE_NOTHING
     )
     example_schema.ExampleSchema.test_call(
-        **{key: made[key] for key in ("inferred_schema", "examples", "schema")}
+        inferred_schema=made["inferred_schema"], examples=examples, example_schema=made["schema"]
     )
     example_validator.Executor().Do(
         channel("statistics", "schema"), channel("anomalies"), EXCLUDE_NOTHING
@@ -95,7 +95,7 @@ def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.
 
 def pass_gate(made: dict[str, types.Artifact], folder: pathlib.Path, **parameters: float) -> dict:
     """What DataGate writes about the artifacts of `validate`, and SpanDrift's if it is there."""
-    report = artifact(data_gate.DataGateReport, folder / "gate")
+    report = artifact(artifact_types.DataGateReport, folder / "gate")
     keys = ("examples", "statistics", "anomalies", "drift_report")
     inputs = {key: made[key] for key in keys if key in made}
     data_gate.DataGate.test_call(**inputs, **parameters, examples_ok=report)

@@ -1,5 +1,6 @@
 """Which generator the new one is compared with and may replace, in runs of a small pipeline."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -7,21 +8,23 @@ import shutil
 import pytest
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
-from tfx import types
 from tfx.components import Pusher
+from tfx.dsl.compiler.constants import PIPELINE_RUN_ID_PARAMETER_NAME
 from tfx.dsl.components.base import executor_spec
-from tfx.dsl.components.common.resolver import Resolver
 from tfx.orchestration import metadata, pipeline
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
+from components import artifact_types
 from components import evaluator as judge_node
 from components import pusher as pusher_node
-from components.baseline import InServiceStrategy, model_digest
+from components.baseline import Baseline, model_digest
 from judge import judge_config
 from lineage.store import value_of
 from metrics import two_sample
+from pipeline import cache
 from serving import versions
 from tests import fixtures_generators as generators
 from tests.components import artifacts, nodes
@@ -30,7 +33,11 @@ from tests.components import artifacts, nodes
 class Runs:
     """A workspace in which the small pipeline runs; tells what each run executed."""
 
-    def __init__(self, folder: pathlib.Path, examples: standard_artifacts.Examples) -> None:
+    def __init__(
+        self, folder: pathlib.Path, examples: standard_artifacts.Examples, exact: bool = True
+    ) -> None:
+        """With the pipeline's own cache where `exact`, else with TFX's."""
+        self.exact = exact
         self.folder = folder
         self.examples = examples
         self.serving = folder / "serving"
@@ -49,16 +56,15 @@ class Runs:
             properties=json.dumps(properties),
         )
         trainer = nodes.GiveModel(folder=str(model))
-        resolver = Resolver(
-            strategy_class=InServiceStrategy,
-            config={"serving_base": str(self.serving)},
-            current=trainer.outputs["model"],
-            model=types.Channel(type=standard_artifacts.Model),
-        ).with_id("baseline")
+        baseline = Baseline(
+            candidate=trainer.outputs["model"],
+            serving_base=str(self.serving),
+            run=RuntimeParameter(PIPELINE_RUN_ID_PARAMETER_NAME, str),
+        )
         judge = judge_node.Evaluator(
             examples=data.outputs["examples"],
             model=trainer.outputs["model"],
-            baseline_model=resolver.outputs["model"],
+            in_service=baseline.outputs["in_service"],
             judge_config=judge_config.JudgeConfig(
                 **{**judge_config.PRESETS["smoke"], "num_fakes": 200, **(settings or {})}
             ).model_dump_json(),
@@ -75,17 +81,15 @@ class Runs:
             custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_node.Executor),
         )
         database = self.folder / "metadata.sqlite"
-        LocalDagRunner().run(
-            pipeline.Pipeline(
-                pipeline_name="small",
-                pipeline_root=str(self.folder / "root"),
-                components=[data, trainer, resolver, judge, pusher],
-                enable_cache=True,
-                metadata_connection_config=metadata.sqlite_metadata_connection_config(
-                    str(database)
-                ),
-            )
+        small = pipeline.Pipeline(
+            pipeline_name="small",
+            pipeline_root=str(self.folder / "root"),
+            components=[data, trainer, baseline, judge, pusher],
+            enable_cache=True,
+            metadata_connection_config=metadata.sqlite_metadata_connection_config(str(database)),
         )
+        with cache.exact(self.folder) if self.exact else contextlib.nullcontext():
+            LocalDagRunner().run(small)
         return self._new_executions()
 
     def store(self) -> metadata_store.MetadataStore:
@@ -105,6 +109,10 @@ class Runs:
         """Custom properties of an artifact of a type, by default the newest."""
         found = sorted(self.store().get_artifacts_by_type(kind), key=lambda a: a.id)[number]
         return {k: value_of(v) for k, v in found.custom_properties.items()}
+
+    def path(self, number: int) -> str:
+        """The folder of a version, by its place in the order."""
+        return str(self.serving / str(self.served()[number]))
 
     def served(self) -> list[int]:
         return [version.number for version in versions.list_versions(self.serving)]
@@ -146,12 +154,13 @@ def test_the_baseline_is_the_other_version_in_service_and_reruns_are_cached(prep
     first = runs.run(folder / "first")
     assert first["Evaluator"] == first["Pusher"] == "COMPLETE"
     blessing = runs.facts("ModelBlessing")
-    assert blessing["blessed"] == 1 and "baseline_model_id" not in blessing
+    assert blessing["blessed"] == 1 and "baseline_model" not in blessing
     assert len(runs.served()) == 1
 
     again = runs.run(folder / "first")
-    assert {k: v for k, v in again.items() if k != "Resolver"} == {
+    assert again == {
         "GiveExamples": "CACHED",
+        "Baseline": "COMPLETE",
         "GiveModel": "CACHED",
         "Evaluator": "CACHED",
         "Pusher": "CACHED",
@@ -159,7 +168,7 @@ def test_the_baseline_is_the_other_version_in_service_and_reruns_are_cached(prep
 
     other = runs.run(folder / "second")
     assert other["Evaluator"] == other["Pusher"] == "COMPLETE"
-    assert runs.facts("ModelBlessing")["baseline_model_id"] == blessing["current_model_id"]
+    assert runs.facts("ModelBlessing")["baseline_model"] == runs.path(0)
     assert len(runs.served()) == 2
 
     assert runs.run(folder / "second")["Evaluator"] == "CACHED"
@@ -167,18 +176,27 @@ def test_the_baseline_is_the_other_version_in_service_and_reruns_are_cached(prep
 
     # The first one again: what is in service now is the second.
     assert runs.run(folder / "first")["Evaluator"] == "COMPLETE"
-    assert "baseline_model_id" in runs.facts("ModelBlessing")
+    assert runs.facts("ModelBlessing")["baseline_model"] == runs.path(1)
+
+
+def test_no_runner_s_cache_hides_what_came_into_service(prepared, tmp_path):
+    folder, data = prepared
+    runs = Runs(tmp_path, data, exact=False)
+    runs.run(folder / "first")
+    runs.run(folder / "second")
+    shutil.rmtree(runs.path(1))
+    assert runs.run(folder / "second")["Evaluator"] == "COMPLETE"
+    assert runs.facts("ModelBlessing")["baseline_model"] == runs.path(0)
 
 
 def test_after_a_rollback_the_baseline_is_what_servers_went_back_to(prepared, tmp_path):
     folder, data = prepared
     runs = Runs(tmp_path, data)
     runs.run(folder / "first")
-    first = runs.facts("ModelBlessing")["current_model_id"]
     runs.run(folder / "second")
     versions.roll_back(runs.serving)
     runs.run(folder / "third")
-    assert runs.facts("ModelBlessing")["baseline_model_id"] == first
+    assert runs.facts("ModelBlessing")["baseline_model"] == runs.path(0)
 
 
 def test_what_was_judged_less_strictly_never_replaces_and_replace_overrules_it(prepared, tmp_path):
@@ -217,8 +235,7 @@ def test_a_version_that_ml_metadata_does_not_know_is_compared_with_all_the_same(
     shutil.copytree(folder / "first" / "Format-Serving", runs.serving / "7")
     runs.run(folder / "second", replace="it says not how it was judged")
     blessing = runs.facts("ModelBlessing")
-    (stranger,) = runs.store().get_artifacts_by_id([blessing["baseline_model_id"]])
-    assert stranger.uri == str(runs.serving / "7")
+    assert blessing["baseline_model"] == str(runs.serving / "7")
     assert "does not say how strictly" in blessing["reason"]
     assert len(runs.served()) == 2
     assert runs.run(folder / "second", replace="it says not how it was judged")["Evaluator"] == (
@@ -262,7 +279,7 @@ def test_the_same_weights_trained_again_are_no_rival_and_are_not_pushed_again(pr
     copy.symlink_to(folder / "first")
     again = runs.run(copy)
     assert again["GiveModel"] == "COMPLETE"
-    assert "baseline_model_id" not in runs.facts("ModelBlessing")
+    assert "baseline_model" not in runs.facts("ModelBlessing")
     assert len(runs.served()) == 1
     pushed, repeated = runs.facts("PushedModel", 0), runs.facts("PushedModel", 1)
     assert pushed["pushed"] == repeated["pushed"] == 1
@@ -274,9 +291,10 @@ def test_nothing_in_service_is_no_baseline(tmp_path):
     current = standard_artifacts.Model()
     current.uri = str(tmp_path / "model")
     (tmp_path / "serving" / "3").mkdir(parents=True)  # no SavedModel, so no server loads it
-    for base in ("nowhere", "serving"):
-        found = InServiceStrategy(str(tmp_path / base)).resolve_artifacts(
-            None, {"current": [current], "model": []}
-        )
-        assert found == {"current": [current], "model": []}
+    for name in ("nowhere", "serving"):
+        found = artifact_types.InService()
+        found.uri = str(tmp_path / "found")
+        base = str(tmp_path / name)
+        Baseline.test_call(candidate=current, in_service=found, serving_base=base, run="1")
+        assert not found.mlmd_artifact.custom_properties
     assert model_digest(current) is None

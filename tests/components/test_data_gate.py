@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
+from components.artifact_types import SpanDrift
 from components.data_gate import DataGateError, check_counts, read_anomalies
 from components.example_schema import constrain
-from components.span_drift import DRIFT_FILE, SpanDriftReport
+from components.span_drift import DRIFT_FILE
 from datasets import source
 from datasets.data_config import DataConfig
 from tests.components import artifacts, data_nodes, sketches
@@ -47,7 +48,7 @@ def test_good_data_pass_with_exact_counts(tmp_path):
     expected = {str(label): int((labels == label).sum()) for label in range(10)}
     assert report["label_counts"]["train"] == expected
     # The same data as a span that looks unlike the one before.
-    made["drift_report"] = data_nodes.artifact(SpanDriftReport, tmp_path / "drift")
+    made["drift_report"] = data_nodes.artifact(SpanDrift, tmp_path / "drift")
     (tmp_path / "drift").mkdir()
     (tmp_path / "drift" / DRIFT_FILE).write_text(json.dumps(ALIKE | {"image_drift": 0.9}))
     assert data_nodes.pass_gate(made, tmp_path)["anomalies"] == []

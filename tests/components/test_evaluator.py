@@ -11,7 +11,7 @@ from PIL import Image
 from tfx.types import standard_artifacts
 
 from common import mapped
-from components import beam_drawing, dataset_properties, evaluator
+from components import artifact_types, beam_drawing, dataset_properties, evaluator
 from judge import generation, reference
 from judge.judge_config import JudgeConfig
 from judge.registry import usual_thresholds
@@ -96,8 +96,8 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
         model.uri, model.id = model_uri, 7
         before = None
         if baseline is not None:
-            before = standard_artifacts.Model()
-            before.uri, before.id = baseline, 3
+            before = artifact_types.InService()
+            before.set_string_custom_property("served_path", f"{baseline}/Format-Serving")
         evaluation = standard_artifacts.ModelEvaluation()
         evaluation.uri = str(tmp_path / f"evaluation/{number}")
         blessing = standard_artifacts.ModelBlessing()
@@ -108,7 +108,7 @@ def judge(examples, cache_dir, tmp_path, monkeypatch):
         evaluator.Evaluator.test_call(
             examples=data or examples,
             model=model,
-            baseline_model=before,
+            in_service=before,
             evaluation=evaluation,
             blessing=blessing,
             judge_config=config.model_dump_json(),
@@ -143,7 +143,7 @@ def test_a_generator_of_real_digits_is_blessed_on_tfx_contract(judge, models):
     assert blessing.get_int_custom_property("blessed") == 1
     assert blessing.get_int_custom_property("current_model_id") == 7
     assert blessing.get_string_custom_property("current_model") == models("good")
-    assert not blessing.has_custom_property("baseline_model_id")
+    assert not blessing.has_custom_property("baseline_model")
     assert "cas" not in document["metrics"] and "cas" not in document["seconds"]
     assert [p.name for p in pathlib.Path(blessing.uri).iterdir() if "BLESS" in p.name] == [
         "BLESSED"
@@ -311,7 +311,7 @@ def test_a_generator_credibly_worse_than_the_blessed_one_is_not_blessed(judge, m
     assert [c["name"] for c in document["checks"] if not c["passed"]] == ["regression"]
     assert "credibly worse than the version in service" in document["reason"]
     assert document["baseline"]["difference_interval"][0] > 0
-    assert blessing.get_int_custom_property("baseline_model_id") == 3
+    assert models("good") in blessing.get_string_custom_property("baseline_model")
 
 
 def test_a_generator_credibly_better_than_the_blessed_one_is_blessed(judge, models):

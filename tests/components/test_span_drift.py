@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from components import span_drift
+from components import artifact_types, span_drift
 from components.data_gate import check_drift
 from components.mnist_example_gen import content_of
 from datasets import source
@@ -32,7 +32,7 @@ def test_a_turned_span_that_lacks_a_class_is_measured_and_refused(tmp_path, monk
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[:: 1 if span == 1 else -1, :, 0]).save(path)
     data = source.resolve(DataConfig(dataset=f"folder:{tmp_path / 'shapes'}"), tmp_path / "tfds")
-    report = data_nodes.artifact(span_drift.SpanDriftReport, tmp_path / "drift")
+    report = data_nodes.artifact(artifact_types.SpanDrift, tmp_path / "drift")
     newest, before = map(content_of, data.compared)
     span_drift.SpanDrift.test_call(newest=newest, before=before, drift_report=report)
     found = json.loads(pathlib.Path(report.uri, span_drift.DRIFT_FILE).read_text())

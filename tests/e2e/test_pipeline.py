@@ -44,9 +44,9 @@ COUNTS = {"train": 600, "eval": 100, "test": 200}
 
 
 def executions(workspace, run_id):
-    """Node to its execution in run `run_id`, the resolver included."""
+    """Node to its execution in run `run_id`, the lookup included."""
     store = open_store(workspace / "metadata.sqlite")
-    found = store.executions_of_run(store.run_named(run_id), resolvers=True)
+    found = store.executions_of_run(store.run_named(run_id), lookups=True)
     return store.client, {store.place_of(e.id)[0]: e.record for e in found}
 
 
@@ -79,7 +79,7 @@ def test_no_library_speaks_on_stderr(first):
         assert node in first.stderr
 
 
-def test_every_node_has_one_execution_and_the_resolver_one(first, workspace):
+def test_every_node_has_one_execution_and_the_lookup_one(first, workspace):
     connection, found = executions(workspace, first.document["run_id"])
     assert set(found) == {*NODES, "Baseline"}
     assert len(connection.get_executions()) == len(NODES) + 1

@@ -129,7 +129,7 @@ def add_details(space: Workspace, labels: np.ndarray) -> None:
 def add_spans(space: Workspace) -> None:
     """What SpanDrift measured of spans 2 and 3; DataGate read the last, with its thresholds."""
     client = writer(space)
-    kind = client.put_artifact_type(pb.ArtifactType(name="SpanDrift"))
+    kind = client.put_artifact_type(pb.ArtifactType(name="components.SpanDrift"))
     gate = client.get_executions_by_type("synthetic.DataGate")[-1]
     gate.custom_properties["max_image_drift"].double_value = 0.75
     gate.custom_properties["max_label_drift"].double_value = 0.02
