@@ -85,10 +85,12 @@ class Executor(tfx_pusher.Executor):
             for name, target in IMAGES.items()
             if (judged / name).is_file()
         }
+        folder = os.path.basename(pushed.uri)
         mlmd = {
             "pipeline_run_id": self._context.pipeline_run_id if self._context else None,
             # TFX puts outputs into a folder called after the execution, and tells it nowhere else.
-            "execution_id": int(pathlib.Path(pushed.uri).name),
+            # Kubeflow has no such number.
+            "execution_id": int(folder) if folder.isdecimal() else None,
         }
         mlmd |= {f"{key}_id": a.id for key, artifacts in input_dict.items() for a in artifacts}
 

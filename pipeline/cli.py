@@ -159,19 +159,20 @@ _pipeline_options = _all(
         help="Replace a version in service though it is better or was judged more strictly.",
     ),
 )
-_verbose_option = click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
-
-
-@main.command()
-@workspace_option
-@_pipeline_options
-@click.option(
+_engine_option = click.option(
     "--engine",
     default="local",
     show_default=True,
     callback=pools,
     help="Where Beam works: local or workers://HOST:PORT,HOST:PORT, pools of `mnist-gan worker`.",
 )
+_verbose_option = click.option("--verbose", is_flag=True, help="Show every log line and traceback.")
+
+
+@main.command()
+@workspace_option
+@_pipeline_options
+@_engine_option
 @click.option("--verify", is_flag=True, help="Compare the digests of what the cache holds.")
 @click.option("--watch", "watching", is_flag=True, help="Show the run on a live page, and open it.")
 @click.option("--settings", "list_settings", is_flag=True, help="List all settings and stop.")
@@ -259,16 +260,24 @@ def _observed(settings, workspace, verbose, as_json, watching=False, **options) 
 @workspace_option
 @_pipeline_options
 @click.option(
-    "--to", type=click.Choice(["ir"]), required=True, help="ir: TFX's intermediate representation."
+    "--to",
+    type=click.Choice(["ir", "kubeflow"]),
+    required=True,
+    help="ir: for `mnist-gan node`; kubeflow: for Kubeflow Pipelines 2 and Vertex AI.",
 )
+@click.option("--root", help="kubeflow: gs://BUCKET/FOLDER, or a folder that all tasks mount.")
+@click.option("--image", help="kubeflow: the container image of the tasks.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=pathlib.Path))
 @_verbose_option
 def compile_(
-    workspace, preset, dataset, data_dir, assignments, to, file, verbose, **options
+    workspace, preset, dataset, data_dir, assignments, to, root, image, file, verbose, **options
 ) -> None:
-    """Write the pipeline to FILE, from which `mnist-gan node` runs it node by node."""
+    """Write the pipeline to FILE, for an orchestrator that runs it node by node."""
     from pipeline import console
 
+    elsewhere = to == "kubeflow"
+    if elsewhere != bool(root) or elsewhere != bool(image) or (elsewhere and options["from_node"]):
+        raise click.UsageError("--root and --image belong to --to kubeflow, --from to --to ir")
     settings = _settings(preset, assignments, dataset, data_dir)
     if not file.resolve().parent.is_dir():
         raise Failure(f"there is no folder {file.parent} for {file.name}")
@@ -279,6 +288,14 @@ def compile_(
             from pipeline import local_runner
 
             create = click.get_current_context().obj
+            if elsewhere:
+                from pipeline import kubeflow
+
+                del options["from_node"]
+                kubeflow.write(
+                    file, settings, workspace, view, root, image, create=create, **options
+                )
+                return
             made = local_runner.compile_pipeline(
                 settings, workspace, view, create=create, **options
             )
@@ -295,9 +312,10 @@ def compile_(
     help="What `mnist-gan compile --to ir` wrote; it names the workspace too.",
 )
 @click.option("--run-id", required=True, metavar="ID", help="The run's name, one for all nodes.")
+@_engine_option
 @_verbose_option
 @json_option
-def node(name, file, run_id, verbose, as_json) -> None:
+def node(name, file, run_id, engine, verbose, as_json) -> None:
     """Run one node of a compiled pipeline; again, where it failed.
 
     Nodes that do not need each other may run side by side. The one that ends last writes the
@@ -320,9 +338,12 @@ def node(name, file, run_id, verbose, as_json) -> None:
             with console.quiet(log, verbose=verbose) as (out, err):
                 with console.RunView(err if as_json else out) as view:
                     with _starting(workspace, view, verbose, log):
-                        from pipeline import local_runner
+                        from pipeline import engines, local_runner
 
-                        document = local_runner.run_node(name, document, workspace, run_id, view)
+                        with engines.beam_flags(engine, workspace.root) as flags:
+                            document = local_runner.run_node(
+                                name, document, workspace, run_id, view, flags
+                            )
                 if as_json or document["state"] != "WAITING":
                     _tell(document, workspace, log, out, as_json)
     except (ir.IrError, StoreError) as error:

@@ -26,7 +26,7 @@ from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.local import local_dag_runner, runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils, tfx_runner
 from tfx.orchestration.portable.mlmd import context_lib
-from tfx.proto.orchestration import pipeline_pb2
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from common.files import disk_fault, write_atomically
 from common.text import parse_json
@@ -224,12 +224,20 @@ def run(
     return _carry_out(runner, compiled, workspace, view, begun, verify_cache)
 
 
-def run_node(node: str, document: dict, workspace: Workspace, run_id: str, view: View) -> dict:
+def run_node(
+    node: str,
+    document: dict,
+    workspace: Workspace,
+    run_id: str,
+    view: View,
+    beam_args: Sequence[str] = (),
+) -> dict:
     """Runs one node of the run `run_id`; the caller shares the workspace with others of that run.
 
     Args:
       node: passed `ir.check`. What failed or was killed before is done again.
       document: of `ir.read`.
+      beam_args: flags for Apache Beam, after those of the document.
 
     Returns:
       As `run`; `state` is what this node came to: FAILED, WAITING where others are still to be
@@ -240,7 +248,7 @@ def run_node(node: str, document: dict, workspace: Workspace, run_id: str, view:
     except json_format.ParseError as error:
         raise ir.IrError(f"the compiled pipeline can't be read: {error}") from None
     connection = metadata.sqlite_metadata_connection_config(str(workspace.metadata))
-    runner = ObservedDagRunner(view, connection, run_id, node)
+    runner = ObservedDagRunner(view, connection, run_id, node, beam_args)
     facts = document["facts"] | {"ir": ir.digest(document)}
     store = open_store(workspace.metadata) if workspace.metadata.exists() else None
     noted = store and store.run_named(run_id)
@@ -326,6 +334,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         connection: metadata_store_pb2.ConnectionConfig,
         run_id: str,
         only: str | None = None,
+        beam_args: Sequence[str] = (),
     ):
         """`only` is the one node to run, with what it looks up; None is all."""
         super().__init__()
@@ -333,6 +342,7 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         self._connection = connection
         self.run_id = run_id
         self.only = only
+        self._beam_args = beam_args
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options=None) -> None:
         """Runs the compiled `pipeline`, or one node of it, in topological order.
@@ -359,12 +369,16 @@ class ObservedDagRunner(local_dag_runner.LocalDagRunner):
         shown = not _is_lookup(node)
         if name == "Pusher" and self._push_is_gone():
             node.execution_options.caching_options.enable_cache = False
+        spec = runner_utils.extract_executor_spec(deployment, name)
+        if isinstance(spec, executable_spec_pb2.BeamExecutableSpec):
+            for flag in self._beam_args:
+                spec.beam_pipeline_args_placeholders.add().value.string_value = flag
         node_launcher = launcher.Launcher(
             pipeline_node=node,
             mlmd_connection=metadata.Metadata(self._connection),
             pipeline_info=pipeline.pipeline_info,
             pipeline_runtime_spec=pipeline.runtime_spec,
-            executor_spec=runner_utils.extract_executor_spec(deployment, name),
+            executor_spec=spec,
             custom_driver_spec=runner_utils.extract_custom_driver_spec(deployment, name),
             custom_executor_operators=vanished.OPERATORS,
         )

@@ -13,6 +13,7 @@ With the setting `base_model`, BaseModel looks up the latest blessed generator f
 `create_pipeline` has pure arguments: no globals, no environment, and nothing runs.
 """
 
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -78,16 +79,17 @@ def create_pipeline(
     *,
     settings: Settings,
     data: DataSource,
-    metadata_path: pathlib.Path,
-    pipeline_root: pathlib.Path,
-    serving_base: pathlib.Path,
-    checkpoint_root: pathlib.Path,
-    tensorboard_root: pathlib.Path,
+    metadata_path: str | os.PathLike,
+    pipeline_root: str | os.PathLike,
+    serving_base: str | os.PathLike,
+    checkpoint_root: str | os.PathLike,
+    tensorboard_root: str | os.PathLike,
     beam_args: Sequence[str] = (),
     force_bless: str = "",
     replace: str = "",
     model_server: str = "",
     search: Mapping[str, Any] | None = None,
+    run_id: str | None = None,
 ) -> tfx_pipeline.Pipeline:
     """Puts the nodes together.
 
@@ -104,6 +106,8 @@ def create_pipeline(
         say; "" leaves it to them.
       search: `trials`, `minutes` and `fixed`, as `trainer.tuning.tuner_fn` takes them: a Tuner
         follows the data instead of the Trainer and what judges its model. None is no search.
+      run_id: another one for each run, or what the runner puts one in the place of; None is what
+        runners of TFX's intermediate representation know.
 
     Raises:
       ValueError: nothing is left to search, or a setting asks for what only a training can do.
@@ -275,7 +279,7 @@ def create_pipeline(
     baseline = Baseline(
         candidate=trainer.outputs["model"],
         serving_base=str(serving_base),
-        run=RuntimeParameter(PIPELINE_RUN_ID_PARAMETER_NAME, str),
+        run=run_id or RuntimeParameter(PIPELINE_RUN_ID_PARAMETER_NAME, str),
     )
 
     evaluator = Evaluator(

@@ -67,6 +67,11 @@ def start_command(*arguments: str) -> Started:
     return _READY.start([*arguments])
 
 
+def start_module(name: str, *arguments: str, **environment: str) -> Started:
+    """Starts `python -m NAME ARGUMENTS` in the same way."""
+    return _READY.start([*arguments], module=name, **environment)
+
+
 def call(workspace: pathlib.Path, *more: str) -> subprocess.CompletedProcess:
     """Runs the pipeline to its end."""
     return start(workspace, *more).wait()

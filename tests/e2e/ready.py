@@ -7,6 +7,7 @@ own all the same, with its own arguments, exit code, stdout and stderr.
 import json
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -53,8 +54,17 @@ class Ready:
         self._process: subprocess.Popen | None = None
         self._environment = environment
 
-    def start(self, arguments: list[str], terminal: str | None = None) -> Started:
-        """Starts `mnist-gan ARGUMENTS` in the repository's folder, its stderr on `terminal`."""
+    def start(
+        self,
+        arguments: list[str],
+        terminal: str | None = None,
+        module: str = "",
+        **added: str,
+    ) -> Started:
+        """Starts `mnist-gan ARGUMENTS` in the repository's folder, its stderr on `terminal`.
+
+        Where one is named `python -m MODULE ARGUMENTS`; `added` is in its environment.
+        """
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.e2e.ready"],
@@ -73,11 +83,9 @@ class Ready:
         files = [str(pathlib.Path(folder.name, name)) for name in ("stdout", "stderr")]
         if terminal is not None:
             files[1] = terminal
-        print(
-            json.dumps({"arguments": arguments, "folder": folder.name, "files": files}),
-            file=self._process.stdin,
-            flush=True,
-        )
+        job = {"arguments": arguments, "module": module, "environment": added}
+        job |= {"folder": folder.name, "files": files}
+        print(json.dumps(job), file=self._process.stdin, flush=True)
         return Started(int(self._process.stdout.readline()), folder)
 
     def close(self) -> None:
@@ -116,6 +124,10 @@ def _serve() -> None:
             os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.argv = ["mnist-gan", *job["arguments"]]
+        os.environ.update(job["environment"])
+        if job["module"]:
+            runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
+            sys.exit()
         sys.exit(cli.main())
 
 

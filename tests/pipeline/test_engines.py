@@ -12,10 +12,13 @@ import apache_beam as beam
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2
 from apache_beam.runners.worker import worker_pool_main
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher
 
-from pipeline import engines
+from pipeline import engines, local_runner
 from serving.server.listening import free_ports
 from tests.conftest import REPOSITORY
+from tests.pipeline.test_pipeline import make
 
 
 @pytest.mark.parametrize(
@@ -110,3 +113,18 @@ def test_a_pool_that_is_gone_before_the_next_node_is_named():
         stub = engines.api.BeamFnExternalWorkerPoolStub(engines.grpc.insecure_channel(address))
         error = stub.StartWorker(beam_fn_api_pb2.StartWorkerRequest()).error
     assert engines.explain(error).startswith(f"no worker pool answers at localhost:{port}")
+
+
+def test_flags_for_a_node_reach_beam_and_no_node_without_it(tmp_path, monkeypatch):
+    compiled = local_runner._Compiler().run(make(tmp_path))
+    deployment = runner_utils.extract_local_deployment_config(compiled)
+    specs = []
+    monkeypatch.setattr(
+        launcher, "Launcher", lambda executor_spec, **others: specs.append(executor_spec)
+    )
+    flag = "--environment_type=EXTERNAL"
+    runner = local_runner.ObservedDagRunner(None, None, "run", beam_args=[flag])
+    for node in compiled.nodes[:3]:
+        with pytest.raises(AttributeError):  # there is nothing that could be launched
+            runner._run_node(node.pipeline_node, compiled, deployment)
+    assert [flag in str(spec) for spec in specs] == [True, True, False]
