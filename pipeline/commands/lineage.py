@@ -20,8 +20,9 @@ def _source_options(command):
     command = click.option(
         "--metadata",
         metavar="FILE_OR_URI",
+        envvar="MNIST_GAN_METADATA",  # where no list of processes shows the password
         help="Read this store instead: an SQLite file, or mysql://USER:PASSWORD@HOST/DATABASE. "
-        "Any TFX pipeline's will do.",
+        "Any TFX pipeline's will do. A URI with a password belongs into MNIST_GAN_METADATA.",
     )(command)
     return workspace_option(command)
 

@@ -92,7 +92,7 @@ def test_a_server_that_is_not_there_is_named_without_its_password():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for uri in (f"mysql://me:secret@127.0.0.1:{port}/db", f"grpc://127.0.0.1:{port}"):
-        result = CliRunner().invoke(main, ["lineage", "runs", "--metadata", uri])
+        result = CliRunner().invoke(main, ["lineage", "runs"], env={"MNIST_GAN_METADATA": uri})
         assert result.exit_code == 2
         assert "can't be read" in result.output
         assert "secret" not in result.output
