@@ -138,7 +138,7 @@ def _execution_notes(document: dict, execution: dict, artifacts: dict[int, dict]
     if execution["error"]:
         yield style(execution["error"], "red")
     for i in execution["references"]:
-        yield style(f"compared with {artifacts[i]['type']} {i}", dim=True)
+        yield style(f"compared with {_named(artifacts[i], ' ({})')}", dim=True)
     if document["direction"] == "up":
         made = [artifacts[i] for ids in execution["outputs"].values() for i in ids]
         beside = [_named(artifact, " ({})") for artifact in made if not artifact["on_path"]]
