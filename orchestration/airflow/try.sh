@@ -15,7 +15,10 @@ folder=$(cd "$folder" && pwd)
 export PATH="$root/.venv/bin:$PATH"
 
 if [ ! -x "$folder/airflow-env/bin/airflow" ]; then
-    uv venv --quiet --python "${PYTHON:-3.12}" "$folder/airflow-env"
+    # uv does not see what pyenv has besides this folder's version.
+    known=("${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12.*/bin/python3)
+    [ -x "${known[-1]}" ] || known=(3.12)
+    uv venv --quiet --python "${PYTHON:-${known[-1]}}" "$folder/airflow-env"
     uv pip install --quiet --python "$folder/airflow-env/bin/python" --require-hashes -r "$here/requirements.lock"
 fi
 mnist-gan compile --workspace "$folder/workspace" --preset smoke --dataset digits --to ir "$folder/pipeline.json" "${@:2}"
