@@ -365,7 +365,7 @@ def main() -> None:
         data = source.resolve(
             DataConfig(dataset="mnist", data_dir=options.data_dir), pathlib.Path(scratch)
         )
-        extractors = reference.load_extractors(None)
+        extractors = reference.load_extractors()
         real = reference.load(
             data,
             lambda split: read_prepared(data, split),

@@ -32,7 +32,7 @@ def of_digits(count: int, data_dir: str) -> dict[str, np.ndarray]:
     from metrics.features import load_extractor
     from metrics.train_extractors import load_splits
 
-    splits, _, _ = load_splits("mnist:3.0.1", data_dir, None)
+    splits, _ = load_splits(data_dir)
     extractor = load_extractor()
     fakes = splits["train"][0][:count].copy()
     fakes[np.random.default_rng(0).random(fakes.shape) < 0.003] = 255

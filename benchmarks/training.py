@@ -58,7 +58,7 @@ class Judge:
 
         self.images, self.labels = data["test_images"], data["test_labels"]
         self.cas_fakes = cas_fakes
-        self._extractors = load_extractors(None)
+        self._extractors = load_extractors()
         self._counts = np.bincount(self.labels, minlength=10)
         counts = apportion(self._counts, NUM_FAKES)
         self._folds = {

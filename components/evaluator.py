@@ -106,7 +106,7 @@ def Evaluator(
     seconds: dict[str, float] = {}
 
     data, read = dataset_properties.read(examples), functools.partial(read_split, examples)
-    networks = reference.load_extractors(config.extractor, extractors.uri if extractors else None)
+    networks = reference.load_extractors(extractors.uri if extractors else None)
     cache = cache_dir(evaluation.uri)
     with _timed(seconds, "reference"):
         real = reference.load(data, read, networks, config.num_fakes, cache)

@@ -100,7 +100,7 @@ def evaluate(
         own = own_extractors.made(
             cache, data.dataset, data.fingerprint, data.num_classes, lambda s: read(s).arrays
         )
-    extractors = reference.load_extractors(config.extractor, own)
+    extractors = reference.load_extractors(own)
     real = reference.load(data, read, extractors, given, cache)
     scores = held_out.scores(data, read, extractors, config, cache)
     if found.images is None:

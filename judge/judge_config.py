@@ -27,13 +27,6 @@ class _Base(pydantic.BaseModel):
         ge=100,
         description="images drawn from the generator; at most as many as the train split holds",
     )
-    extractor: str | None = Field(
-        default=None,
-        description=(
-            "file of another feature extractor (.npz, of metrics/train_extractors.py) in the place "
-            "of the pinned classifier; the other extractors stay"
-        ),
-    )
     strictness: Literal["smoke", "standard", "quality"] = Field(
         default="standard",
         description="which set of thresholds; each can be set by itself too; smoke has none",

@@ -137,23 +137,19 @@ class Extractors:
 
     def see(self, images: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Features by extractor, and class probabilities [N, C], float32, of uint8 images."""
-        seen, probabilities = {}, None
-        for name, extractor in self.all.items():
-            if extractor is self.classifier:
-                seen[name], probabilities = extractor.features_and_probabilities(images)
-            else:
-                seen[name] = extractor.features(images)
-        if probabilities is None:
-            probabilities = self.classifier.features_and_probabilities(images)[1]
+        own, probabilities = self.classifier.features_and_probabilities(images)
+        seen = {
+            name: own if extractor is self.classifier else extractor.features(images)
+            for name, extractor in self.all.items()
+        }
         return seen, probabilities
 
 
 @functools.lru_cache(maxsize=2)
-def load_extractors(spec: str | None, own: str | None = None) -> Extractors:
+def load_extractors(own: str | None = None) -> Extractors:
     """The extractors of some data.
 
     Args:
-      spec: a file of another in the first one's place, None for none.
       own: the data's own (`own_extractors.made`); None: the pinned ones.
 
     Raises:
@@ -162,17 +158,10 @@ def load_extractors(spec: str | None, own: str | None = None) -> Extractors:
     found = (
         own_extractors.load(own)
         if own
-        else {
-            name: features.load_extractor(path, digest_required=True)
-            for name, path in features.EXTRACTORS.items()
-        }
+        else {name: features.load_extractor(path) for name, path in features.EXTRACTORS.items()}
     )
     # Images without classes are "classified" by the turns that they were not given.
     classifier = next(extractor for extractor in found.values() if extractor.num_classes)
-    if spec is not None:
-        given, found = features.load_extractor(spec), dict(list(found.items())[1:])
-        classifier = given if given.num_classes else classifier
-        found = {"given": given, **found}
     return Extractors(found, classifier)
 
 

@@ -128,7 +128,6 @@ METRICS: list[Metric] = [
         "the extractor on which it is largest; 1 is as good as more training images.",
     ),
     _by_extractor("classifier", "classifier"),
-    _by_extractor("given", "extractor of the settings"),
     _by_extractor("pooled", "classifier with global average pooling"),
     _by_extractor("autoencoder", "autoencoder's bottleneck"),
     _by_extractor("rotations", "network that tells quarter turns"),

@@ -65,8 +65,6 @@ def _laxer(candidate: Mapping, served: Mapping) -> str:
         return "it does not say how strictly it was judged"
     if STRICTNESS.index(now["strictness"]) < STRICTNESS.index(level):
         return f"by the thresholds of {now['strictness']}, not those of {level}"
-    if now.get("extractor") not in (None, then.get("extractor")):
-        return "with another extractor"
     reference = blessing.get("num_reference")
     if _lower(candidate.get("num_reference"), reference):
         return f"against {candidate['num_reference']:,} real images, not {reference:,}"

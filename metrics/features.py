@@ -3,8 +3,7 @@
 One extractor is easily fooled, so there are several, in `metrics/weights/` with their digest and
 card, so that numbers compare across users and runs as Inception's do. They differ in architecture,
 training and what they see (`EXTRACTORS`). Other data has extractors of its own
-(`metrics/own_extractors.py`). `load_extractor(path)` takes another in the first one's place, made
-by `metrics/train_extractors.py`. Features of different extractors are on different scales; whoever
+(`metrics/own_extractors.py`). Features of different extractors are on different scales; whoever
 reports a number reports `name` and `digest` with it.
 """
 
@@ -195,29 +194,24 @@ class NetworkExtractor:
         return float(np.mean(self.features_and_probabilities(images)[1].argmax(axis=1) == labels))
 
 
-def load_extractor(
-    path: str | os.PathLike | None = None, *, digest_required: bool = False
-) -> NetworkExtractor:
-    """Loads the pinned classifier of MNIST digits, or another extractor.
+def load_extractor(path: str | os.PathLike | None = None) -> NetworkExtractor:
+    """Loads an extractor and checks its digest.
 
     Args:
-      path: weights made by `metrics/train_extractors.py`; None: the pinned ones. Where the file
-        `PATH.sha256` lies beside them, the digest is checked.
-      digest_required: whether weights without that file are refused; those that are pinned are.
+      path: the `.npz` of its weights, beside which `PATH.sha256` lies; None: the pinned classifier
+        of MNIST digits.
 
     Raises:
-      ExtractorError: the file is missing, altered, or is none of these.
+      ExtractorError: a file is missing or altered, or is none of an extractor.
     """
     path = pathlib.Path(path or PINNED)
     noted = path.with_name(path.name + ".sha256")
-    required = digest_required or path == PINNED
     try:
-        content = path.read_bytes()
-        expected = noted.read_text().split()[0] if required or noted.exists() else None
+        content, expected = path.read_bytes(), noted.read_text().split()[0]
     except (OSError, IndexError) as error:
         raise ExtractorError(f"the extractor {path} or its digest can't be read: {error}") from None
     found = hashlib.sha256(content).hexdigest()
-    if expected not in (None, found):
+    if found != expected:
         raise ExtractorError(
             f"the extractor {path} was altered: {noted.name} says sha256 {expected}, "
             f"the file has {found}; restore both from the repository"

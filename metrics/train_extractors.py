@@ -1,9 +1,8 @@
-"""Trains feature extractors on a data set's train split; writes their weights, digests and cards.
+"""Trains the pinned feature extractors on MNIST; writes their weights, digests and cards.
 
     python -m metrics.train_extractors [EXTRACTOR ...] --data-dir FOLDER_OF_THE_FOUR_FILES
 
-makes the weights in `metrics/weights/` again. Another data set of TFDS gets a classifier of its own
-(`classifier --dataset fashion_mnist --out FILE.npz`), which `load_extractor(FILE.npz)` takes.
+makes the weights in `metrics/weights/` again.
 
 The slices are the pipeline's: train is the first 50,000 in the order of TFDS, eval the rest of its
 train split, test its test split. Test images are used once, after the weights are fixed.
@@ -20,51 +19,45 @@ import time
 import numpy as np
 
 from common.files import atomic_path
-from common.images import IMAGE_SHAPE, ImageShape, check_images
+from common.images import IMAGE_SHAPE, ImageShape
 from metrics.features import EXTRACTORS, NetworkExtractor, Weights
 
-EVAL_COUNT = 10_000
+DATASET = "mnist:3.0.1"
+SEED = 1
 FID_COUNT = 10_000
 
 
 def load_splits(
-    dataset: str, data_dir: str | None, tfds_dir: str | None
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], str, list[str]]:
-    """Reads a data set of 28x28x1 images through TFDS.
+    data_dir: str | None,
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
+    """Reads MNIST through TFDS.
 
     Args:
-      dataset: its name in TFDS, with or without a version.
       data_dir: folder of the original files; None: TFDS downloads them.
-      tfds_dir: where TFDS prepares the data set; None: a temporary folder.
 
     Returns:
-      split name -> (uint8 [N, 28, 28, 1], int64 [N]) for train, eval and test, the data set's
-      name with its version, and the names of its classes.
+      split name -> (uint8 [N, 28, 28, 1], int64 [N]) for train, eval and test, and the names of
+      the classes.
     """
     os.environ.setdefault("NO_GCE_CHECK", "true")
     import tensorflow_datasets as tfds
 
     with tempfile.TemporaryDirectory() as scratch:
-        builder = tfds.builder(dataset, data_dir=tfds_dir or scratch)
+        builder = tfds.builder(DATASET, data_dir=scratch)
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=data_dir, try_download_gcs=False
             )
         )
-        cut = builder.info.splits["train"].num_examples - EVAL_COUNT
+        slices = {"train": "train[:50000]", "eval": "train[50000:]", "test": "test"}
         splits = {}
-        for name, slices in {
-            "train": f"train[:{cut}]",
-            "eval": f"train[{cut}:]",
-            "test": "test",
-        }.items():
-            rows = list(tfds.as_numpy(builder.as_dataset(split=slices, shuffle_files=False)))
+        for name, part in slices.items():
+            rows = list(tfds.as_numpy(builder.as_dataset(split=part, shuffle_files=False)))
             splits[name] = (
-                check_images("images", np.stack([row["image"] for row in rows]), IMAGE_SHAPE),
+                np.stack([row["image"] for row in rows]),
                 np.array([row["label"] for row in rows], np.int64),
             )
-        version = f"{builder.name}:{builder.version}"
-        return splits, version, list(builder.info.features["label"].names)
+        return splits, list(builder.info.features["label"].names)
 
 
 EPOCHS = {"classifier": 18, "pooled": 6, "autoencoder": 6, "random": 0}
@@ -90,38 +83,29 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "extractors", nargs="*", metavar="EXTRACTOR", help=f"of {', '.join(EXTRACTORS)} (all)"
     )
-    parser.add_argument("--dataset", default="mnist:3.0.1", help="name in TFDS")
     parser.add_argument(
         "--data-dir", help="folder of the original files, so that no network is used"
     )
-    parser.add_argument("--tfds-dir", help="where TFDS prepares the data (default: temporary)")
-    parser.add_argument("--out", type=pathlib.Path, help="the .npz to write, for one extractor")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     names = options.extractors or list(EXTRACTORS)
     if unknown := set(names) - set(EXTRACTORS):
         parser.error(f"there is no extractor {', '.join(sorted(unknown))}")
-    if options.out and len(names) != 1:
-        parser.error("--out takes exactly one extractor")
 
-    splits, dataset, class_names = load_splits(options.dataset, options.data_dir, options.tfds_dir)
+    splits, class_names = load_splits(options.data_dir)
     import keras
     import tensorflow as tf
 
     for kind in names:
         started = time.monotonic()
-        epochs = EPOCHS[kind] if options.epochs is None else options.epochs
-        short = dataset.split(":")[0]
         facts = {
-            "name": f"{short}_{kind}" + ("_penultimate" if kind == "classifier" else ""),
+            "name": f"mnist_{kind}" + ("_penultimate" if kind == "classifier" else ""),
             "eye": kind,
-            "dataset": short,
-            "dataset_version": dataset,
+            "dataset": "mnist",
+            "dataset_version": DATASET,
             "class_names": class_names if kind in ("classifier", "pooled") else [],
             "train_examples": len(splits["train"][0]),
-            "epochs": epochs,
-            "seed": options.seed,
+            "epochs": EPOCHS[kind],
+            "seed": SEED,
             "versions": {
                 "python": platform.python_version(),
                 "tensorflow": tf.__version__,
@@ -131,32 +115,24 @@ def main(arguments: list[str] | None = None) -> None:
         }
         if kind == "random":
             facts |= {"name": "random", "dataset": "", "train_examples": 0}
-        weights = _make(kind, splits["train"], len(class_names), epochs, options.seed, facts)
-        _write(
-            options.out or EXTRACTORS[kind],
-            weights,
-            splits,
-            facts,
-            (time.monotonic() - started) / 60,
-        )
+        weights = _make(kind, splits["train"], len(class_names), facts)
+        _write(EXTRACTORS[kind], weights, splits, (time.monotonic() - started) / 60)
 
 
-def _make(
-    kind: str, train: tuple, num_classes: int, epochs: int, seed: int, facts: dict
-) -> Weights:
+def _make(kind: str, train: tuple, num_classes: int, facts: dict) -> Weights:
     from metrics import classifier
 
     if kind == "random":
-        return random_network(seed, facts)
+        return random_network(SEED, facts)
     if kind == "autoencoder":
-        return autoencoder(train[0], epochs, seed, facts, verbose=True)
+        return autoencoder(train[0], EPOCHS[kind], SEED, facts, verbose=True)
     pooled = kind == "pooled"
     return classifier.train(
         train[0],
         train[1],
         num_classes,
-        epochs=epochs,
-        seed=seed,
+        epochs=EPOCHS[kind],
+        seed=SEED,
         architecture=classifier.POOLED if pooled else classifier.FLAT,
         augment=not pooled,
         dropout=0.0 if pooled else 0.25,
@@ -239,7 +215,7 @@ def autoencoder(
     return classifier.fold(encoder[0], {**facts, "image_shape": images.shape[1:]})
 
 
-def _write(path: pathlib.Path, weights: Weights, splits: dict, facts: dict, minutes: float) -> None:
+def _write(path: pathlib.Path, weights: Weights, splits: dict, minutes: float) -> None:
     content = weights.to_bytes()
     digest = hashlib.sha256(content).hexdigest()
     # Measured on what is stored, float16 and all.
@@ -299,9 +275,8 @@ def _card(
         f"{min(FID_COUNT, len(splits['test'][0])):,} images",
         "size": f"{parameters:,} parameters as float16, {len(content):,} bytes",
         "sha256": f"`{extractor.digest}`",
-        "made by": f"`python -m metrics.train_extractors {kind} --dataset "
-        f"{facts['dataset_version']} --epochs "
-        f"{facts['epochs']} --seed {facts['seed']}`, {minutes:.1f} minutes on two cores",
+        "made by": f"`python -m metrics.train_extractors {kind}` ({facts['epochs']} epochs, seed "
+        f"{facts['seed']}), {minutes:.1f} minutes on two cores",
         "with": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
     }
     if extractor.num_classes:

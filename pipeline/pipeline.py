@@ -291,7 +291,7 @@ def create_pipeline(
         judge_config=settings.judge.model_dump_json(),
         seed=settings.seed,
         preset=settings.preset,
-        extractor_digest=_extractors_digest(settings.judge.extractor),
+        extractor_digest=_extractors_digest(),
         force_bless=force_bless,
         replace=replace,
         source_hash=provenance.source_hash("components.evaluator"),
@@ -334,9 +334,6 @@ def _networks_digest(path: str | None) -> str:
     return f"-{file_digest(path)[:16]}"
 
 
-def _extractors_digest(given: str | None) -> str:
-    """SHA-256 of the weights of all feature extractors, the file `given` among them."""
-    paths: dict[str, str | pathlib.Path] = {**EXTRACTORS}
-    if given:
-        paths["given"] = given
-    return combined_digest({name: file_digest(path) for name, path in paths.items()})
+def _extractors_digest() -> str:
+    """SHA-256 of the weights of all pinned feature extractors."""
+    return combined_digest({name: file_digest(path) for name, path in EXTRACTORS.items()})

@@ -363,7 +363,7 @@ def load_reference(examples, num_fakes: int, cache_dir: str | None) -> reference
     return reference.load(
         dataset_properties.read(examples),
         lambda split: evaluator.read_split(examples, split),
-        reference.load_extractors(None),
+        reference.load_extractors(),
         num_fakes,
         cache_dir,
     )

@@ -26,7 +26,7 @@ def splits():
 
 def test_held_out_images_are_judged_once_and_widen_each_threshold(splits, tmp_path, monkeypatch):
     monkeypatch.setattr(two_sample, "FEWEST_STEPS", 20)
-    extractors = reference.load_extractors(None)
+    extractors = reference.load_extractors()
 
     def scores(read, data=DATA, **settings):
         config = JudgeConfig(**settings)

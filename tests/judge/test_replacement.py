@@ -6,7 +6,6 @@ from judge import replacement
 
 SETTINGS = {
     "strictness": "standard",
-    "extractor": None,
     "num_fakes": 10_000,
     "cas_fakes": 0,
     "confidence": 0.95,
@@ -53,7 +52,6 @@ def test_as_strict_or_stricter_may_replace():
         ({"strictness": "quality", "max_regression": 9.0}, "max_regression is 9.0"),
         ({"num_fakes": 100}, "num_fakes is 100, not 10000"),
         ({"confidence": 0.999}, "confidence is 0.999"),
-        ({"extractor": "mine.npz"}, "another extractor"),
         ({"num_reference": 300}, "300 real images, not 10,000"),
     ],
 )
