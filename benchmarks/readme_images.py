@@ -1,15 +1,13 @@
-"""Makes the images of README and documentation from the newest run in a workspace.
+"""Copies the images of README and documentation out of the newest run in a workspace.
 
 python -m benchmarks.readme_images [--workspace workspace] [--out docs]
 
-The pages are drawn by Chromium, which must be on PATH.
+Those of pages are taken by `tools/screenshots.py`.
 """
 
 import argparse
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 from PIL import Image
@@ -17,8 +15,6 @@ from PIL import Image
 from common.images import BETWEEN
 from common.workspace import DEFAULT, Workspace
 from lineage.store import open_store
-
-WIDTH, HEIGHT = 1280, 1000  # of the window that pages are drawn in, pixels
 
 
 def artifacts(workspace: Workspace) -> dict[str, pathlib.Path]:
@@ -38,26 +34,7 @@ def digits_of(path: pathlib.Path, column: int) -> list[np.ndarray]:
     return [np.pad(digit, 2, constant_values=BETWEEN) for digit in digits]
 
 
-def photograph(url: str, path: pathlib.Path, ready: str) -> None:
-    """Writes what a browser shows of `url` once the CSS selector `ready` is visible."""
-    from playwright.sync_api import sync_playwright
-
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as session:
-        browser = session.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        page.goto(url)
-        page.locator(ready).first.wait_for()
-        page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
-        page.wait_for_timeout(500)
-        page.screenshot(path=str(path))
-        browser.close()
-    Image.open(path).convert("P", palette=Image.Palette.ADAPTIVE).save(path, optimize=True)
-
-
 def main() -> None:
-    from serving import process
-
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workspace", default=DEFAULT)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("docs"))
@@ -68,15 +45,6 @@ def main() -> None:
     shutil.copy(found["ModelRun"] / "training.gif", options.out)
     for name in ("samples.png", "real_above_fake.png", "worst_and_best.png"):
         shutil.copy(found["ModelEvaluation"] / name, options.out)
-    photograph(workspace.report.as_uri(), options.out / "report.png", "#verdict h1")
-    with process.running(workspace.serving) as server:
-        photograph(f"{server.rest_url}/", options.out / "playground.png", "#draw img")
-    command = [sys.executable, "-m", "pipeline", "watch", "--port", "0"]
-    command += ["--workspace", str(workspace.root)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
-        address = watching.stdout.readline().split()[0]
-        photograph(address, options.out / "watch.png", "#samples")
-        watching.terminate()
 
 
 if __name__ == "__main__":

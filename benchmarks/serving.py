@@ -2,7 +2,7 @@
 
     python -m benchmarks.serving [--model DIR] [--rounds 200] [--requests 50000] [--clients 32]
 
-Server and client share one machine; what counts are the ratios within one run. Four parts, whose
+Server and client share one machine; what counts are the ratios within one run. Three parts, whose
 results are printed as Markdown for benchmarks/README.md:
 
 1. Latency (p50, p99) and digits/s at batch 1, 8 and 64: in process, gRPC, REST, for floats
@@ -13,11 +13,9 @@ results are printed as Markdown for benchmarks/README.md:
 3. A load of mixed requests from many clients while versions are pushed, labelled, rolled back and
    removed: every answer is compared with what the models give in process; the server's memory is
    read all the while, after a tenth of the requests that do not count.
-4. Mutated requests: JSON, protobuf messages, bytes on a socket. Nine of ten JSON and protobuf
-   ones go straight to what the entry points call, without sockets.
 
 `--model` takes an exported generator; without it a fresh one with the default's networks is made,
-which costs the same time. `--tiny` takes the tests' generator for parts 3 and 4: what is asked of
+which costs the same time. `--tiny` takes the tests' generator for part 3: what is asked of
 the server is the same, and a digit costs next to nothing.
 """
 
@@ -452,8 +450,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000, help="of the load; 0 for none")
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--batching", action="store_true", help="for the load, too")
-    parser.add_argument("--mutations", type=int, default=10_000, help="0 for none")
-    parser.add_argument("--tiny", action="store_true", help="the tests' generator, for 3 and 4")
+    parser.add_argument("--tiny", action="store_true", help="the tests' generator, for the load")
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -484,10 +481,6 @@ def main() -> None:
             arguments = BATCHING * options.batching
             with process.running(base_path, model=MODEL, arguments=arguments) as server:
                 _load_part(server, base_path, models, latent_dim, options)
-        if options.mutations:
-            # Its answers are compared, so its versions must not move any more.
-            shutil.copytree(tiny[0] if options.tiny else first, root / "still" / MODEL / "1")
-            _mutation_part(root / "still" / MODEL, options.mutations)
 
 
 def _batching_part(model: pathlib.Path, folder: pathlib.Path, options) -> None:
@@ -543,37 +536,6 @@ def _load_part(server, base_path, models, latent_dim, options) -> None:
     )
     for line in [*result.failed, *result.wrong][:5]:
         print(f"  {line}")
-
-
-def _mutation_part(base_path: pathlib.Path, count: int) -> None:
-    from tests.serving.server import fuzz
-    from tests.serving.server.conftest import Running
-
-    arguments = ["--max_batch_rows=256", "--max_request_bytes=200000"]
-    generator, begun, memory = random.Random(0), time.perf_counter(), []
-    with process.running(base_path, model=MODEL, arguments=arguments) as server:
-        running = Running(server.grpc_port, server.rest_port)
-        sockets = fuzz.OverSockets(running)
-        for _ in range(2):  # the first half warms up
-            fuzz.mutate_rest(sockets, generator, count // 40)
-            fuzz.mutate_grpc(sockets, generator, count // 50)
-            fuzz.mutate_http(running, generator, count // 20)
-            memory.append(memory_mib(server.pid))
-        running.close()
-        complaints = server.log().count("Traceback")
-    direct = fuzz.InProcess(base_path, *arguments)
-    for _ in range(2):
-        fuzz.mutate_rest(direct, generator, count * 9 // 40)
-        fuzz.mutate_grpc(direct, generator, count * 9 // 50)
-        memory.append(memory_mib(os.getpid()))
-    direct.close()
-    seconds = time.perf_counter() - begun
-    print(
-        f"\n{count:,} mutated requests in {seconds:.0f} s: the server stayed up and right, "
-        f"{complaints} tracebacks in its log; memory after half and all of those over sockets "
-        f"{memory[0]:.0f} and {memory[1]:.0f} MiB, of those without {memory[2]:.0f} and "
-        f"{memory[3]:.0f} MiB"
-    )
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from common.contract import ANY_LABEL, GeneratorContract
-from common.images import tile, to_uint8
+from common.images import to_uint8
 from judge import safe_model
 
 SIGNATURE = "generate"
@@ -151,17 +150,3 @@ def class_title(contract: GeneratorContract, label: int) -> str:
     """A class for people: "7", or "3 (dress)" where its name says more than its number."""
     name = contract.class_names[label]
     return str(label) if name == str(label) else f"{label} ({name})"
-
-
-def contact_sheet(images: np.ndarray, columns: int, scale: int = 2) -> Image.Image:
-    """Lays images out row by row on a white sheet.
-
-    Args:
-      images: uint8 [N, 28, 28, 1].
-      columns: images in a row.
-      scale: every pixel becomes scale x scale.
-
-    Returns:
-      A `PIL.Image.Image`.
-    """
-    return Image.fromarray(tile(images, min(columns, len(images)), scale=scale))

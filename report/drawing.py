@@ -1,5 +1,6 @@
 """The lineage graph as inline SVG. Colours come from the page's style sheet, by class."""
 
+import graphlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -122,20 +123,12 @@ def _fitting(text: str, longest: int = 23) -> str:
 
 def _layers(nodes: Iterable[str], edges: Sequence[tuple]) -> dict[str, int]:
     """The longest way from any source, by node."""
-    waiting = dict.fromkeys(nodes, 0)
-    following: dict[str, list[str]] = {name: [] for name in waiting}
+    sources: dict[str, list[str]] = {name: [] for name in nodes}
     for start, end, *_ in edges:
-        waiting[end] += 1
-        following[start].append(end)
-    layer = dict.fromkeys(waiting, 0)
-    ready = [name for name, count in waiting.items() if count == 0]
-    while ready:
-        name = ready.pop()
-        for end in following[name]:
-            layer[end] = max(layer[end], layer[name] + 1)
-            waiting[end] -= 1
-            if waiting[end] == 0:
-                ready.append(end)
+        sources[end].append(start)
+    layer: dict[str, int] = {}
+    for name in graphlib.TopologicalSorter(sources).static_order():
+        layer[name] = max((layer[source] + 1 for source in sources[name]), default=0)
     return layer
 
 

@@ -339,8 +339,9 @@ def data(subject: Subject) -> dict:
         "near_duplicates": facts.get("near_duplicates"),
         "anomalies": _anomalies(subject),
     }
+    first = "Real training images, the first of each class, one class per row."
     for key, part in (
-        ("digits", lambda: _real_digits(subject.folder("Examples", "dataset"))),
+        ("digits", lambda: image(subject.folder("Examples", "dataset") / DATA_SAMPLES_FILE, first)),
         ("conversions", lambda: _conversions(subject.folder("Examples", "dataset"))),
         ("labels", lambda: _label_chart(subject, names)),
         ("drift", lambda: _drift(subject)),
@@ -372,11 +373,6 @@ def _anomalies(subject: Subject) -> list[str] | None:
         if message.HasField("dataset_anomaly_info"):
             sentences.append(f"{split}: {message.dataset_anomaly_info.description}")
     return sentences
-
-
-def _real_digits(folder: pathlib.Path) -> dict:
-    caption = "Real training images, the first of each class, one class per row."
-    return image(folder / DATA_SAMPLES_FILE, caption)
 
 
 def _conversions(folder: pathlib.Path) -> dict | None:

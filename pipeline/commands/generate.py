@@ -8,9 +8,12 @@ import pathlib
 import warnings
 
 import click
+import numpy as np
+from PIL import Image
 
 from common.contract import ANY_LABEL, GeneratorContract
 from common.files import atomic_path
+from common.images import tile
 from pipeline.commands.versions import read_labels
 from pipeline.options import FAILED, MODEL_HELP, USAGE, Failure, choose_model, workspace_option
 
@@ -36,8 +39,6 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".gi
 )
 def generate(workspace, wanted, count, seed, version, label, url, model, out) -> None:
     """Draw images with the newest pushed generator, here or on a server that serves it."""
-    from judge import local_generator
-
     if version is not None and label is not None:
         raise click.UsageError("give --version or --label, not both")
     if not pathlib.Path(out).resolve().parent.is_dir():
@@ -56,7 +57,7 @@ def generate(workspace, wanted, count, seed, version, label, url, model, out) ->
         target = {"model": model or workspace.serving.name, "version": version, "label": label}
         images, source = _ask_server(url, target, wanted, count, seed), url
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
-    _write_image(local_generator.contact_sheet(images, columns), pathlib.Path(out), file_format)
+    _write_image(tile(images, columns), pathlib.Path(out), file_format)
     click.echo(f"{len(images)} images from {source}: {out}")
 
 
@@ -141,7 +142,7 @@ def _labels_and_seeds(label: int, count: int | None, seed: int) -> tuple[list[in
     return [label] * count, list(range(seed, seed + count))
 
 
-def _write_image(sheet, path: pathlib.Path, file_format: str) -> None:
+def _write_image(sheet: np.ndarray, path: pathlib.Path, file_format: str) -> None:
     """Writes an image file whole or not at all."""
     with atomic_path(path) as temporary:
-        sheet.save(temporary, format=file_format, quality=95)
+        Image.fromarray(sheet).save(temporary, format=file_format, quality=95)

@@ -6,7 +6,7 @@ Needs no TensorFlow. Servers follow by themselves: they read the folder every se
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -37,11 +37,18 @@ def versions() -> None:
     """List the pushed versions, roll back, restore, label, try one on a share of the requests."""
 
 
-@versions.command("list")
-@workspace_option
-@model_option
-@json_option
-@refusing()
+def _command(name: str, *parameters: Callable) -> Callable:
+    """A command of this group: with its own parameters, and what all of them take and refuse."""
+
+    def add(function: Callable) -> click.Command:
+        for parameter in (*reversed((model_option, *parameters, json_option)), workspace_option):
+            function = parameter(function)
+        return versions.command(name)(function)
+
+    return lambda function: add(refusing()(function))
+
+
+@_command("list")
 def list_(workspace, as_json) -> None:
     """The pushed versions, newest first, those that were rolled back included."""
     labels = read_labels(workspace)
@@ -87,12 +94,12 @@ def list_(workspace, as_json) -> None:
         click.echo(line)
 
 
-@versions.command()
-@workspace_option
-@model_option
-@click.option("--to", type=int, metavar="VERSION", help="Take out all that are newer than this.")
-@json_option
-@refusing()
+@_command(
+    "rollback",
+    click.option(
+        "--to", type=int, metavar="VERSION", help="Take out all that are newer than this."
+    ),
+)
 def rollback(workspace, to, as_json) -> None:
     """Take the newest version out of service: servers go back to the one before it."""
     gone = folders.roll_back(workspace.serving, to)
@@ -109,12 +116,7 @@ def rollback(workspace, to, as_json) -> None:
     )
 
 
-@versions.command()
-@workspace_option
-@model_option
-@click.argument("version", type=int)
-@json_option
-@refusing()
+@_command("restore", click.argument("version", type=int))
 def restore(workspace, version, as_json) -> None:
     """Put VERSION, which was rolled back, into service again."""
     folders.restore(workspace.serving, version)
@@ -124,14 +126,12 @@ def restore(workspace, version, as_json) -> None:
     _answer(workspace, as_json, text, restored=version)
 
 
-@versions.command()
-@workspace_option
-@model_option
-@click.argument("name")
-@click.argument("version", type=int, required=False)
-@click.option("--remove", is_flag=True, help="Remove the label.")
-@json_option
-@refusing()
+@_command(
+    "label",
+    click.argument("name"),
+    click.argument("version", type=int, required=False),
+    click.option("--remove", is_flag=True, help="Remove the label."),
+)
 def label(workspace, name, version, remove, as_json) -> None:
     """Point the label NAME (stable, canary) at VERSION, for `.../labels/NAME:predict`."""
     if remove == (version is not None):
@@ -145,19 +145,17 @@ def _set_label(workspace, name: str, version: int | None) -> dict[str, int]:
     return model_config.set_label(workspace.serving, workspace.serving.name, name, version)
 
 
-@versions.command("canary")
-@workspace_option
-@model_option
-@click.argument("version", type=int)
-@click.option(
-    "--share",
-    type=click.FloatRange(0, 100),
-    default=10.0,
-    show_default=True,
-    help="Of a hundred requests that name no version, those that VERSION answers.",
+@_command(
+    "canary",
+    click.argument("version", type=int),
+    click.option(
+        "--share",
+        type=click.FloatRange(0, 100),
+        default=10.0,
+        show_default=True,
+        help="Per cent of the requests without a version that VERSION answers.",
+    ),
 )
-@json_option
-@refusing()
 def canary_(workspace, version, share, as_json) -> None:
     """Try VERSION on a share of the requests; the others go to the stable version.
 
@@ -190,11 +188,7 @@ def canary_(workspace, version, share, as_json) -> None:
     )
 
 
-@versions.command()
-@workspace_option
-@model_option
-@json_option
-@refusing()
+@_command("promote")
 def promote(workspace, as_json) -> None:
     """Make the canary the stable version: it gets all requests that name no version."""
     trial = _trial(workspace)
@@ -210,11 +204,7 @@ def promote(workspace, as_json) -> None:
     _answer(workspace, as_json, f"version {trial.version} is stable and gets all requests")
 
 
-@versions.command()
-@workspace_option
-@model_option
-@json_option
-@refusing()
+@_command("abort")
 def abort(workspace, as_json) -> None:
     """End the trial: the canary goes out of service, the stable version gets all requests."""
     trial = _trial(workspace)

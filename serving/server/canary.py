@@ -54,7 +54,7 @@ class Canary:
     def __post_init__(self):
         """Raises ValueError where a number is out of range."""
         if not 0 <= self.share <= 100:
-            raise ValueError(f"the share must lie in 0..100 (of a hundred requests): {self.share}")
+            raise ValueError(f"the share must be 0 to 100 per cent, not {self.share}")
         if self.version == self.stable:
             raise ValueError(f"version {self.version} can't be the canary and the stable version")
 

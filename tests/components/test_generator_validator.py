@@ -288,14 +288,6 @@ def test_a_server_that_does_not_become_ready_is_given_up(exported, tmp_path):
     assert "load: the server was not ready after 1 s" in told
 
 
-def test_a_server_that_is_named_and_not_there_is_an_error_and_no_verdict(exported, monkeypatch):
-    with pytest.raises(process.ProgramError, match="model_server names '/nowhere/server'"):
-        validate(exported, model_server="/nowhere/server")
-    monkeypatch.setenv(process.VARIABLE, "/nowhere/else")
-    with pytest.raises(process.ProgramError, match="TENSORFLOW_MODEL_SERVER names '/nowhere/else'"):
-        validate(exported, model_server="")
-
-
 @pytest.mark.e2e
 def test_the_local_server_in_its_own_process_blesses_a_good_generator(exported, tmp_path):
     # By a name of TF Serving's, to see that its flags alone are used.

@@ -22,7 +22,7 @@ from PIL import Image
 from common.images import CONVERSIONS_FILE
 from components import mnist_example_gen
 from components.mnist_example_gen import serialized_examples
-from datasets import digits, png, source, tfds_store
+from datasets import digits, png, source
 from datasets.data_config import DataConfig
 from datasets.source import DataSource
 from datasets.tfds_store import DataError
@@ -499,12 +499,3 @@ def test_a_source_survives_json(digits_source):
     assert DataSource.from_json(digits_source.to_json()) == digits_source
     moved = dataclasses.replace(digits_source, tfds_dir="/elsewhere", data_dir="/originals")
     assert moved.fingerprint == digits_source.fingerprint
-
-
-def test_the_network_is_asked_before_tfds_waits_for_it(tmp_path, no_network, monkeypatch):
-    builder = tfds_store.get_builder("kmnist", tmp_path)
-    monkeypatch.setattr(
-        builder, "download_and_prepare", lambda **_: pytest.fail("TFDS was left to find out")
-    )
-    with pytest.raises(DataError, match=r"codh\.rois\.ac\.jp does not answer"):
-        tfds_store.prepare(builder, None)

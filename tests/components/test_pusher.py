@@ -179,17 +179,17 @@ def test_a_forced_blessing_shows_on_top_of_the_card_and_in_the_metadata(push, ca
     assert version.metadata["blessing"]["force_reason"] == "demo on Friday"
 
 
-def test_a_model_that_is_not_blessed_leaves_no_trace_but_a_reason(push, tmp_path):
-    pushed = push(blessed=0, reason="Not blessed: relative FID is 99.")
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"blessed": 0, "reason": "Not blessed: relative FID is 99."}, "relative FID is 99"),
+        ({"infra": 0}, "not pushed: it did not load"),
+    ],
+)
+def test_a_model_that_was_refused_leaves_no_trace_but_a_reason(push, tmp_path, told, why):
+    pushed = push(**told)
     assert pushed.get_int_custom_property("pushed") == 0
-    assert "relative FID is 99" in pushed.get_string_custom_property("reason")
-    assert not (tmp_path / "serving").exists()
-
-
-def test_a_model_that_no_server_could_load_is_not_pushed(push, tmp_path):
-    pushed = push(infra=0)
-    assert pushed.get_int_custom_property("pushed") == 0
-    assert pushed.get_string_custom_property("reason") == "not pushed: it did not load"
+    assert why in pushed.get_string_custom_property("reason")
     assert not (tmp_path / "serving").exists()
 
 

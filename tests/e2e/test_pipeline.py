@@ -10,10 +10,8 @@ import shutil
 import signal
 import time
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
 from common.files import file_digests
 from common.workspace import Workspace
@@ -105,16 +103,6 @@ def test_the_chain_of_artifacts_leads_from_the_examples_to_the_push(first, works
     assert set(produced["Pusher"]) == {"PushedModel"}
 
 
-def test_the_examples_say_which_data_they_are(first, workspace):
-    connection, found = executions(workspace, first.document["run_id"])
-    examples = outputs(connection, found["MnistExampleGen"])["Examples"]
-    facts = {key: value_of(value) for key, value in examples.custom_properties.items()}
-    assert facts["dataset"] == "digits"
-    assert json.loads(facts["split_counts"]) == COUNTS
-    assert int(facts["num_classes"]) == 10
-    assert len(facts["fingerprint"]) == 64
-
-
 def test_what_was_pushed_carries_its_documents(first, workspace):
     (version,) = pushed(workspace)
     extra = version.path / "assets.extra"
@@ -128,20 +116,6 @@ def test_what_was_pushed_carries_its_documents(first, workspace):
         "trainer.run_fn", without=("trainer.summaries",)
     )
     assert file_digests(version.path)["saved_model.pb"] == record["files"]["saved_model.pb"]
-
-
-def test_digits_are_drawn_from_the_pushed_version(first, workspace, tmp_path):
-    out = tmp_path / "sevens.png"
-    arguments = ["generate", "--workspace", str(workspace), "--digit", "7", "--count", "16"]
-    result = CliRunner().invoke(cli.main, [*arguments, "--seed", "1", "--out", str(out)])
-    assert result.exit_code == 0, result.output
-    pixels = np.asarray(Image.open(out))
-    assert pixels.shape[0] == pixels.shape[1]
-    refused = CliRunner().invoke(
-        cli.main, ["generate", "--workspace", str(workspace), "--digit", "12", "--out", str(out)]
-    )
-    assert refused.exit_code == 2
-    assert "12" in refused.output
 
 
 def test_a_copied_workspace_is_all_cached_pushes_nothing_and_names_its_own_paths(first, workspace):
@@ -327,11 +301,3 @@ def test_a_killed_run_is_told_as_failed_a_stopped_one_says_so_and_the_next_ends_
     # No execution is left that claims to run.
     states = {e.last_known_state for e in store.client.get_executions()}
     assert not states & {1, 2}, "NEW or RUNNING"
-
-
-def test_a_second_run_in_a_held_workspace_is_refused(first, workspace):
-    with Workspace(workspace).lock():
-        result = call(workspace)
-    assert result.returncode == 2
-    assert "held by another run" in result.stderr
-    assert "Traceback" not in result.stderr

@@ -99,13 +99,6 @@ def test_a_model_without_labels_goes_the_whole_way(first, workspace, tmp_path):
     assert "can't be asked for class 7" in refused.output
 
 
-def test_weights_of_other_networks_are_no_start(first, workspace):
-    failed = run(workspace, "--set", "base_model=latest", "--set", "latent_dim=48")
-    assert failed.exit_code == 1
-    (error,) = [node["error"] for node in failed.document["nodes"] if node["id"] == "Trainer"]
-    assert "can't start from" in error and "must be the same" in error
-
-
 def test_a_version_that_somebody_emptied_is_pushed_again(first, workspace):
     emptied = pushed(workspace)[-1]
     shutil.rmtree(emptied.path)

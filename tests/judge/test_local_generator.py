@@ -83,10 +83,3 @@ def test_ten_of_each_class_present(model):
     labels, seeds = local_generator.GeneratorContract.load(model).ten_of_each(5)
     assert labels == [0] * 10 + [1] * 10 + [3] * 10
     assert seeds == list(range(5, 35))
-
-
-def test_a_contact_sheet_has_the_images_row_by_row():
-    images = np.stack([np.full((28, 28, 1), v, np.uint8) for v in (10, 20, 30)])
-    sheet = np.asarray(local_generator.contact_sheet(images, columns=2, scale=1))
-    assert sheet[5, 5] == 10 and sheet[5, 35] == 20 and sheet[35, 5] == 30
-    assert sheet[0, 0] == sheet[35, 35] == 128

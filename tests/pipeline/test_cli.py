@@ -164,13 +164,6 @@ def test_a_machine_without_shared_memory_is_told_before_anything_is_made(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_store_is_named(tmp_path):
-    (tmp_path / "metadata.sqlite").write_bytes(b"not a database at all, but longer than nothing")
-    assert_refused(call("status", "--workspace", str(tmp_path)), "metadata.sqlite")
-    (tmp_path / "metadata.sqlite").write_bytes(b"")
-    assert_refused(call("status", "--workspace", str(tmp_path)), "no run")
-
-
 @pytest.mark.parametrize("command", ["status", "run", "report", "versions list", "serve"])
 def test_a_name_that_is_too_long_is_refused_in_one_sentence(command):
     refused = call(*command.split(), "--workspace", "a" * 300)

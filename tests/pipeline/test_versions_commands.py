@@ -7,8 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline import cli
-from serving.client import GeneratorClient, ServerError
-from serving.server.errors import Code
+from serving.client import GeneratorClient
 from tests.conftest import without_tensorflow
 from tests.serving.server.conftest import digits, eventually, push, start  # noqa: F401
 from tests.serving.test_versions import make_model
@@ -147,15 +146,15 @@ def test_versions_import_neither_tensorflow_nor_tfx(workspace, command):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_running_server_follows_rollback_restore_and_labels(tmp_path, digits, start):  # noqa: F811
+def test_a_running_server_follows_rollback_and_restore(tmp_path, digits, start):  # noqa: F811
     base = tmp_path / "serving" / "mnist_gan"
     base.mkdir(parents=True)
     push(digits, base, 1)
     push(digits, base, 2)
     running = start(base, "--model_name=mnist_gan", watch_labels=True)
 
-    def level(**choice) -> float:
-        with GeneratorClient(running.url, retries=0, **choice) as client:
+    def level() -> float:
+        with GeneratorClient(running.url, retries=0) as client:
             return round(float(client.generate([1], [9])[0, 0, 0, 0]), 3)
 
     assert level() == 0.2
@@ -163,19 +162,6 @@ def test_a_running_server_follows_rollback_restore_and_labels(tmp_path, digits, 
     eventually(lambda: level() == 0.1)
     call(tmp_path, "restore", "2")
     eventually(lambda: level() == 0.2)
-    call(tmp_path, "label", "stable", "1")
-
-    def labelled() -> bool:
-        try:
-            return level(label="stable") == 0.1
-        except ServerError as error:  # not yet
-            assert error.code in (Code.INVALID_ARGUMENT, Code.NOT_FOUND)
-            return False
-
-    eventually(labelled)
-    assert level() == 0.2
-    call(tmp_path, "label", "stable", "2")
-    eventually(lambda: level(label="stable") == 0.2)
 
 
 def test_a_canary_is_promoted(workspace):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.images import to_uint8
+from common.images import tile, to_uint8
 from judge import local_generator
 from serving import versions
 from serving.native import build
@@ -105,7 +105,7 @@ def differences(program, version, labels, seeds, *arguments: str) -> np.ndarray:
     )
     assert images.std() > 40, "a grey image would show nothing"
     columns = 10 if len(images) % 10 == 0 else round(len(images) ** 0.5)
-    sheet = np.asarray(local_generator.contact_sheet(images, columns)).astype(int)
+    sheet = np.asarray(tile(images, columns)).astype(int)
     ours = np.asarray(Image.open(path)).astype(int)
     assert ours.shape == sheet.shape
     return np.abs(ours - sheet)

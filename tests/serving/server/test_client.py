@@ -7,7 +7,6 @@ import pytest
 from serving.client import GeneratorClient, ServerError, _from_json, decode_png
 from serving.server.errors import Code
 from tests.serving.server import saved_models
-from tests.serving.server.conftest import free_ports
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +53,10 @@ def test_a_refusal_keeps_the_servers_code_and_words(client):
     assert caught.value.code is Code.INVALID_ARGUMENT
 
 
-def test_an_unknown_model_or_version_is_not_found(running):
-    for options in ({"model": "nobody"}, {"model": "digits", "version": 77}):
-        with GeneratorClient(running.url, **options) as client:
-            with pytest.raises(ServerError) as caught:
-                client.generate([1], [1])
-            assert caught.value.code is Code.NOT_FOUND
-
-
 def test_more_digits_than_grpc_takes_by_default_arrive(running):
     # 4 MB is 1,337 digits.
     with GeneratorClient(f"grpc://127.0.0.1:{running.grpc_port}", model="digits") as client:
         assert client.generate(range(1500), 1).shape == (1500, 28, 28, 1)
-
-
-@pytest.mark.parametrize("scheme", ["http", "grpc"])
-def test_a_server_that_is_not_there_is_unavailable_after_the_retries(scheme):
-    url = f"{scheme}://127.0.0.1:{free_ports(1)[0]}"
-    with GeneratorClient(url, retries=1, backoff=0.01, timeout=2) as client:
-        with pytest.raises(ServerError) as caught:
-            client.generate([1], [1])
-    assert caught.value.code is Code.UNAVAILABLE
 
 
 def test_the_model_tells_its_classes(client):
