@@ -111,9 +111,8 @@ def portable_inputs(inputs: dict, places: Mapping[str, str]) -> dict:
             record.uri = _portable(record.uri, places)
             record.ClearField("create_time_since_epoch")
             record.ClearField("last_update_time_since_epoch")
-            if (
-                artifact.type_name == artifact_types.InService.TYPE_NAME
-            ):  # of each run; its content decides
+            # Each run makes one: its properties decide.
+            if artifact.type_name == artifact_types.InService.TYPE_NAME:
                 record.ClearField("id")
                 record.uri = ""
             for key in set(_RECORDS).intersection(record.custom_properties):

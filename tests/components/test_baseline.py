@@ -83,7 +83,7 @@ class Runs:
         database = self.folder / "metadata.sqlite"
         small = pipeline.Pipeline(
             pipeline_name="small",
-            pipeline_root=str(self.folder / "root"),
+            pipeline_root=str(self.folder / "pipeline_root"),
             components=[data, trainer, baseline, judge, pusher],
             enable_cache=True,
             metadata_connection_config=metadata.sqlite_metadata_connection_config(str(database)),
