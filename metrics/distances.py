@@ -70,7 +70,7 @@ def nearest(
     first = checks.features("points", as_rows(points[:1]))
     checks.same_width("queries", queries, "points", first)
     width = first.shape[1]
-    size = block_rows(width + 1, 4)
+    size = block_rows(max(width + 1, points[:1].size), 4)
 
     def blocks() -> Iterator[tuple[int, np.ndarray]]:
         for start in range(0, len(points), size):

@@ -21,15 +21,21 @@ from pipeline.pipeline import LOCAL_BEAM
 EXCLUDE_NOTHING = {"exclude_splits": "null"}
 
 
+def local_beam(workers: int = 1) -> beam.Pipeline:
+    """An empty pipeline that runs in this process, with so many threads as its workers."""
+    several = [f"--direct_num_workers={workers}", "--direct_running_mode=multi_threading"]
+    return beam.Pipeline(argv=[*LOCAL_BEAM, *(several if workers > 1 else ())])
+
+
 def beam_executor(
-    executor_class: type, folder: pathlib.Path
+    executor_class: type, folder: pathlib.Path, workers: int = 1
 ) -> base_beam_executor.BaseBeamExecutor:
     """An executor that runs Beam in this process.
 
     With `beam_pipeline_args` in its context it would parse pytest's own command line by absl.
     """
     context = base_beam_executor.BaseBeamExecutor.Context(
-        make_beam_pipeline_fn=lambda: beam.Pipeline(argv=list(LOCAL_BEAM)),
+        make_beam_pipeline_fn=lambda: local_beam(workers),
         tmp_dir=str(folder / "tmp"),
         unique_id="1",
     )
@@ -49,7 +55,7 @@ def generate_examples(source: DataSource, folder: pathlib.Path) -> types.Artifac
     mnist_example_gen.MnistExampleGen.test_call(
         examples=examples,
         data_source=mnist_example_gen.content_of(source),
-        beam_pipeline=beam.Pipeline(argv=list(LOCAL_BEAM)),
+        beam_pipeline=local_beam(),
     )
     return examples
 
@@ -62,10 +68,22 @@ def write_schema(num_classes: int, folder: pathlib.Path) -> types.Artifact:
     return schema
 
 
+def statistics(examples: types.Artifact, folder: pathlib.Path, workers: int = 1) -> types.Artifact:
+    """What StatisticsGen makes of `examples`."""
+    found = artifact(standard_artifacts.ExampleStatistics, folder / "statistics")
+    options = tfdv.StatsOptions(schema=example_schema.statistics_schema()).to_json()
+    beam_executor(statistics_gen.Executor, folder, workers).Do(
+        {"examples": [examples]},
+        {"statistics": [found]},
+        {**EXCLUDE_NOTHING, "stats_options_json": options},
+    )
+    return found
+
+
 def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.Artifact]:
     """StatisticsGen, SchemaGen, ExampleSchema and ExampleValidator, as the pipeline runs them."""
     made = {
-        "statistics": artifact(standard_artifacts.ExampleStatistics, folder / "statistics"),
+        "statistics": statistics(examples, folder),
         "inferred_schema": artifact(standard_artifacts.Schema, folder / "inferred"),
         "schema": artifact(standard_artifacts.Schema, folder / "schema"),
         "anomalies": artifact(standard_artifacts.ExampleAnomalies, folder / "anomalies"),
@@ -75,12 +93,6 @@ def validate(examples: types.Artifact, folder: pathlib.Path) -> dict[str, types.
     def channel(*keys: str, **renamed: str) -> dict[str, list[types.Artifact]]:
         return {key: [made[renamed.get(key, key)]] for key in (*keys, *renamed)}
 
-    options = tfdv.StatsOptions(schema=example_schema.statistics_schema()).to_json()
-    beam_executor(statistics_gen.Executor, folder).Do(
-        channel("examples"),
-        channel("statistics"),
-        {**EXCLUDE_NOTHING, "stats_options_json": options},
-    )
     schema_gen.Executor().Do(
         channel("statistics"), channel(schema="inferred_schema"), EXCLUDE_NOTHING
     )

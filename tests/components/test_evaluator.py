@@ -17,7 +17,7 @@ from judge.judge_config import JudgeConfig
 from judge.registry import usual_thresholds
 from metrics import two_sample
 from tests import fixtures_generators as generators
-from tests.components import artifacts
+from tests.components import artifacts, data_nodes
 
 SEED = 5
 
@@ -335,7 +335,9 @@ def test_what_is_credibly_worse_than_the_version_in_service_replaces_it_if_asked
     assert "as a replacement (“demo”), although credibly worse" in document["reason"]
 
 
-def test_fakes_come_in_the_order_of_their_seeds(digits, models, tmp_path):
+def test_fakes_are_the_same_in_the_order_of_their_seeds_on_any_number_of_workers(
+    digits, models, tmp_path
+):
     counts = np.bincount(digits["test"][1], minlength=10)
     task = generation.Task(
         models={"model": str(pathlib.Path(models("good"), "Format-Serving"))},
@@ -344,10 +346,15 @@ def test_fakes_come_in_the_order_of_their_seeds(digits, models, tmp_path):
         image_shape=(28, 28, 1),
     )
     path = str(tmp_path / "fakes")
-    found = beam_drawing.run(beam.Pipeline(), task, path)["model"]
-    np.testing.assert_array_equal(found.seeds, 1000 + np.arange(700))
-    np.testing.assert_array_equal(found.asked, task.labels)
-    assert found.drawn == len(found.images) == 700 and not pathlib.Path(path).exists()
+    drawn = []
+    for workers in (1, 2, 7):
+        found = beam_drawing.run(data_nodes.local_beam(workers), task, path)["model"]
+        np.testing.assert_array_equal(found.seeds, 1000 + np.arange(700))
+        np.testing.assert_array_equal(found.asked, task.labels)
+        assert found.drawn == len(found.images) == 700 and not pathlib.Path(path).exists()
+        drawn.append(found.images)
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    np.testing.assert_array_equal(drawn[2], drawn[0])
 
 
 def load_reference(examples, num_fakes: int, cache_dir: str | None) -> reference.Reference:

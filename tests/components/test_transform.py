@@ -1,10 +1,13 @@
 """Transform: PNG to [-1, 1] and back, without losing a grey level."""
 
+import copy
 import json
+import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 from tfx.components.transform import executor as transform
 from tfx.proto import transform_pb2
@@ -13,17 +16,17 @@ from tfx.utils import proto_utils
 
 from common import transform_counts as counts
 from common.images import to_uint8
-from components import preprocessing
+from components import preprocessing, reading
 from tests.components import artifacts, data_nodes
 
 LEVELS = np.arange(256, dtype=np.uint8)
 
 
-def run_transform(examples, folder):
+def run_transform(examples, folder, workers=1):
     """The TransformGraph artifact that TFX's Transform makes of the train split."""
     schema = data_nodes.write_schema(10, folder / "schema")
     graph = data_nodes.artifact(standard_artifacts.TransformGraph, folder / "graph")
-    data_nodes.beam_executor(transform.Executor, folder).Do(
+    data_nodes.beam_executor(transform.Executor, folder, workers).Do(
         {"examples": [examples], "schema": [schema]},
         {"transform_graph": [graph]},
         {
@@ -105,3 +108,33 @@ def test_a_damaged_image_stops_the_transform(tmp_path):
             writer.write(record)
     with pytest.raises(Exception, match="Invalid PNG"):
         run_transform(examples, tmp_path)
+
+
+def test_statistics_and_transform_are_the_same_in_seven_files_on_seven_workers(
+    transformed, tmp_path
+):
+    _, _, examples, graph = transformed
+    sharded = copy.deepcopy(examples)
+    sharded.uri = str(tmp_path / "examples")
+    for split in ("train", "eval"):
+        folder = tmp_path / "examples" / f"Split-{split}"
+        folder.mkdir(parents=True)
+        (path,) = pathlib.Path(examples.uri, folder.name).iterdir()
+        records = list(tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator())
+        for part in range(7):
+            name = str(folder / f"data_tfrecord-{part:05d}-of-00007.gz")
+            with tf.io.TFRecordWriter(name, "GZIP") as writer:
+                for record in records[part::7]:
+                    writer.write(record)
+    both = []
+    for source, workers in ((examples, 1), (sharded, 7)):
+        found = data_nodes.statistics(source, tmp_path / str(workers), workers)
+        both.append(tfdv.load_stats_binary(f"{found.uri}/Split-train/FeatureStats.pb"))
+    assert both[1] == both[0]
+    assert both[0].datasets[0].num_examples == 300
+    for split in ("train", "eval"):
+        splits = [reading.read_split(source, split) for source in (examples, sharded)]
+        np.testing.assert_array_equal(splits[1].images, splits[0].images)
+        np.testing.assert_array_equal(splits[1].labels, splits[0].labels)
+    again = run_transform(sharded, tmp_path, 7)
+    assert counts.read_counts(again.uri) == counts.read_counts(graph.uri)

@@ -1,5 +1,7 @@
 import numpy as np
+import tensorflow as tf
 
+from common import mapped
 from tests.trainer.conftest import CLASSES
 from trainer.train_loop import GanLoop
 
@@ -16,6 +18,24 @@ def test_an_epoch_shows_every_image_once_and_epochs_differ(tiny_data, tiny_confi
         seen += shown
     assert len(set(seen[:60])) == len(set(seen[60:])) == 60
     assert seen[:60] != seen[60:]
+
+
+def test_images_in_a_mapped_file_give_the_same_weights(tiny_data, tiny_config, monkeypatch):
+    images, labels = tiny_data
+    monkeypatch.setattr(mapped, "IN_MEMORY", 1000)
+    of_file = mapped.joined([images])
+    assert isinstance(of_file, np.memmap)
+    states, batches = [], []
+    for source in (images, of_file):
+        loop = GanLoop(source, labels, tiny_config, CLASSES, 3)
+        for _ in range(3):
+            loop.train_step()
+            loop.step.assign_add(1)
+        loop.fit_grey_levels()
+        states.append({name: value.numpy() for name, value in loop.state().items()})
+        batches.append(tf.function(loop.real_batch)())
+    np.testing.assert_equal(states[1], states[0])
+    np.testing.assert_array_equal(batches[1][0], batches[0][0])
 
 
 def test_the_average_follows_weights_and_batchnorm_statistics(tiny_data, tiny_config):
