@@ -7,7 +7,6 @@ import pathlib
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_data_validation as tfdv
 import tensorflow_transform as tft
 from tfx.components.transform import executor as transform
 from tfx.proto import transform_pb2
@@ -111,7 +110,7 @@ def test_a_damaged_image_stops_the_transform(tmp_path):
 
 
 @pytest.mark.slow
-def test_statistics_and_transform_are_the_same_in_seven_files_on_two_workers(transformed, tmp_path):
+def test_examples_and_transform_are_the_same_in_seven_files_on_two_workers(transformed, tmp_path):
     _, _, examples, graph = transformed
     sharded = copy.deepcopy(examples)
     sharded.uri = str(tmp_path / "examples")
@@ -125,12 +124,6 @@ def test_statistics_and_transform_are_the_same_in_seven_files_on_two_workers(tra
             with tf.io.TFRecordWriter(name, "GZIP") as writer:
                 for record in records[part::7]:
                     writer.write(record)
-    both = []
-    for source, workers in ((examples, 1), (sharded, 2)):
-        found = data_nodes.statistics(source, tmp_path / str(workers), workers)
-        both.append(tfdv.load_stats_binary(f"{found.uri}/Split-train/FeatureStats.pb"))
-    assert both[1] == both[0]
-    assert both[0].datasets[0].num_examples == 300
     for split in ("train", "eval"):
         splits = [reading.read_split(source, split) for source in (examples, sharded)]
         np.testing.assert_array_equal(splits[1].images, splits[0].images)
