@@ -11,6 +11,7 @@ layer needs one by weights.
 """
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -19,9 +20,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from common.images import describe_shape
 from trainer import losses
 from trainer.train_loop import GanLoop
-from trainer.training_config import make_config, preset, resolve_precision
+from trainer.training_config import STEPS_SHARE, make_config, preset, resolve_precision
 
 ROUNDS = 7
 SECONDS = 0.15  # that each function is timed in a round
@@ -126,7 +128,9 @@ def _layers(network: keras.Model) -> list[keras.layers.Layer]:
 
 
 def fastest(
-    functions: Mapping[Hashable, Callable[[], object]], clock: Callable[[], float]
+    functions: Mapping[Hashable, Callable[[], object]],
+    clock: Callable[[], float],
+    rounds: int = ROUNDS,
 ) -> dict[Hashable, float]:
     """Seconds of one call of each function, by `clock`.
 
@@ -136,7 +140,7 @@ def fastest(
     best = dict.fromkeys(functions, math.inf)
     for function in functions.values():
         function()  # traces
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for key, function in functions.items():
             count, began = 0, clock()
             while (elapsed := clock() - began) < SECONDS:
@@ -206,6 +210,32 @@ def rest_of(loop: GanLoop) -> dict[str, tuple[Callable[[], object], int]]:
         name = f"gradient penalty, every {config.r1_interval} steps"
         found[name] = (penalty, config.r1_interval)
     return found
+
+
+def sizes(*, processor_time: bool = False) -> None:
+    """Prints what a step of `standard` costs with images of each size, and all its steps."""
+    tf.config.experimental.enable_op_determinism()  # as `train` does
+    random = np.random.default_rng(0)
+    loops = {}
+    for shape in ((28, 28, 1), (32, 32, 3), (64, 64, 3)):
+        config = make_config(**preset("standard"))
+        steps = round(config.steps * STEPS_SHARE[shape[0]])
+        images = random.uniform(-1, 1, [1000, *shape]).astype(np.float32)
+        loop = GanLoop(images, random.integers(0, 10, 1000), config, 10, 0)
+        loops[describe_shape(shape), steps] = loop
+    count = tf.constant(16, tf.int64)  # a whole round of gradient penalties
+    seconds = fastest(
+        {key: functools.partial(loop.run, count) for key, loop in loops.items()},
+        time.process_time if processor_time else time.perf_counter,
+        rounds=2,
+    )
+    unit = "processor seconds" if processor_time else "seconds"
+    print(f"| images | parameters, G and D | {unit} a step | steps | minutes |")
+    print("| --- | --- | ---: | ---: | ---: |")
+    for (name, steps), loop in loops.items():
+        parameters = f"{loop.generator.count_params():,} and {loop.discriminator.count_params():,}"
+        step = seconds[name, steps] / 16
+        print(f"| {name} | {parameters} | {step:.3f} | {steps:,} | {step * steps / 60:.1f} |")
 
 
 def main(*, processor_time: bool = False) -> None:

@@ -3,6 +3,7 @@
     python -m benchmarks.training [--data-dir DIR] [--minutes 10] [--only ours naive ...]
                                   [--seeds 1] [--out DIR] [--cas-fakes 60000] [--processor-time]
     python -m benchmarks.training --ceiling [--processor-time]
+    python -m benchmarks.training --sizes [--processor-time]
 
 Each trains alone, in a process of its own, on the 50,000 images of the train split. At five marks
 on the way it is judged: relative FID of 10,000 fakes to the train split by each pinned extractor
@@ -16,7 +17,7 @@ Our learning rate falls over the length of a run, so our steps are as many as th
 the speed of the first ten seconds; the real minutes stand in the table.
 
 `--ceiling` measures instead how much of the time of a training step the convolutions and dense
-layers would take alone, and where the rest goes.
+layers would take alone, and where the rest goes; `--sizes` what a step costs with larger images.
 """
 
 import argparse
@@ -337,6 +338,7 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/benchmarks"))
     parser.add_argument("--cas-fakes", type=int, default=60_000, help="0 leaves CAS out")
     parser.add_argument("--ceiling", action="store_true", help="how near the machine's ceiling")
+    parser.add_argument("--sizes", action="store_true", help="what a step costs with larger images")
     parser.add_argument(
         "--processor-time",
         action="store_true",
@@ -345,10 +347,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.minutes <= 0 or options.seeds < 1:
         parser.error("--minutes must be above 0 and --seeds at least 1")
-    if options.ceiling:
+    if options.ceiling or options.sizes:
         from benchmarks import ceiling
 
-        ceiling.main(processor_time=options.processor_time)
+        measure = ceiling.sizes if options.sizes else ceiling.main
+        measure(processor_time=options.processor_time)
         return
 
     options.out.mkdir(parents=True, exist_ok=True)

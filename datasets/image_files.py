@@ -54,6 +54,11 @@ class Conversion:
 AS_THEY_ARE = Conversion()
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is left out; macOS puts `__MACOSX` into archives."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def list_files(root: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     """Files below `root` that are images by their names, and others, both in the order of names.
 
@@ -75,9 +80,9 @@ def list_files(root: pathlib.Path) -> tuple[list[pathlib.Path], list[pathlib.Pat
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in files:
-            if not name.startswith("."):
+            if not is_hidden(name):
                 found = images if name.lower().endswith(SUFFIXES) else others
                 found.append(pathlib.Path(folder, name))
     return sorted(images), sorted(others)

@@ -18,6 +18,7 @@ import logging
 import os
 import pathlib
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 
 from common.files import atomic_path, combined_digest, file_digest, write_atomically
@@ -30,7 +31,11 @@ from datasets.tfds_store import DataError
 
 import tensorflow_datasets as tfds  # isort: skip  # after tfds_store, which sets it up
 
-_SPLITS = {"train": "train", "eval": "eval", "val": "eval", "validation": "eval", "test": "test"}
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("eval", "val", "valid", "validation"), "eval"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 _TEST_UNTIL, _EVAL_UNTIL = 1 / 7, 2 / 7  # of all images, where no split is given
 _EVAL_SHARE = 1 / 6  # of the train images, where train and test are given
 _SPAN = re.compile(r"span[-_]?(\d{1,18})", re.IGNORECASE)  # ML Metadata holds an int64
@@ -142,17 +147,17 @@ def _open(root: pathlib.Path, span: int | None, count: int) -> ImageFolder:
             used = {name[0] for name in names}
             empty = [part / name for name in _folders(part) if name not in used]
             if empty:
+                there = [path for path in more if part / path.relative_to(part).parts[0] in empty]
                 raise DataError(
-                    f"there are no images in {_listed(empty, root)} of {printable(root)}: remove "
-                    "each folder of a class that has none"
+                    f"there are no images in {_listed(empty, root)} of {printable(root)}"
+                    f"{_instead(there, root)}: remove each folder of a class that has none"
                 )
         found += [
             (path, split, name[0] if labelled else None)
             for path, name in zip(images, names, strict=True)
         ]
     if not found:
-        suffixes = ", ".join(image_files.SUFFIXES[:4])
-        raise DataError(f"{printable(root)} holds no images ({suffixes} ...)")
+        raise DataError(f"{printable(root)} holds no images{_instead(others, root)}")
     classes = {name for _, _, name in found}
     if None in classes and len(classes) > 1:
         what = "spans or splits" if len(spans) > 1 else "splits"
@@ -229,15 +234,20 @@ def _digest(path: pathlib.Path) -> str:
         return ""
 
 
+def _shown(folder: pathlib.Path) -> list[os.DirEntry]:
+    """What is in `folder` and not hidden, by name."""
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    return [entry for entry in entries if not image_files.is_hidden(entry.name)]
+
+
 def _folders(folder: pathlib.Path) -> list[str]:
-    """Names of the folders in `folder`, hidden ones left out."""
-    return sorted(e.name for e in os.scandir(folder) if e.is_dir() and e.name[0] != ".")
+    return [entry.name for entry in _shown(folder) if entry.is_dir()]
 
 
 def _loose(folder: pathlib.Path) -> list[str]:
-    """Names of images in `folder` itself, hidden ones left out."""
-    names = sorted(entry.name for entry in os.scandir(folder))
-    return [n for n in names if n.lower().endswith(image_files.SUFFIXES) and n[0] != "."]
+    """Names of images in `folder` itself."""
+    names = [entry.name for entry in _shown(folder)]
+    return [name for name in names if name.lower().endswith(image_files.SUFFIXES)]
 
 
 def _given_splits(root: pathlib.Path) -> dict[str, str]:
@@ -271,6 +281,12 @@ def _class_names(root: pathlib.Path, names: set[str]) -> tuple[str, ...]:
             )
     if not names:
         return (_slug(root),)
+    by_sight = collections.Counter(unicodedata.normalize("NFC", name) for name in names)
+    if twice := [name for name, count in by_sight.items() if count > 1]:
+        raise DataError(
+            f"in {printable(root)} two folders look alike and are written with other Unicode "
+            f"characters: {', '.join(twice)}; move the images into one"
+        )
     numeric = all(name.isdecimal() for name in names)
     return tuple(sorted(names, key=lambda name: (int(name) if numeric else 0, name)))
 
@@ -472,7 +488,10 @@ def _read(
         )
     if not all(splits.values()):
         sizes = ", ".join(f"{len(images):,} {split}" for split, images in splits.items())
-        raise DataError(f"{name} holds too few images: {sizes}")
+        raise DataError(
+            f"{name} holds too few images: {sizes} (of seven images one is for test where splits "
+            "are drawn, and about 100 are needed there)"
+        )
     channels = config.channels or (3 if coloured else 1)
     assert size is not None  # else no image could be used
     return splits, (size, size, channels), notes
@@ -535,6 +554,12 @@ def _unusable(
 
 def _drawn(share: float) -> str:
     return "test" if share < _TEST_UNTIL else "eval" if share < _EVAL_UNTIL else "train"
+
+
+def _instead(others: list[pathlib.Path], root: pathlib.Path) -> str:
+    """Of a folder without images: what counts as one, and what there is in their place."""
+    known = f" ({', '.join(image_files.SUFFIXES[:4])} ...)"
+    return known + (f", only {_listed(others, root)}" if others else "")
 
 
 def _listed(paths: list[pathlib.Path], root: pathlib.Path) -> str:

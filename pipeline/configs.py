@@ -62,6 +62,18 @@ class Settings(pydantic.BaseModel):
     training: training_config.AnyTrainingConfig
     judge: judge_config.JudgeConfig
     validation: validator_config.ValidatorConfig
+    given: frozenset[str] = pydantic.Field(
+        default=frozenset(), exclude=True, description="names of those that the user set"
+    )
+
+    def for_images(self, size: int) -> "Settings":
+        """Itself with as many steps as the preset has for images of this size."""
+        if "steps" in self.given:
+            return self
+        steps = max(1, round(self.training.steps * training_config.STEPS_SHARE[size]))
+        return self.model_copy(
+            update={"training": self.training.model_copy(update={"steps": steps})}
+        )
 
 
 _SECTIONS = ("data", "training", "judge", "validation")
@@ -96,7 +108,7 @@ def load(preset: str = "standard", overrides: Mapping[str, str] | None = None) -
     if problem := names.misspelt(dataset):
         raise SettingsError(problem)
     values["data"]["data_dir"] = data_config.default_data_dir(dataset)
-    top: dict[str, object] = {"preset": preset}
+    top: dict[str, object] = {"preset": preset, "given": overrides.keys()}
     home = {name: section for section in _SECTIONS for name in _fields(section)}
     for name, text in overrides.items():
         if name == "seed":

@@ -137,6 +137,7 @@ def compile_pipeline(
         cache.abandon_altered_models(connect(workspace.metadata, readonly=False))
     best = _best_settings(workspace, settings) if settings.training.hyperparameters else None
     data = data_source.resolve(settings.data, workspace.tfds)
+    settings = settings.for_images(data.image_shape[0])
     # Part of what decides a run: a TF Serving that was installed since then has to be asked.
     model_server = process.find_tf_serving(settings.validation.model_server) or process.LOCAL
     pipeline = (create or pipeline_lib.create_pipeline)(

@@ -383,9 +383,18 @@ def _conversions(folder: pathlib.Path) -> dict | None:
 
 
 def _label_chart(subject: Subject, names: list[str]) -> dict:
-    """Shares of the classes in each split, as the DataGate counted them."""
-    counted = parse_json((subject.folder("DataGateReport") / "data_gate.json").read_text())
-    by_split = counted["label_counts"]
+    """Shares of the classes in each split, as StatisticsGen counted them."""
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    by_split = {}
+    for path in sorted(subject.folder("ExampleStatistics").glob("Split-*/FeatureStats.pb")):
+        found = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
+        by_split[path.parent.name.removeprefix("Split-")] = {
+            bucket.label: int(bucket.sample_count)
+            for feature in found.datasets[0].features
+            if list(feature.path.step) == ["label"]
+            for bucket in feature.string_stats.rank_histogram.buckets
+        }
     labels = sorted({int(label) for counts in by_split.values() for label in counts})
     order = _splits(by_split)
     shown = [names[i] if i < len(names) else str(i) for i in labels]

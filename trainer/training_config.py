@@ -15,7 +15,14 @@ MODEL = Field(
 )
 
 # Settings that several models have, each with defaults of its own.
-Steps = Annotated[int, Field(ge=1, description="updates of each network")]
+Steps = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="updates of each network; a preset's are for 28x28, and fewer for larger "
+        "images",
+    ),
+]
 BatchSize = Annotated[int, Field(ge=2, le=4096, description="real images, and fakes, per step")]
 LatentDim = Annotated[int, Field(ge=1, le=4096, description="length of a latent vector")]
 HalfLife = Annotated[
@@ -277,6 +284,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "gaussian_mlp": {"steps": 240_000, "checkpoint_interval": 1000, "eval_interval": 10_000},
     },
 }  # fmt: skip
+
+
+# Of a preset's steps for images of this size, so that it takes about as long as with 28x28.
+STEPS_SHARE = {28: 1.0, 32: 0.75, 64: 0.35}
 
 
 def preset(name: str, model: object = "cdcgan") -> dict[str, Any]:

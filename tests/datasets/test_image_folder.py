@@ -224,6 +224,8 @@ def test_a_folder_that_can_be_understood_in_two_ways_is_refused(folder, name, me
         ("data/train/a/1.png data/test/a/1.png", "deeper than in a folder of a class"),
         ("a/1.png a/more/2.png", "a/more/2.png of .* lie deeper"),
         ("a/1.png", "holds too few images"),
+        ("a/1.png b/2.HEIC", "no images in b .*.png, .*, only b/2.HEIC: remove"),
+        ("K\u00e4se/1.png Ka\u0308se/2.png", "look alike"),
     ],
 )
 def test_a_folder_without_what_is_needed_is_refused(files, message, many, tmp_path):

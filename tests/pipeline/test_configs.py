@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from common.images import IMAGE_SIZES
 from datasets import data_config
 from pipeline import configs
 
@@ -99,3 +100,10 @@ def test_the_files_in_data_mnist_are_found_for_mnist_alone(monkeypatch, data_mni
     assert configs.load("smoke", {"dataset": "fashion_mnist"}).data.data_dir is None
     monkeypatch.setenv(data_config.DATA_DIR_VARIABLE, "/from/environment")
     assert str(configs.load("smoke").data.data_dir) == "/from/environment"
+
+
+def test_a_preset_has_fewer_steps_for_larger_images_unless_the_user_says_how_many():
+    own, given = configs.load("standard"), configs.load("standard", {"steps": "5000"})
+    steps = [own.for_images(size).training.steps for size in IMAGE_SIZES]
+    assert steps[0] == own.training.steps and steps == sorted(steps, reverse=True)
+    assert {given.for_images(size).training.steps for size in IMAGE_SIZES} == {5000}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 from PIL import Image
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
 from benchmarks.lineage import make_store
 from common.images import DATA_SAMPLES_FILE, VALUE_RANGE, to_floats
@@ -53,6 +53,7 @@ def made(tmp_path_factory, digits) -> Workspace:
             folder / DATA_SAMPLES_FILE, images[:100], 10
         ),
         "ExampleAnomalies": lambda folder, run: write_anomalies(folder),
+        "ExampleStatistics": lambda folder, run: write_statistics(folder, labels),
         "TransformGraph": lambda folder, run: write_counts(folder, images, labels),
         "ModelRun": lambda folder, run: write_model_run(folder, images, run),
         "ModelEvaluation": lambda folder, run: write_evaluation(folder, images, labels, run),
@@ -86,7 +87,7 @@ def built(made) -> pathlib.Path:
 
 
 def add_details(space: Workspace, labels: np.ndarray) -> None:
-    """What this pipeline notes beyond the synthetic store: splits, a DataGate report, settings."""
+    """What this pipeline notes beyond the synthetic store: splits, settings."""
     client = writer(space)
     [examples] = [a for a in client.get_artifacts_by_type("Examples") if "MnistEx" in a.uri]
     counts = {"train": len(labels), "eval": 30, "test": 30}
@@ -99,25 +100,6 @@ def add_details(space: Workspace, labels: np.ndarray) -> None:
         examples.custom_properties[key].string_value = json.dumps(value)
     examples.custom_properties["num_classes"].int_value = CLASSES
     client.put_artifacts([examples])
-
-    folder = space.pipeline_root / "DataGate" / "examples_ok" / "0"
-    folder.mkdir(parents=True)
-    tally = {str(i): int((labels == i).sum()) for i in range(CLASSES)}
-    (folder / "data_gate.json").write_text(
-        json.dumps({"anomalies": [], "label_counts": {"train": tally, "test": tally}})
-    )
-    gate = pb.Artifact(
-        type_id=client.put_artifact_type(pb.ArtifactType(name="DataGateReport")),
-        uri=str(folder),
-        state=pb.Artifact.LIVE,
-    )
-    [gate.id] = client.put_artifacts([gate])
-    events = []
-    for execution in client.get_executions_by_type("synthetic.DataGate"):
-        event = pb.Event(artifact_id=gate.id, execution_id=execution.id, type=pb.Event.OUTPUT)
-        event.path.steps.add().key = "examples_ok"
-        events.append(event)
-    client.put_events(events)
 
     evaluations = client.get_artifacts_by_type("ModelEvaluation")
     for evaluation in evaluations:
@@ -188,6 +170,19 @@ def write_anomalies(folder: pathlib.Path) -> None:
         (folder / f"Split-{split}" / "SchemaDiff.pb").write_bytes(
             anomalies_pb2.Anomalies().SerializeToString()
         )
+
+
+def write_statistics(folder: pathlib.Path, labels: np.ndarray) -> None:
+    """As StatisticsGen leaves them."""
+    statistics = statistics_pb2.DatasetFeatureStatisticsList()
+    feature = statistics.datasets.add().features.add()
+    feature.path.step.append("label")
+    for label, count in enumerate(np.bincount(labels)):
+        feature.string_stats.rank_histogram.buckets.add(label=str(label), sample_count=count)
+    for split in ("train", "test"):
+        path = folder / f"Split-{split}" / "FeatureStats.pb"
+        path.parent.mkdir()
+        path.write_bytes(statistics.SerializeToString())
 
 
 def write_counts(folder: pathlib.Path, images: np.ndarray, labels: np.ndarray) -> None:
