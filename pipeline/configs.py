@@ -23,6 +23,7 @@ LESSONS: dict[str, dict[str, str]] = {
     # GANs that fail, for a class: what each changes of `smoke`, judged as `standard` is.
     # A slow discriminator never catches a hasty generator: one image per class.
     "collapse": {
+        "optimizer": "adam",
         "learning_rate": "0.005",
         "discriminator_rate_ratio": "0.05",
         "r1_weight": "0",
@@ -30,6 +31,7 @@ LESSONS: dict[str, dict[str, str]] = {
     },
     # A fast discriminator that may be as steep as it likes: its advice on pixels is noise.
     "no-penalty": {
+        "optimizer": "adam",
         "discriminator_rate_ratio": "10",
         "r1_weight": "0",
         "strictness": "standard",
@@ -37,6 +39,7 @@ LESSONS: dict[str, dict[str, str]] = {
     # The same with the loss of the first equation: where the discriminator is sure, the
     # generator's gradient is 0.
     "saturating": {
+        "optimizer": "adam",
         "discriminator_rate_ratio": "10",
         "r1_weight": "0",
         "loss": "saturating",

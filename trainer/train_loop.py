@@ -16,6 +16,7 @@ from trainer import losses, models, own_networks
 from trainer.augmentation import shift_some
 from trainer.latents import draw_latents
 from trainer.layers import GreyLevels
+from trainer.optimizers import Muon
 from trainer.training_config import TrainingConfig, resolve_precision
 
 GREY_LEVEL_FAKES = 5000  # to which the last layer of the generator is fitted
@@ -85,9 +86,10 @@ class GanLoop:
         self._stopping = tf.Variable(False)
 
     def make_optimizer(self, rate: float) -> keras.optimizers.Optimizer:
-        """Adam, its learning rate falling linearly from `rate` to 0."""
+        """Muon or Adam, its learning rate falling linearly from `rate` to 0."""
         config = self.config
-        return keras.optimizers.Adam(
+        optimizer = {"muon": Muon, "adam": keras.optimizers.Adam}[config.optimizer]
+        return optimizer(
             keras.optimizers.schedules.PolynomialDecay(rate, config.steps, 0.0),
             beta_1=config.beta_1,
             beta_2=config.beta_2,
