@@ -55,10 +55,11 @@ class Muon(keras.optimizers.Adam):
         self.update_scale = update_scale
 
     def update_step(self, gradient, variable, learning_rate):
-        if not is_kernel(variable):
+        index = self._get_variable_index(variable)
+        if not is_kernel(self._trainable_variables[index]):
             super().update_step(gradient, variable, learning_rate)
             return
-        average = self._momentums[self._get_variable_index(variable)]
+        average = self._momentums[index]
         self.assign_add(average, (1.0 - self.momentum) * (gradient - average.value))
         nesterov = gradient + self.momentum * (average.value - gradient)
         matrix = tf.reshape(nesterov, [-1, variable.shape[-1]])
