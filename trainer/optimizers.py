@@ -38,9 +38,9 @@ def orthogonalize(matrix: tf.Tensor) -> tf.Tensor:
 class Muon(keras.optimizers.Adam):
     """Adam, but kernels are changed along the orthogonalized gradient (Jordan et al. 2024).
 
-    All directions of a kernel, the rare ones too, move by the same length: the network learns in
-    as many steps what takes Adam about twice as many. Keras' own Muon leaves kernels of
-    convolutions to Adam.
+    All directions of a kernel, the rare ones too, move by the same length. After a tenth of
+    `standard` digits are as good as after a fifth with Adam; after all of it a little better.
+    Keras' own Muon leaves kernels of convolutions to Adam.
 
     Args:
       momentum: share of the earlier gradients in a kernel's update. With 0.9 a GAN is worse.
