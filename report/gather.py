@@ -382,19 +382,30 @@ def _conversions(folder: pathlib.Path) -> dict | None:
     return image(path, caption) if path.is_file() else None
 
 
-def _label_chart(subject: Subject, names: list[str]) -> dict:
-    """Shares of the classes in each split, as StatisticsGen counted them."""
+def _label_counts(subject: Subject) -> dict[str, dict[str, int]]:
+    """Images of each label by split: as DataGate counted them; StatisticsGen where it refused."""
+    try:
+        path = subject.folder("DataGateReport") / "data_gate.json"
+        return parse_json(path.read_text())["label_counts"]
+    except (FileNotFoundError, MissingError):
+        folder = subject.folder("ExampleStatistics")
     from tensorflow_metadata.proto.v0 import statistics_pb2
 
-    by_split = {}
-    for path in sorted(subject.folder("ExampleStatistics").glob("Split-*/FeatureStats.pb")):
+    counts = {}
+    for path in sorted(folder.glob("Split-*/FeatureStats.pb")):
         found = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
-        by_split[path.parent.name.removeprefix("Split-")] = {
+        counts[path.parent.name.removeprefix("Split-")] = {
             bucket.label: int(bucket.sample_count)
             for feature in found.datasets[0].features
             if list(feature.path.step) == ["label"]
             for bucket in feature.string_stats.rank_histogram.buckets
         }
+    return counts
+
+
+def _label_chart(subject: Subject, names: list[str]) -> dict:
+    """Shares of the classes in each split."""
+    by_split = _label_counts(subject)
     labels = sorted({int(label) for counts in by_split.values() for label in counts})
     order = _splits(by_split)
     shown = [names[i] if i < len(names) else str(i) for i in labels]

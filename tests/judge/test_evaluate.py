@@ -176,7 +176,7 @@ def test_a_disk_that_fills_up_while_writing_loses_no_metrics(data, cache, tmp_pa
     monkeypatch.setattr(evaluate.sheets, "draw", full)
     images = np.random.default_rng(0).integers(0, 255, (200, 28, 28), np.uint8)
     np.savez(tmp_path / "a.npz", images=images)
-    with pytest.raises(evaluate.OutputError, match="No space left") as caught:
+    with pytest.raises(evaluate.OutputError, match="no space left on device under") as caught:
         evaluate.evaluate(
             tmp_path / "a.npz", data, CONFIG, output_dir=tmp_path / "out", cache_dir=cache
         )
