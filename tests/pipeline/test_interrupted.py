@@ -12,9 +12,9 @@ import time
 import types
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.orchestration import metadata, pipeline
@@ -169,7 +169,7 @@ def test_a_file_that_a_command_can_not_write_is_told_with_its_own_folder(
     folder.mkdir()
     (folder / "sheet.png").write_text("the one before")
     with pytest.raises(Failure) as raised, command(Workspace.at(tmp_path / "ws")):
-        generate._write_image(Image.new("L", (28, 28)), folder / "sheet.png", "PNG")
+        generate._write_image(np.zeros([28, 28], np.uint8), folder / "sheet.png", "PNG")
     assert raised.value.exit_code == 1
     said = os.strerror(error)
     assert f"{said[0].lower()}{said[1:]} under {folder} (" in raised.value.message
