@@ -91,7 +91,7 @@ def test_a_worker_that_is_lost_between_two_bundles_is_noticed(pool, tmp_path, mo
     running = threading.Thread(target=run, daemon=True)
     running.start()
     running.join(100)
-    assert len(bundles) == 2
+    assert len(bundles) == 2, (told, running.is_alive())
     assert told == [engines._LOST]
 
 
