@@ -272,9 +272,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "gaussian_mlp": {"eval_interval": 2000},
     },
     "quality": {
-        # R1 0.2 is what its figures were measured with.
+        # Adam and R1 0.2 are what its figures were measured with. At the end of `standard` Adam has
+        # the lower FID on the eval split, so Muon is not taken for so long a training untried.
         "cdcgan": {
-            "steps": 48_000, "r1_weight": 0.2, "augment_share": 0.6,
+            "steps": 48_000, "optimizer": "adam", "r1_weight": 0.2, "augment_share": 0.6,
             "sample_interval": 1000, "checkpoint_interval": 1000, "eval_interval": 2000,
         },
         "dcgan": {
