@@ -58,6 +58,7 @@ def write(
         raise ValueError("Kubeflow looks up no earlier runs: no base_model, no hyperparameters")
     view.phase("data")
     data = source.resolve(settings.data, workspace.tfds)
+    settings = settings.for_images(data.image_shape[0])
     root = root.rstrip("/")
     made = (create or create_pipeline)(
         settings=settings,

@@ -3,11 +3,14 @@
 import graphlib
 import json
 import pathlib
+import types
 
 import pytest
 from click.testing import CliRunner
 
-from pipeline import cli
+from common.workspace import Workspace
+from datasets import source
+from pipeline import cli, configs, kubeflow
 from serving import versions
 from tests.e2e.conftest import arguments, pushed, start_command, start_module
 
@@ -96,3 +99,19 @@ def test_a_compiled_specification_pushes_the_generator_of_a_plain_run(first, wor
 def test_what_belongs_to_another_orchestrator_is_refused(tmp_path, options, said):
     refused = CliRunner().invoke(cli.main, ["compile", *options, str(tmp_path / "file")])
     assert refused.exit_code == 2 and said in refused.stderr
+
+
+def test_large_images_are_trained_on_for_as_many_steps_as_in_a_run(tmp_path, monkeypatch):
+    data = source.DataSource(image_shape=(64, 64, 3), requested="folder:emoji", tfds_dir="")
+    monkeypatch.setattr(source, "resolve", lambda *_: data)
+    steps = []
+
+    def create(*, settings, **_):
+        steps.append(settings.training.steps)
+        raise InterruptedError
+
+    view = types.SimpleNamespace(phase=lambda _: None)
+    given = (tmp_path / "job.json", configs.load(), Workspace.at(tmp_path), view)
+    with pytest.raises(InterruptedError):
+        kubeflow.write(*given, "/mnt", "image:1", create=create)
+    assert steps == [1750]
